@@ -1,0 +1,378 @@
+"""The nouns: frozen values that cross the seams between packages. No behaviour beyond what a value is.
+
+Time is unix nanoseconds (`int`, suffix `_ns`) wherever spans are counted to the nanosecond, and seconds (`float`, suffix
+`_seconds`) wherever a person or Prometheus reads it. In columns a value that a sender didn't tell is NaN (float columns) or -1
+(integer columns); outside of columns it is None. Neither ever reaches an exposition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+AttributeValue: TypeAlias = str | bool | int | float
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+Stage: TypeAlias = Literal["queue", "compute", "transfer", "serialisation", "other"]
+Use: TypeAlias = Literal["active", "idle", "unattributed"]
+SlaState: TypeAlias = Literal["met", "missed", "insufficient"]
+Signal: TypeAlias = Literal["duration", "ttft", "tpot"]
+Component: TypeAlias = Literal["instance", "amortisation", "power", "cooling", "host", "licence", "other"]
+Quality: TypeAlias = Literal["measured", "estimated", "fallback"]
+GpuState: TypeAlias = Literal["active", "held_idle", "idle", "unknown"]
+
+STAGES: tuple[Stage, ...] = ("queue", "compute", "transfer", "serialisation")
+"""The four stages, in the order of the columns of `InferenceBatch.stages_ns`."""
+
+STAGE_PRIORITY: tuple[Stage, ...] = ("compute", "transfer", "serialisation", "queue")
+"""Where intervals overlap, an instant belongs to the first of these that claims it (law 1)."""
+
+SPAN_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
+STATUS_CODES = ("unset", "ok", "error")
+
+
+# --- spans: from otlp to mapping -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """What the mapping wants read from one kind of span; made by a `SpanFilter`, compared by identity.
+
+    `keys` are the attribute keys, in the order of `SpanBatch.attributes`; anything else in a span is never copied out of the wire
+    format, prompts least of all. `events` tells whether event names and times are needed.
+    """
+
+    keys: tuple[str, ...]
+    events: bool
+
+
+class SpanFilter(Protocol):
+    """What a decoder asks of the mapping, so that it reads only what some rule needs."""
+
+    @property
+    def resource_keys(self) -> frozenset[str]:
+        """Resource attributes that some rule reads."""
+        ...
+
+    def layout(self, scope: str, name: str, /) -> Layout:
+        """The layout for spans of this scope and name: a small closed set, however many names a sender invents."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpanBatch:
+    """Spans of one resource, one scope and one layout, as parallel columns in order of arrival (all of one length, at least 1).
+
+    Ids are raw bytes (trace 16, span 8, parent 8 or empty for none), already checked; `kind` indexes SPAN_KINDS, `status`
+    STATUS_CODES; `start_ns <= end_ns`. `attributes[i]` is the column of `layout.keys[i]`, None where a span lacks it (or where it
+    holds an array, a map or bytes). `events` holds for each span its events as (name, unix nanoseconds), in their order, or is
+    empty where the layout doesn't want them.
+    """
+
+    resource: Mapping[str, AttributeValue]
+    scope: str
+    layout: Layout
+    trace_id: Sequence[bytes]
+    span_id: Sequence[bytes]
+    parent_id: Sequence[bytes]
+    name: Sequence[str]
+    kind: Sequence[int]
+    status: Sequence[int]
+    start_ns: Sequence[int]
+    end_ns: Sequence[int]
+    attributes: tuple[Sequence[AttributeValue | None], ...]
+    events: Sequence[Sequence[tuple[str, int]]]
+
+    def __len__(self) -> int:
+        return len(self.span_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One decoded export: its batches, and how many of its spans were unfit (bad id, end before start, absurd time)."""
+
+    batches: tuple[SpanBatch, ...]
+    spans: int
+    malformed: int
+
+
+# --- inferences: from mapping to ledger ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class PartColumn:
+    """Seconds of one named part of a stage: `ns[i]` belongs to inference `rows[i]`. Parts of a stage add up to at most the stage."""
+
+    stage: Stage
+    part: str
+    rows: Ints
+    ns: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InferenceBatch:
+    """Inferences as parallel columns of length n, in no particular order.
+
+    `stages_ns` has shape (n, 4), columns as STAGES, -1 where the server doesn't tell the stage. The known stages of a row add up
+    to at most `end_ns - start_ns`; the difference is `other`. `compute_rows`, `compute_start_ns`, `compute_end_ns` are the
+    intervals in which a row was computing (any number a row, within the inference); where the server tells neither instants nor
+    length of its compute, that is the time which no stage claims, and `compute_estimated` is set.
+    `ttft_seconds` and `tpot_seconds` are NaN, token counts -1 where unknown. `model` is None where neither the span nor its resource
+    told one. `trace_id` is raw bytes, for exemplars. `quality` tells for each stage that some row holds how it was obtained.
+    """
+
+    model: Sequence[str | None]
+    start_ns: Ints
+    end_ns: Ints
+    stages_ns: Ints
+    parts: tuple[PartColumn, ...]
+    compute_rows: Ints
+    compute_start_ns: Ints
+    compute_end_ns: Ints
+    compute_estimated: Bools
+    ttft_seconds: Floats
+    tpot_seconds: Floats
+    tokens_input: Ints
+    tokens_output: Ints
+    error: Bools
+    trace_id: Sequence[bytes]
+    quality: Mapping[Stage, Quality]
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+
+# --- GPUs --------------------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class GpuIdentity:
+    """One device as its source names it. `share_ratio` is this server's constant share of it (0 < x <= 1)."""
+
+    uuid: str
+    index: int | None = None
+    product: str | None = None
+    driver_version: str | None = None
+    source: str = "nvml"
+    energy: Literal["counter", "integrated", "modelled"] | None = None
+    memory_total_bytes: int | None = None
+    power_limit_watts: float | None = None
+    share_ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """One reading of one device. `energy_joules` is a counter since some instant of the device's own. None: not told."""
+
+    uuid: str
+    time_ns: int
+    power_watts: float | None = None
+    energy_joules: float | None = None
+    utilisation_ratio: float | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    temperature_celsius: float | None = None
+    sm_clock_hertz: float | None = None
+    power_limit_watts: float | None = None
+    sm_active_ratio: float | None = None
+    tensor_active_ratio: float | None = None
+    dram_active_ratio: float | None = None
+    computing_processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """Power of the rest of the machine at one instant."""
+
+    time_ns: int
+    power_watts: float
+
+
+# --- what the ledger says ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class SlaTarget:
+    """The SLA of one model: at least `quantile_ratio` of its inferences meet every target that is set and that they have a value for."""
+
+    quantile_ratio: float
+    duration_seconds: float | None = None
+    ttft_seconds: float | None = None
+    tpot_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One measured value and the trace it came from (lower-case hex)."""
+
+    trace_id: str
+    value_seconds: float
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`counts` has one entry an edge, and one more for what is above the last: not cumulative. `exemplars` alike, None for none."""
+
+    edges_seconds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum_seconds: float
+    exemplars: tuple[Exemplar | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window of the configuration: the label is the text as written."""
+
+    label: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWindow:
+    """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured)."""
+
+    window: Window
+    inferences_ok: int
+    inferences_observed: int
+    inferences_within_sla: int | None
+    cost: float | None
+    joules: float | None
+    tokens: int | None
+    cost_per_inference: float | None
+    cost_per_inference_at_sla: Mapping[Literal["goodput", "compliant", "capacity"], float]
+    latency_at_sla_quantile_seconds: Mapping[Signal, float]
+    sla_state: SlaState | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Everything booked for one model since the start. Counters never fall. None or a missing key: absent."""
+
+    model: str
+    observed_ok: int
+    observed_error: int
+    within_sla: int | None
+    late: int
+    duration: Histogram
+    ttft: Histogram | None
+    tpot: Histogram | None
+    stages: Mapping[Stage, Histogram]
+    part_seconds: Mapping[tuple[Stage, str], float]
+    tokens_input: int | None
+    tokens_output: int | None
+    sla: SlaTarget | None
+    in_sla_state: Mapping[SlaState, int]
+    cost_in_sla_state: Mapping[SlaState, float]
+    energy_joules: Mapping[Use, float]
+    cost: Mapping[Use, float]
+    windows: tuple[ModelWindow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """One device: its identity, last fresh sample (None while stale), and what was counted of the whole device."""
+
+    identity: GpuIdentity
+    up: bool
+    last: GpuSample | None
+    last_sample_ns: int | None
+    energy_joules: float | None
+    state_seconds: Mapping[GpuState, float]
+    baseline_watts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWindow:
+    """The whole server in one window: T accrued, B busy, J joules of its share, C cost, and the waterfall's steps (sum C)."""
+
+    window: Window
+    accrued_seconds: float
+    busy_seconds: float
+    joules: float | None
+    cost: float | None
+    inferences_ok: int
+    inferences_within_sla: int | None
+    waterfall_cost: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One closed slot of event time and one model, for `compare`'s bootstrap."""
+
+    start_ns: int
+    seconds: float
+    model: str
+    observed: int
+    ok: int
+    within_sla: int | None
+    cost: float | None
+    joules: float | None
+    busy_seconds: float
+    tokens_input: int | None
+    tokens_output: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to act on, with its evidence. `model` None: it speaks of the server. `evidence` holds numbers and label texts only."""
+
+    code: str
+    level: Literal["info", "warning"]
+    model: str | None
+    evidence: Mapping[str, float | str]
+    what_to_do: str
+    falsified_by: str
+    saving_per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSnapshot:
+    """The ledger at one instant; taking it changes nothing. `settled_ns` is the energy watermark, None before the first tick."""
+
+    time_ns: int
+    start_ns: int
+    settled_ns: int | None
+    models: tuple[ModelFacts, ...]
+    windows: tuple[ServerWindow, ...]
+    slots: tuple[Slot, ...]
+    busy_seconds: float
+    stage_quality: Mapping[Stage, Quality]
+    gpus: tuple[GpuFacts, ...]
+    host_energy_joules: Mapping[str, float]
+    samples_rejected: Mapping[Literal["read", "gap", "reset", "outlier"], int]
+    currency: str | None
+    cost: Mapping[Component, float]
+    cost_per_hour: Mapping[Component, float]
+    unknown_seconds: float
+    emissions_grams: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeFacts:
+    """What arrived and what became of it: spans received = mapped + unmapped + dropped + pending."""
+
+    spans_received: Mapping[str, int]
+    spans_dropped: Mapping[str, int]
+    spans_unmapped: Mapping[str, int]
+    exports_refused: Mapping[tuple[str, str], int]
+    last_span_ns: int | None
+    traces_pending: int
+    traces_pending_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that `/metrics` and the report are made from."""
+
+    server: str
+    version: str
+    revision: str
+    kind: Literal["serve", "replay"]
+    ledger: LedgerSnapshot
+    intake: IntakeFacts
+    findings: tuple[Finding, ...]
+    gpu_source: str | None
+    gpu_source_up: bool | None
+    price_as_of_ns: int | None
+    price_source: str | None
+    series_limit: int
+    config_reload_ns: int | None
