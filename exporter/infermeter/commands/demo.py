@@ -1,0 +1,191 @@
+"""`infermeter demo`: the whole product on one machine without a GPU, in real processes, over real sockets."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from infermeter.demo.load import Load
+from infermeter.demo.processes import Child, DemoFailed, free_ports
+from infermeter.demo.scenarios import SCENARIOS, Scenario
+from infermeter.demo.sidecar import configuration
+from infermeter.demo.table import Report, heading, row
+from infermeter.durations import duration_seconds
+from infermeter.metrics.report_text import report_text
+
+START_SECONDS = 15.0
+CAPACITY_SECONDS = 2.0
+SETTLE_SECONDS = 15.0
+STOP_SECONDS = 5.0
+POLL_SECONDS = 0.1
+READING_SECONDS = 1.0
+
+ROW_READINGS = 10
+"""A row speaks of the time between a reading and the one so many readings earlier."""
+
+KEPT_READINGS = 5
+"""One row in so many stays; on a terminal the others are shown until the next."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
+    about = "; ".join(f"{scenario.name}: {scenario.about}" for scenario in SCENARIOS.values())
+    parser.add_argument("--scenario", choices=SCENARIOS, default="healthy", help=about.replace("%", "%%"))
+    parser.add_argument("--duration", type=_duration, default=60.0, metavar="60s", help="of the load (default 60s)")
+    parser.add_argument("--keep", action="store_true", help="carry on after the closing report, until Ctrl-C")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo: 0 also after Ctrl-C, 1 if one of its processes fails."""
+    try:
+        asyncio.run(_demo(SCENARIOS[args.scenario], args.duration, keep=args.keep))
+    except DemoFailed as failure:
+        print(f"infermeter: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _duration(text: str) -> float:
+    seconds = duration_seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: wanted something like 60s or 2m")
+    return seconds
+
+
+async def _demo(scenario: Scenario, seconds: float, *, keep: bool) -> None:
+    """Starts the sidecar, the server and the load, each after what it needs; stops them in the opposite order."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    web_port, otlp_port, server_port = free_ports(3)
+    web, server_url = f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{server_port}"
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infermeter-demo-")))
+        config = folder / "config.yaml"
+        config.write_text(configuration(scenario, web_port=web_port, otlp_http_port=otlp_port, today=datetime.now(UTC).date()))
+        print(f"scenario {scenario.name}: {scenario.about}\n\n{config.read_text()}")
+
+        sidecar = await Child.start("sidecar", [sys.executable, "-m", "infermeter", "serve", "--config", str(config)], os.environ)
+        stack.push_async_callback(sidecar.stop, STOP_SECONDS)
+        server = await Child.start("server", _server_command(scenario, server_port, otlp_port), os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+        stack.push_async_callback(server.stop, STOP_SECONDS)
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
+        load = await stack.enter_async_context(Load(f"{server_url}/infer", in_flight=scenario.in_flight))
+
+        async def show() -> None:
+            await _ready(http, f"{web}/-/ready")
+            await _ready(http, f"{server_url}/ready")
+            print(f"metrics  {web}/metrics\nreport   {web}/api/v1/report\nserver   {server_url}/infer\n")
+            capacity = await load.measured_capacity(CAPACITY_SECONDS)
+            print(f"capacity {capacity:.0f} inferences/s with {scenario.in_flight} clients that never pause: the load is shares of it\n")
+            await _alongside(
+                load.run(seconds, lambda elapsed: capacity * scenario.load_ratio(elapsed / seconds)),
+                _table(http, web, load),
+            )
+            print(f"\n{report_text(await _settled_report(http, web))}")
+            if keep:
+                print(f"\ncarrying on until Ctrl-C: {web}/metrics")
+                await load.run(math.inf, lambda _: capacity * scenario.load_ratio(1))
+
+        await _first(show(), stop, sidecar, server)
+
+
+def _server_command(scenario: Scenario, port: int, otlp_port: int) -> list[str]:
+    options = {
+        "--port": port,
+        "--otlp": f"http://127.0.0.1:{otlp_port}",
+        "--max-batch": scenario.max_batch,
+        "--max-delay-seconds": scenario.max_delay_seconds,
+    }
+    return [sys.executable, "-m", "infermeter.demo.server", *(str(word) for option in options.items() for word in option)]
+
+
+async def _first(work: Coroutine[Any, Any, None], stop: asyncio.Event, *children: Child) -> None:
+    """Runs `work` until it is done or told to stop. Raises: DemoFailed if a child ends before."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    watching = [asyncio.create_task(child.died()) for child in children]
+    tasks: list[asyncio.Task[Any]] = [working, stopping, *watching]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for died in watching:
+        if died in done:
+            raise died.result()
+    if working in done:
+        working.result()
+
+
+async def _alongside(work: Coroutine[Any, Any, None], companion: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` with a companion that ends with it."""
+    beside = asyncio.create_task(companion)
+    try:
+        await work
+    finally:
+        beside.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beside
+
+
+async def _ready(http: aiohttp.ClientSession, url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with http.get(url) as response:
+                if response.status == 200:
+                    return
+        await asyncio.sleep(POLL_SECONDS)
+    raise DemoFailed(f"{url} isn't ready after {START_SECONDS:.0f} s")
+
+
+async def _report(http: aiohttp.ClientSession, web: str) -> Report:
+    try:
+        async with http.get(f"{web}/api/v1/report", raise_for_status=True) as response:
+            document: Report = await response.json()
+            return document
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DemoFailed(f"no report from the sidecar: {error}") from error
+
+
+async def _table(http: aiohttp.ClientSession, web: str, load: Load) -> None:
+    """Prints a row a reading, for ever: on a terminal over the row before, elsewhere only those that stay."""
+    terminal = sys.stdout.isatty()
+    readings = deque([await _report(http, web)], maxlen=ROW_READINGS + 1)
+    print(heading(), flush=True)
+    count = 0
+    while True:
+        await asyncio.sleep(READING_SECONDS)
+        readings.append(await _report(http, web))
+        count += 1
+        stays = count % KEPT_READINGS == 0
+        if terminal or stays:
+            text = row(readings[0], readings[-1], offered_per_second=load.offered_per_second)
+            print(f"\r\x1b[2K{text}" if terminal else text, end="\n" if stays else "", flush=True)
+
+
+async def _settled_report(http: aiohttp.ClientSession, web: str) -> Report:
+    """The report in which everything up to now is settled; after SETTLE_SECONDS whatever there is."""
+    ended = time.time()
+    while True:
+        report = await _report(http, web)
+        settled = report["report"]["settled_unix_seconds"]
+        if (settled is not None and settled >= ended) or time.time() > ended + SETTLE_SECONDS:
+            return report
+        await asyncio.sleep(POLL_SECONDS)
