@@ -361,7 +361,7 @@ class IntakeFacts:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that `/metrics` and the report are made from."""
+    """All that `/metrics` and the report are made from. `sampled`: spans are known to be a sample, so that they tell no totals."""
 
     server: str
     version: str
@@ -376,3 +376,5 @@ class Snapshot:
     price_source: str | None
     series_limit: int
     config_reload_ns: int | None
+    sampled: bool = False
+    gpu_hardware: bool = False
