@@ -182,10 +182,11 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """Power of the rest of the machine at one instant."""
+    """Power of the rest of the machine at one instant; `source` as in `host_energy_joules_total`."""
 
     time_ns: int
     power_watts: float
+    source: str = "replay"
 
 
 # --- what the ledger says ----------------------------------------------------------------------------------------------------------
@@ -326,14 +327,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
-    """The ledger at one instant; taking it changes nothing. `settled_ns` is the energy watermark, None before the first tick."""
+    """The ledger at one instant; taking it changes nothing. `settled_ns` is the energy watermark, None before the first tick.
+
+    `unpriced`: components that are configured and can't be known (no GPU count, no power reading). `sampled`: spans are a sample, so
+    that nothing may be divided by their number. `late_for_energy`: inferences whose compute began before the energy watermark.
+    """
 
     time_ns: int
     start_ns: int
     settled_ns: int | None
     models: tuple[ModelFacts, ...]
     windows: tuple[ServerWindow, ...]
-    slots: tuple[Slot, ...]
+    slots: Sequence[Slot]
     busy_seconds: float
     stage_quality: Mapping[Stage, Quality]
     gpus: tuple[GpuFacts, ...]
@@ -344,6 +349,9 @@ class LedgerSnapshot:
     cost_per_hour: Mapping[Component, float]
     unknown_seconds: float
     emissions_grams: float | None
+    unpriced: tuple[Component, ...] = ()
+    sampled: bool = False
+    late_for_energy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
