@@ -1,0 +1,266 @@
+"""The meter: mapping and ledger joined, from decoded exports and GPU samples to a Snapshot. Still pure: no I/O, no clock.
+
+`Meter` is what `serve` feeds as things arrive; `replayed` runs the same mapper and the same ledger over a whole recording. Both put
+their Snapshot together in one place, `_snapshot`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+
+from infermeter import __version__
+from infermeter.advice import findings
+from infermeter.config import Config
+from infermeter.ledger import Ledger
+from infermeter.mapping import Mapper, ServerMapping
+from infermeter.model import (
+    Export,
+    GpuIdentity,
+    GpuSample,
+    HostSample,
+    InferenceBatch,
+    IntakeFacts,
+    LedgerSnapshot,
+    Snapshot,
+)
+
+FLUSH_SPANS = 4096
+"""Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns."""
+
+
+class Meter:
+    """What `serve` feeds, in the order of arrival; one thread."""
+
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int, revision: str = "") -> None:
+        """A meter that starts counting at `start_ns` (unix)."""
+        self._config = config
+        self._revision = revision
+        self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits)
+        self._ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, self._mapper), gpus=())
+        self._waiting = 0
+        self.wanted = self._mapper.wanted
+        self.recent_compute = RecentCompute(start_ns)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether spans wait to be mapped."""
+        return self._waiting > 0
+
+    def consume(self, export: Export, now_ns: int) -> None:
+        """Takes a decoded export; its inferences are booked by the next `flush`, at the latest after FLUSH_SPANS spans."""
+        self._mapper.add(export.batches, now_ns)
+        self._waiting += export.spans
+        if self._waiting >= FLUSH_SPANS:
+            self.flush(now_ns)
+
+    def flush(self, now_ns: int) -> None:
+        """Maps and books every trace that is complete."""
+        self._waiting = 0
+        self._book(self._mapper.take(now_ns), now_ns)
+
+    def gpus_changed(self, identities: Sequence[GpuIdentity]) -> None:
+        """The devices that are this server's, as their source names them now."""
+        self._ledger.gpus_changed(identities)
+
+    def add_samples(self, samples: Sequence[GpuSample]) -> None:
+        """Readings of the devices, each device's in order of time."""
+        self._ledger.add_samples(samples)
+
+    def reject_read(self) -> None:
+        """A reading failed."""
+        self._ledger.reject("read")
+
+    def advance(self, now_ns: int, elapsed_ns: int) -> None:
+        """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks."""
+        self.flush(now_ns)
+        self._ledger.advance(now_ns, elapsed_ns)
+
+    def finish(self, now_ns: int) -> None:
+        """Nothing more will arrive: completes what is pending and settles everything."""
+        self._book(self._mapper.finish(), now_ns)
+        self._ledger.finish(now_ns)
+
+    def snapshot(
+        self,
+        now_ns: int,
+        *,
+        spans_received: Counter[str],
+        spans_dropped: Counter[str],
+        exports_refused: Counter[tuple[str, str]],
+        gpu_source: str | None,
+        gpu_source_up: bool | None,
+        reloaded_ns: int | None = None,
+    ) -> Snapshot:
+        """All that is known at `now_ns`; changes nothing. The counters are the transports'."""
+        return _snapshot(
+            self._config,
+            self._ledger.snapshot(now_ns),
+            _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused),
+            kind="serve",
+            sampled=_sampled(self._config, self._mapper),
+            gpu_source=gpu_source,
+            gpu_source_up=gpu_source_up,
+            reloaded_ns=reloaded_ns,
+            revision=self._revision,
+        )
+
+    def _book(self, inferences: InferenceBatch | None, now_ns: int) -> None:
+        if inferences is None:
+            return
+        self._ledger.sampled = _sampled(self._config, self._mapper)
+        self._ledger.add(inferences, now_ns)
+        self.recent_compute.add(inferences, now_ns)
+
+
+class RecentCompute:
+    """The share of wall-clock time with something computing, over the last minute: what a simulated GPU's power follows.
+
+    Written by the loop, read by the thread of the simulated source: the arrays are replaced, never changed.
+    """
+
+    KEPT_NS = 60_000_000_000
+
+    def __init__(self, start_ns: int) -> None:
+        """Nothing has computed before `start_ns`."""
+        self._intervals = np.array([[start_ns, start_ns]], dtype=np.int64)
+
+    def add(self, inferences: InferenceBatch, now_ns: int) -> None:
+        """Takes the compute intervals of `inferences`, and forgets what ended over a minute before `now_ns`."""
+        new = np.column_stack((inferences.compute_start_ns, inferences.compute_end_ns))
+        every = np.concatenate((self._intervals, new))
+        self._intervals = _union(every[every[:, 1] > now_ns - self.KEPT_NS])
+
+    def share(self, begin_ns: int, end_ns: int) -> float:
+        """The covered part (0 to 1) of the time between two instants."""
+        if end_ns <= begin_ns:
+            return 0.0
+        intervals = self._intervals
+        covered = np.minimum(intervals[:, 1], end_ns) - np.maximum(intervals[:, 0], begin_ns)
+        return float(np.clip(covered, 0, None).sum() / (end_ns - begin_ns))
+
+
+def _union(intervals: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Disjoint, ascending intervals that cover the same instants; shape (n, 2)."""
+    if not len(intervals):
+        return intervals
+    ordered = intervals[np.argsort(intervals[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(ordered[:, 1])
+    first = np.concatenate(([True], ordered[1:, 0] > reach[:-1]))
+    last = np.concatenate((first[1:], [True]))
+    return np.column_stack((ordered[first, 0], reach[last]))
+
+
+def replayed(
+    config: Config,
+    mappings: Sequence[ServerMapping],
+    exports: Callable[[Mapper], Iterable[Export]],
+    *,
+    gpus: Sequence[GpuIdentity] = (),
+    samples: Sequence[GpuSample] = (),
+    host_samples: Sequence[HostSample] = (),
+    rejected: Counter[str] | None = None,
+    gpu_source: str | None = None,
+) -> Snapshot:
+    """A whole recording at once: time is the data's, everything is complete and settled at its end.
+
+    `exports` is given the mapper, so that decoding reads what it wants. The period runs from the earlier of first sample and
+    first inference's start to the later of last sample and last inference's end; a recording of nothing has no length and starts at 0.
+    """
+    mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits, bounded=False)
+    received: Counter[str] = Counter()
+    malformed = 0
+    batches: list[InferenceBatch | None] = []
+    for export in exports(mapper):
+        received["file"] += export.spans
+        malformed += export.malformed
+        mapper.add(export.batches, 0)
+        batches.append(mapper.take(0))
+    batches.append(mapper.finish())
+    inferences = [batch for batch in batches if batch is not None]
+    start_ns, end_ns = _period(inferences, samples, host_samples)
+    ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, mapper), gpus=gpus, offline=True)
+    for reason, n in (rejected or Counter()).items():
+        ledger.reject(reason, n)  # type: ignore[arg-type]
+    ledger.add_samples(samples)
+    ledger.add_host_samples(host_samples)
+    for batch in inferences:
+        ledger.add(batch, end_ns)
+    ledger.finish(end_ns)
+    return _snapshot(
+        config,
+        ledger.snapshot(end_ns),
+        _intake(mapper, config, received, Counter(malformed=malformed), Counter()),
+        kind="replay",
+        sampled=_sampled(config, mapper),
+        gpu_source=gpu_source,
+        gpu_source_up=None if gpu_source is None else True,
+        reloaded_ns=None,
+        revision="",
+    )
+
+
+def _period(batches: Sequence[InferenceBatch], samples: Sequence[GpuSample], host_samples: Sequence[HostSample]) -> tuple[int, int]:
+    starts = [int(b.start_ns.min()) for b in batches if len(b)]
+    ends = [int(b.end_ns.max()) for b in batches if len(b)]
+    times = [s.time_ns for s in samples] + [s.time_ns for s in host_samples]
+    return min(starts + times, default=0), max(ends + times, default=0)
+
+
+def _sampled(config: Config, mapper: Mapper) -> bool:
+    return mapper.sampled if config.server.sampled == "auto" else config.server.sampled
+
+
+def _intake(
+    mapper: Mapper, config: Config, received: Counter[str], dropped: Counter[str], refused: Counter[tuple[str, str]]
+) -> IntakeFacts:
+    return IntakeFacts(
+        spans_received=dict(received),
+        spans_dropped=dict(dropped + mapper.spans_dropped),
+        spans_unmapped=dict(mapper.spans_unmapped),
+        exports_refused=dict(refused),
+        last_span_ns=mapper.last_span_ns,
+        traces_pending=mapper.traces_pending,
+        traces_pending_limit=config.limits.pending_traces,
+    )
+
+
+def _snapshot(
+    config: Config,
+    ledger: LedgerSnapshot,
+    intake: IntakeFacts,
+    *,
+    kind: Literal["serve", "replay"],
+    sampled: bool,
+    gpu_source: str | None,
+    gpu_source_up: bool | None,
+    reloaded_ns: int | None,
+    revision: str,
+) -> Snapshot:
+    cost = config.cost
+    as_of = cost.as_of if cost else None
+    return Snapshot(
+        server=server_name(config),
+        version=__version__,
+        revision=revision,
+        kind=kind,
+        ledger=ledger,
+        intake=intake,
+        findings=findings(config, ledger),
+        gpu_source=gpu_source,
+        gpu_source_up=gpu_source_up,
+        price_as_of_ns=int(datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC).timestamp()) * 1_000_000_000 if as_of else None,
+        price_source=cost.source if cost else None,
+        series_limit=config.limits.series,
+        config_reload_ns=reloaded_ns,
+        sampled=sampled,
+    )
+
+
+def server_name(config: Config) -> str:
+    """The `server` label: the configured name, else the mapping's, else `default`."""
+    return config.server.name or ("default" if config.server.kind == "auto" else config.server.kind)
