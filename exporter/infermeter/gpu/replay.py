@@ -1,0 +1,109 @@
+"""A recording played as if it happened now: each row comes when as much time has passed as in the recording."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from infermeter.errors import GpuUnavailable
+from infermeter.gpu.columns import SampleColumns
+from infermeter.gpu.rows import Recording
+from infermeter.gpu.source import Choose, Reason
+from infermeter.model import GpuIdentity, GpuSample
+
+
+class ReplaySource:
+    """Plays a recording from its first sample on, once or round and round.
+
+    The first read is the instant of the first sample: `shift` = now at the first read - time of the first sample. In round n the
+    time of a sample is shifted by n periods, and its energy counter by what the device used in n periods, so that neither jumps; a
+    period is the recording's length plus one mean step.
+    """
+
+    name = "replay"
+
+    def __init__(self, load: Callable[[], Recording], *, loop: bool, hardware: bool, choose: Choose) -> None:
+        """`load` reads the recording when the source is opened. Without `hardware`, temperatures, clocks and limits are left out."""
+        self._load = load
+        self._loop = loop
+        self._hardware = hardware
+        self._choose = choose
+        self._rejected: Counter[Reason] = Counter()
+        self._played: _Play | None = None
+
+    @property
+    def rejected(self) -> Mapping[Reason, int]:
+        """What was rejected when the recording was read."""
+        return self._rejected
+
+    def open(self) -> tuple[GpuIdentity, ...]:
+        """The chosen devices of the recording. Raises: InputError, ConfigError, GpuUnavailable if it has no sample of them."""
+        recording = self._load()
+        self._rejected.update(recording.rejected)
+        identities = self._choose(recording.identities)
+        samples = recording.samples if self._hardware else recording.samples.without_hardware()
+        samples = samples.of(identity.uuid for identity in identities)
+        if not len(samples):
+            raise GpuUnavailable("the recording has no sample of the chosen GPUs")
+        self._played = _Play(samples, loop=self._loop)
+        return identities
+
+    def read(self, now_ns: int) -> Sequence[GpuSample]:
+        """The rows whose time has come since the last read, at most the latest period's. Raises: GpuUnavailable if not open."""
+        if self._played is None:
+            raise GpuUnavailable("the recording is not open")
+        return self._played.until(now_ns)
+
+    def close(self) -> None:
+        """Forgets the recording."""
+        self._played = None
+
+
+class _Play:
+    """How far a recording was played. Rows are counted on over the rounds: row i of round n is row n x length + i."""
+
+    def __init__(self, samples: SampleColumns, *, loop: bool) -> None:
+        self._samples = samples
+        self._loop = loop
+        self._start_ns: int | None = None
+        self._next = 0
+        self._since_first_ns = samples.time_ns - samples.time_ns[0]
+        length_ns = int(self._since_first_ns[-1])
+        instants = len(np.unique(samples.time_ns))
+        self._period_ns = length_ns + length_ns // max(instants - 1, 1) if length_ns else 10**9
+        self._joules_per_round = _joules_per_round(samples, self._period_ns)
+
+    def until(self, now_ns: int) -> list[GpuSample]:
+        if self._start_ns is None:
+            self._start_ns = now_ns
+        rows = len(self._samples)
+        rounds, within_ns = divmod(now_ns - self._start_ns, self._period_ns) if self._loop else (0, now_ns - self._start_ns)
+        upto = rounds * rows + int(np.searchsorted(self._since_first_ns, within_ns, side="right"))
+        first, self._next = max(self._next, upto - rows), max(self._next, upto)
+        return [self._sample(i, self._start_ns) for i in range(first, upto)]
+
+    def _sample(self, i: int, start_ns: int) -> GpuSample:
+        round_, row = divmod(i, len(self._samples))
+        sample = self._samples[row]
+        time_ns = start_ns + round_ * self._period_ns + int(self._since_first_ns[row])
+        joules = sample.energy_joules
+        if joules is not None:
+            joules += round_ * self._joules_per_round[sample.uuid]
+        return replace(sample, time_ns=time_ns, energy_joules=joules)
+
+
+def _joules_per_round(samples: SampleColumns, period_ns: int) -> dict[str, float]:
+    """What each device's energy counter gains in one period, at its mean power over the recording; 0 where it fell or isn't told."""
+    gains = dict.fromkeys(samples.uuids, 0.0)
+    joules = samples.values.get("energy_joules")
+    if joules is None:
+        return gains
+    for device, uuid in enumerate(samples.uuids):
+        rows = np.flatnonzero((samples.device == device) & ~np.isnan(joules))
+        length_ns = int(samples.time_ns[rows[-1]] - samples.time_ns[rows[0]]) if len(rows) else 0
+        if length_ns:
+            gains[uuid] = max(float(joules[rows[-1]] - joules[rows[0]]), 0.0) * period_ns / length_ns
+    return gains

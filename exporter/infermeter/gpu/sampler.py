@@ -1,0 +1,165 @@
+"""The thread that reads a GPU source, so that nothing else ever waits for a driver.
+
+It hands frozen readings over to the event loop and touches no other state. Start, readiness, scrape and stop don't wait for it: it is
+a daemon, and a call that hangs leaves it behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from asyncio import AbstractEventLoop
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from infermeter.config import Gpu
+from infermeter.errors import ConfigError, GpuUnavailable
+from infermeter.gpu.source import GpuSource, Reading, Reason
+
+log = logging.getLogger(__name__)
+
+REOPEN_SECONDS = 30.0
+"""How long a source that can't be opened is left alone."""
+
+
+class Sampler:
+    """Reads a source every interval, on a monotonic schedule: a late reading doesn't shift those after it."""
+
+    def __init__(
+        self,
+        source: GpuSource,
+        settings: Gpu,
+        *,
+        now: Callable[[], int],
+        loop: AbstractEventLoop,
+        deliver: Callable[[Reading], None],
+        fail: Callable[[Exception], None],
+        reopen_seconds: float = REOPEN_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`deliver` and `fail` are called on the loop; `now` is unix nanoseconds, called on the thread.
+
+        `fail` is told what must end the process: a device was chosen that isn't there, a file is damaged, or a mistake of ours. A
+        source that became unavailable is opened again after one interval, and from then on every `reopen_seconds`.
+        """
+        self._source = source
+        self._interval_seconds = settings.interval
+        self._timeout_seconds = settings.timeout
+        self._reopen_seconds = reopen_seconds
+        self._now = now
+        self._monotonic = monotonic
+        self._loop = loop
+        self._deliver = deliver
+        self._fail = fail
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"gpu-{source.name}", daemon=True)
+        self._answered = False
+        self._ever_opened = False
+        self._reading_since: float | None = None
+        self._last_error: str | None = None
+        self._told: Counter[Reason] = Counter()
+
+    def start(self) -> None:
+        """Begins to read; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Nothing is delivered any more once this returns and the loop has turned; doesn't wait for a call under way."""
+        self._stop.set()
+
+    @property
+    def source_name(self) -> str:
+        """The label value `source`."""
+        return self._source.name
+
+    @property
+    def up(self) -> bool:
+        """Whether the last read was answered in time, and none hangs now."""
+        return self._answered and not self._hangs()
+
+    @property
+    def last_error(self) -> str | None:
+        """The class of what went wrong last, None while up."""
+        return "TimeoutError" if self._hangs() else self._last_error
+
+    def _hangs(self) -> bool:
+        since = self._reading_since
+        return since is not None and self._monotonic() - since > self._timeout_seconds
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._open()
+                    self._read_until_it_fails()
+                except GpuUnavailable as error:
+                    pause_seconds = self._interval_seconds if self._answered else self._reopen_seconds
+                    self._down(error)
+                    self._stop.wait(pause_seconds)
+                finally:
+                    self._source.close()
+        except Exception as error:  # noqa: BLE001 - a thread's own mistakes must end the process too
+            self._on_loop(self._fail, error)
+
+    def _open(self) -> None:
+        try:
+            identities = self._source.open()
+        except ConfigError as error:
+            if not self._ever_opened:
+                raise
+            raise GpuUnavailable(str(error)) from error
+        self._ever_opened = True
+        log.info("GPU source %s: %d GPUs", self._source.name, len(identities))
+        self._on_loop(self._deliver, Reading(identities=identities, rejected=self._rejected()))
+
+    def _read_until_it_fails(self) -> None:
+        due = self._monotonic()
+        while not self._stop.wait(max(due - self._monotonic(), 0.0)):
+            self._read()
+            due = next_due(due, self._monotonic(), self._interval_seconds)
+
+    def _read(self) -> None:
+        self._reading_since = began = self._monotonic()
+        try:
+            samples = self._source.read(self._now())
+        finally:
+            self._reading_since = None
+            took_seconds = self._monotonic() - began
+        if took_seconds > self._timeout_seconds:
+            self._down(TimeoutError(f"a reading took {took_seconds:.1f} s"))
+            late: Counter[Reason] = Counter(read=len(samples))
+            self._on_loop(self._deliver, Reading(rejected=self._rejected() + late))
+            return
+        self._up()
+        self._on_loop(self._deliver, Reading(tuple(samples), rejected=self._rejected()))
+
+    def _rejected(self) -> Counter[Reason]:
+        """What the source rejected since this was asked last."""
+        so_far = Counter(self._source.rejected)
+        new = so_far - self._told
+        self._told = so_far
+        return new
+
+    def _up(self) -> None:
+        if self._last_error is not None:
+            log.info("GPU source %s answers again", self._source.name)
+        self._answered, self._last_error = True, None
+
+    def _down(self, error: Exception) -> None:
+        if self._last_error is None:
+            log.warning("GPU source %s doesn't answer: %s", self._source.name, error)
+        self._answered, self._last_error = False, type(error).__name__
+
+    def _on_loop(self, call: Callable[[Any], None], value: object) -> None:
+        if not self._stop.is_set():
+            with suppress(RuntimeError):  # the loop was closed in the meantime
+                self._loop.call_soon_threadsafe(call, value)
+
+
+def next_due(due: float, now: float, interval: float) -> float:
+    """The next instant of the schedule, in seconds: on its lattice, and not one that has passed already."""
+    passed = max(now - due, 0.0) // interval
+    return due + (passed + 1) * interval

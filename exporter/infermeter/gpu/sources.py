@@ -1,0 +1,83 @@
+"""Which source a configuration means: one literal table. A source's own imports wait until it is chosen: pynvml alone costs 6 MB."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from infermeter.config import Gpu
+from infermeter.errors import ConfigError
+from infermeter.gpu.source import Choose, GpuSource
+
+log = logging.getLogger(__name__)
+
+LIBRARY = "libnvidia-ml.so.1"
+
+BusyShare: TypeAlias = Callable[[int, int], float]
+"""The part (0 to 1) of the time between two instants (unix nanoseconds) in which something computed."""
+
+
+class _Wish(NamedTuple):
+    """What a source is made from."""
+
+    settings: Gpu
+    busy_share: BusyShare
+    choose: Choose
+
+
+def gpu_source(settings: Gpu, *, busy_share: BusyShare, choose: Choose = tuple) -> GpuSource | None:
+    """The source that the configuration names, not opened yet; None for `none`, and for `auto` on a machine without NVML.
+
+    `choose` picks the server's own devices whenever the source is opened. Raises: ConfigError.
+    """
+    make = SOURCES.get(settings.source)
+    if make is None:
+        raise ConfigError("gpu.source", f"{settings.source} is not in this version; there are {', '.join(SOURCES)}")
+    return make(_Wish(settings, busy_share, choose))
+
+
+def _auto(wish: _Wish) -> GpuSource | None:
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        log.warning("no GPU readings: %s is not on this machine; energy, power cost and idle time are absent", LIBRARY)
+        return None
+    return _nvml(wish)
+
+
+def _nvml(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.nvml import NvmlSource  # noqa: PLC0415
+
+    return NvmlSource(hardware=wish.settings.hardware, choose=wish.choose)
+
+
+def _replay(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.recording import read_recording  # noqa: PLC0415
+    from infermeter.gpu.replay import ReplaySource  # noqa: PLC0415
+
+    file = wish.settings.file
+    if file is None:
+        raise ConfigError("gpu.file", "source: replay needs the file to play")
+    return ReplaySource(lambda: read_recording(file), loop=wish.settings.loop, hardware=wish.settings.hardware, choose=wish.choose)
+
+
+def _simulated(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.simulated import SimulatedSource  # noqa: PLC0415
+
+    return SimulatedSource(wish.settings.simulated, busy_share=wish.busy_share, choose=wish.choose)
+
+
+def _none(_: _Wish) -> None:
+    return None
+
+
+SOURCES: Mapping[str, Callable[[_Wish], GpuSource | None]] = {
+    "auto": _auto,
+    "nvml": _nvml,
+    "replay": _replay,
+    "simulated": _simulated,
+    "none": _none,
+}
+"""dcgm, triton, amd and hwmon are names of the contract that this version refuses."""
