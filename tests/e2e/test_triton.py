@@ -1,0 +1,142 @@
+"""The proof on a real Triton: what the sidecar says of real requests, against what Triton itself says of them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.processes import Crashed
+from e2e.sidecar import Scrape, sidecar
+from e2e.triton import triton
+
+pytestmark = pytest.mark.e2e
+
+ATTEMPTS = 2
+"""Triton 2.51 can crash while it traces: that is no fault of the sidecar."""
+
+GPUS = 2
+RENT_PER_HOUR = 3.6
+HOST_PER_HOUR = 0.9
+CONFIGURATION = f"""
+server: {{kind: triton, name: triton-mlp, sampled: false, gpu_count: {GPUS}}}
+sla: {{default: {{quantile: 0.99, duration_seconds: 5}}}}
+cost:
+  currency: USD
+  as_of: 2026-11-01
+  source: prices of this test
+  rent: {{per_hour: {RENT_PER_HOUR}, per: gpu}}
+  host: {{per_hour: {HOST_PER_HOUR}}}
+gpu: {{source: none}}
+windows: [1m]
+ledger: {{span_delay: 2s}}
+"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What both sides said, and how the sidecar ended."""
+
+    sent: int
+    statistics: dict[str, Any]
+    first: Scrape
+    last: Scrape
+    exit_status: int
+    stop_seconds: float
+
+    def triton_seconds(self, *stages: str) -> float:
+        return float(sum(self.statistics["inference_stats"][stage]["ns"] for stage in stages) / 1e9)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _measured(tmp_path_factory.mktemp(f"attempt{attempt}"))
+        except Crashed:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError
+
+
+def _measured(folder: Path) -> Evidence:
+    with sidecar(CONFIGURATION, folder) as meter:
+        first = meter.scrape()
+        with triton(meter.otlp_http, log=folder / "triton.log") as server:
+            sent = server.load()
+            statistics = server.statistics()
+        meter.wait_until("inferences_observed_total", sent, seconds=20)
+        last = meter.scrape()
+        exit_status, stop_seconds = meter.stop()
+    return Evidence(sent, statistics, first, last, exit_status, stop_seconds)
+
+
+def test_every_request_is_counted_once(evidence: Evidence) -> None:
+    assert evidence.sent >= 130
+    assert evidence.statistics["inference_stats"]["success"]["count"] == evidence.sent
+    assert evidence.last.total("inferences_observed_total", model="mlp", outcome="ok") == evidence.sent
+    assert evidence.last.total("inferences_observed_total") == evidence.sent
+    assert evidence.last.total("inferences_total", model="mlp", outcome="ok") == evidence.sent
+    assert evidence.last.total("inference_duration_seconds_count", model="mlp") == evidence.sent
+
+
+def test_no_span_is_lost_and_each_is_accounted_for(evidence: Evidence) -> None:
+    assert evidence.last.total("spans_received_total", protocol="http") == 3 * evidence.sent
+    assert evidence.last.total("spans_dropped_total") == 0
+    assert evidence.last.total("spans_unmapped_total") == 0
+    assert evidence.last.total("traces_pending") == 0
+    assert evidence.last.total("exports_refused_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "own"), [("queue", ["queue"]), ("compute", ["compute_infer"]), ("transfer", ["compute_input", "compute_output"])]
+)
+def test_a_stage_agrees_with_tritons_own_statistics_to_one_per_cent(evidence: Evidence, stage: str, own: list[str]) -> None:
+    seconds = evidence.last.total("stage_duration_seconds_sum", model="mlp", stage=stage)
+    assert seconds == pytest.approx(evidence.triton_seconds(*own), rel=0.01)
+
+
+@pytest.mark.parametrize(("part", "own"), [("host_to_device", "compute_input"), ("device_to_host", "compute_output")])
+def test_the_parts_of_transfer_agree_with_tritons_own_statistics_to_one_per_cent(evidence: Evidence, part: str, own: str) -> None:
+    seconds = evidence.last.total("stage_part_seconds_total", model="mlp", stage="transfer", part=part)
+    assert seconds == pytest.approx(evidence.triton_seconds(own), rel=0.01)
+
+
+def test_less_than_one_per_cent_of_the_duration_is_claimed_by_no_stage(evidence: Evidence) -> None:
+    other = evidence.last.total("stage_duration_seconds_sum", stage="other")
+    assert 0 <= other < 0.01 * evidence.last.total("inference_duration_seconds_sum")
+
+
+def test_stages_and_other_add_up_to_the_duration(evidence: Evidence) -> None:
+    assert evidence.last.total("stage_duration_seconds_sum") == pytest.approx(evidence.last.total("inference_duration_seconds_sum"))
+
+
+def test_tritons_own_duration_lies_within_the_sidecars(evidence: Evidence) -> None:
+    own = evidence.triton_seconds("success")
+    assert own <= evidence.last.total("inference_duration_seconds_sum") <= 1.2 * own
+
+
+def test_money_is_price_times_time_to_one_per_cent(evidence: Evidence) -> None:
+    hours = (evidence.last.monotonic_seconds - evidence.first.monotonic_seconds) / 3600
+    per_hour = {"instance": GPUS * RENT_PER_HOUR, "host": HOST_PER_HOUR}
+    for component, price in per_hour.items():
+        accrued = evidence.last.total("cost_total", component=component) - evidence.first.total("cost_total", component=component)
+        assert accrued == pytest.approx(price * hours, rel=0.01)
+        assert evidence.last.total("cost_per_hour", component=component) == pytest.approx(price)
+
+
+def test_every_inference_within_the_target_is_within_the_sla(evidence: Evidence) -> None:
+    within = evidence.last.total("inference_duration_seconds_bucket", le="5.0")
+    assert evidence.last.total("inferences_observed_within_sla_total", model="mlp") == within
+
+
+def test_what_is_exposed_passes_promtool(evidence: Evidence) -> None:
+    check = subprocess.run(["promtool", "check", "metrics"], input=evidence.last.text, capture_output=True, text=True, check=False)
+    assert (check.returncode, check.stderr) == (0, "")
+
+
+def test_sigterm_ends_the_sidecar_with_0_within_two_seconds(evidence: Evidence) -> None:
+    assert evidence.exit_status == 0
+    assert evidence.stop_seconds < 2
