@@ -1,0 +1,16 @@
+"""Findings: what to act on, with the evidence and what would falsify it. Pure functions of the configuration and a snapshot."""
+
+from __future__ import annotations
+
+from infermeter.advice.prices import price_missing
+from infermeter.config import Config
+from infermeter.model import Finding, LedgerSnapshot
+
+__all__ = ["findings"]
+
+
+def findings(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
+    """Everything that holds now, the most pressing first; nothing where `advice.enabled` is false."""
+    if not config.advice.enabled:
+        return ()
+    return price_missing(ledger)

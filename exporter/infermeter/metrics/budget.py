@@ -1,0 +1,33 @@
+"""The limit on series: what of a snapshot's families is exposed, and how much is left out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infermeter.metrics import catalog
+from infermeter.metrics.families import Families, Point
+from infermeter.model import Histogram
+
+
+def series_of(points: Sequence[Point]) -> int:
+    """How many series these points are: a histogram is its buckets, one for what is above the last edge, its sum and its count."""
+    return sum(len(point.value.edges_seconds) + 3 if isinstance(point.value, Histogram) else 1 for point in points)
+
+
+def within(families: Families, room: int) -> tuple[Families, int]:
+    """The families that fit into `room` series, and how many series were left out.
+
+    Optional families give up points in the catalog's order, the last point first, until the rest fits. What isn't optional stays
+    even if it doesn't fit.
+    """
+    excess = sum(series_of(points) for points in families.values()) - room
+    kept = dict(families)
+    left_out = 0
+    for family in catalog.OPTIONAL:
+        points = list(kept.pop(family, ()))
+        while points and left_out < excess:
+            left_out += series_of(points[-1:])
+            del points[-1]
+        if points:
+            kept[family] = points
+    return kept, left_out

@@ -1,0 +1,74 @@
+"""Readings that the report carries beside the families: ratios of sums, the dominant stage, the waterfall. Pure.
+
+They aren't exposed: Prometheus makes them from the families by recording rules, over any window that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infermeter.metrics.families import Point
+from infermeter.model import LedgerSnapshot, ModelFacts, ModelWindow, Snapshot
+
+COST_PER_MILLION_TOKENS = "cost_per_million_tokens"
+INFERENCES_PER_JOULE = "inferences_per_joule"
+ENERGY_PER_INFERENCE = "energy_per_inference_joules"
+DOMINANT_STAGE = "dominant_stage"
+WATERFALL_COST = "waterfall_cost"
+
+DERIVED: Mapping[str, str] = {
+    COST_PER_MILLION_TOKENS: "`model, window, currency`: cost over a million tokens, input and output together.",
+    INFERENCES_PER_JOULE: "`model, window`: inferences that ended without error over the GPUs' joules, which is performance per watt.",
+    ENERGY_PER_INFERENCE: "`model, window`: the GPUs' joules over inferences that ended without error; an attributed estimate.",
+    DOMINANT_STAGE: "`model, stage`: what took the most of the inferences' time since the start, and its share of it.",
+    WATERFALL_COST: "`window, step, currency`: where the window's cost went; the steps add up to it.",
+}
+"""Labels (after `server`) and meaning of each."""
+
+LEAST_INFERENCES = 30
+"""A window with fewer inferences tells no value per inference."""
+
+
+def derived(snapshot: Snapshot) -> dict[str, list[Point]]:
+    """The derived readings in the order of DERIVED, none without a point. Where spans are a sample, sums over them tell no ratio."""
+    ledger = snapshot.ledger
+    points: dict[str, list[Point]] = {name: [] for name in DERIVED}
+    for model in ledger.models:
+        labels = {"server": snapshot.server, "model": model.model}
+        for window in model.windows if not snapshot.sampled else ():
+            for name, value in _ratios(window).items():
+                money = {"currency": str(ledger.currency)} if name == COST_PER_MILLION_TOKENS else {}
+                points[name].append(Point({**labels, "window": window.window.label, **money}, value))
+        points[DOMINANT_STAGE].extend(_dominant(model, labels))
+    points[WATERFALL_COST].extend(_waterfall(ledger, snapshot.server))
+    return {name: found for name, found in points.items() if found}
+
+
+def _ratios(window: ModelWindow) -> dict[str, float]:
+    """Ratios of the window's sums; none without enough evidence, and none whose parts aren't known or are nothing."""
+    ratios: dict[str, float] = {}
+    if window.inferences_ok < LEAST_INFERENCES:
+        return ratios
+    if window.cost is not None and window.tokens:
+        ratios[COST_PER_MILLION_TOKENS] = window.cost / window.tokens * 1e6
+    if window.joules:
+        ratios[INFERENCES_PER_JOULE] = window.inferences_ok / window.joules
+        ratios[ENERGY_PER_INFERENCE] = window.joules / window.inferences_ok
+    return ratios
+
+
+def _dominant(model: ModelFacts, labels: Mapping[str, str]) -> list[Point]:
+    seconds = {stage: histogram.sum_seconds for stage, histogram in model.stages.items()}
+    total = sum(seconds.values())
+    if total <= 0:
+        return []
+    stage = max(seconds, key=seconds.__getitem__)
+    return [Point({**labels, "stage": stage}, seconds[stage] / total)]
+
+
+def _waterfall(ledger: LedgerSnapshot, server: str) -> list[Point]:
+    return [
+        Point({"server": server, "window": window.window.label, "step": step, "currency": str(ledger.currency)}, cost)
+        for window in ledger.windows
+        for step, cost in window.waterfall_cost.items()
+    ]

@@ -1,0 +1,153 @@
+"""The report: one JSON object with every family, the derived readings, and what a reader needs to judge them. Pure.
+
+`replay --format json` and `/api/v1/report` give it, `compare` reads it. Its schema is docs/report.schema.json. No attribute value of
+a span and no trace id is ever in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import accumulate
+from math import fsum
+from typing import Any
+
+from infermeter.metrics.derived import derived
+from infermeter.metrics.families import Point, families
+from infermeter.model import Finding, GpuFacts, Histogram, ServerWindow, Slot, Snapshot
+
+SCHEMA = 1
+"""The version of the report's and the findings' layout."""
+
+
+def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
+    """The report, ready for JSON: only finite numbers, texts, None, lists and objects, in a stable order.
+
+    An absent family is an absent key. `slots=False` leaves out the closed slots, which make up most of a long report.
+    """
+    readings = {family.name: points for family, points in families(snapshot).items()} | derived(snapshot)
+    return {name: [_entry(point) for point in points] for name, points in readings.items()} | {"report": _about(snapshot, slots=slots)}
+
+
+def findings_report(findings: Sequence[Finding]) -> dict[str, Any]:
+    """What `/api/v1/findings` answers."""
+    return {"schema": SCHEMA, "findings": [_finding(finding) for finding in findings]}
+
+
+def _entry(point: Point) -> dict[str, Any]:
+    if not isinstance(point.value, Histogram):
+        return {"labels": dict(point.labels), "value": point.value}
+    histogram = point.value
+    cumulative = list(accumulate(histogram.counts))
+    buckets = [[edge, count] for edge, count in zip((*histogram.edges_seconds, None), cumulative, strict=True)]
+    return {"labels": dict(point.labels), "count": cumulative[-1], "sum": histogram.sum_seconds, "buckets": buckets}
+
+
+def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
+    ledger = snapshot.ledger
+    about: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": snapshot.version,
+        "kind": snapshot.kind,
+        "server": snapshot.server,
+        "start_unix_seconds": ledger.start_ns / 1e9,
+        "end_unix_seconds": ledger.time_ns / 1e9,
+        "settled_unix_seconds": None if ledger.settled_ns is None else ledger.settled_ns / 1e9,
+        "sampled": snapshot.sampled,
+        "windows": [_window(window) for window in ledger.windows],
+        "sla": [{"model": model.model} | asdict(model.sla) for model in ledger.models if model.sla is not None],
+        "cost": {
+            "currency": ledger.currency,
+            "as_of": _date(snapshot.price_as_of_ns),
+            "source": snapshot.price_source,
+            "per_hour": fsum(ledger.cost_per_hour.values()) if ledger.cost_per_hour else None,
+        },
+        "gpus": [_gpu(gpu) for gpu in ledger.gpus],
+        "findings": [_finding(finding) for finding in snapshot.findings],
+        "losses": _losses(snapshot),
+    }
+    if slots:
+        about["slots"] = [_slot(slot) for slot in ledger.slots]
+    return about
+
+
+def _window(window: ServerWindow) -> dict[str, Any]:
+    return {
+        "window": window.window.label,
+        "seconds": window.window.seconds,
+        "accrued_seconds": window.accrued_seconds,
+        "busy_seconds": window.busy_seconds,
+        "cost": window.cost,
+        "joules": window.joules,
+        "inferences_ok": window.inferences_ok,
+        "inferences_within_sla": window.inferences_within_sla,
+    }
+
+
+def _gpu(gpu: GpuFacts) -> dict[str, Any]:
+    device = gpu.identity
+    return {
+        "gpu_uuid": device.uuid,
+        "index": device.index,
+        "product": device.product,
+        "driver_version": device.driver_version,
+        "source": device.source,
+        "energy": device.energy,
+        "memory_total_bytes": device.memory_total_bytes,
+        "power_limit_watts": device.power_limit_watts,
+        "share_ratio": device.share_ratio,
+        "up": gpu.up,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "level": finding.level,
+        "model": finding.model,
+        "evidence": dict(finding.evidence),
+        "what_to_do": finding.what_to_do,
+        "falsified_by": finding.falsified_by,
+        "saving_per_hour": finding.saving_per_hour,
+    }
+
+
+def _losses(snapshot: Snapshot) -> dict[str, Any]:
+    """What was not counted, or not in time: by reason, only reasons that occurred."""
+    refused: Counter[str] = Counter()
+    for (_, reason), exports in snapshot.intake.exports_refused.items():
+        refused[reason] += exports
+    return {
+        "spans_dropped": _occurred(snapshot.intake.spans_dropped),
+        "spans_unmapped": _occurred(snapshot.intake.spans_unmapped),
+        "exports_refused": _occurred(refused),
+        "inferences_late": sum(model.late for model in snapshot.ledger.models),
+        "gpu_samples_rejected": _occurred(snapshot.ledger.samples_rejected),
+        "unknown_seconds": snapshot.ledger.unknown_seconds,
+    }
+
+
+def _occurred(counts: Mapping[Any, int]) -> dict[str, int]:
+    return {reason: count for reason, count in sorted(counts.items()) if count}
+
+
+def _slot(slot: Slot) -> dict[str, Any]:
+    return {
+        "start_unix_seconds": slot.start_ns / 1e9,
+        "seconds": slot.seconds,
+        "model": slot.model,
+        "observed": slot.observed,
+        "ok": slot.ok,
+        "within_sla": slot.within_sla,
+        "cost": slot.cost,
+        "joules": slot.joules,
+        "busy_seconds": slot.busy_seconds,
+        "tokens_input": slot.tokens_input,
+        "tokens_output": slot.tokens_output,
+    }
+
+
+def _date(unix_ns: int | None) -> str | None:
+    return None if unix_ns is None else datetime.fromtimestamp(unix_ns / 1e9, UTC).date().isoformat()

@@ -1,0 +1,224 @@
+"""The report for a person at a terminal: 96 columns, plain text, made from the JSON report alone. Pure.
+
+What isn't known is said in words or as a dash, never as a zero.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from infermeter.metrics import catalog, derived
+from infermeter.metrics.catalog import Family
+from infermeter.metrics.quantities import bar, count, gibibytes, joules, length, number, percent, seconds
+
+WIDTH = 96
+BAR_WIDTH = 40
+
+Report: TypeAlias = dict[str, Any]
+
+STEPS = {
+    "capacity": "served at full load",
+    "low_load": "busy below capacity",
+    "busy": "computing",
+    "idle": "nothing to do",
+    "sla_missed": "spent on misses",
+}
+"""What each step of the waterfall means."""
+
+SIGNALS = {"duration": "duration", "ttft": "first token", "tpot": "per output token"}
+
+
+def report_text(report: Report) -> str:
+    """The report as text, without a newline at its end."""
+    sections = (_head, _cost, _waterfall, _time, _energy, _gpus, _losses, _findings)
+    return "\n\n".join("\n".join(line.rstrip() for line in section(report)) for section in sections)
+
+
+def _head(report: Report) -> Iterator[str]:
+    about = report["report"]
+    start, end, settled = (about[f"{instant}_unix_seconds"] for instant in ("start", "end", "settled"))
+    yield _sides(f"INFERMETER {about['version']} · {_cut(about['server'], 60)}", about["kind"])
+    yield f"{_instant(start)} to {_instant(end)} UTC, {length(end - start)}"
+    if settled is None:
+        yield "Nothing is settled yet: energy, and money by use, wait for late spans."
+    elif settled < end:
+        yield f"Energy, and money by use, are settled up to {_instant(settled)}."
+
+
+def _cost(report: Report) -> Iterator[str]:
+    cost = report["report"]["cost"]
+    yield _sides("COST PER INFERENCE", cost["currency"] or "")
+    if cost["per_hour"] is None:
+        yield "  No prices configured: costs are unknown."
+    else:
+        yield f"  This server costs {number(cost['per_hour'])} {cost['currency']} an hour ({cost['source']}, {cost['as_of']})."
+    if report["report"]["sampled"]:
+        yield "  Spans are a sample, so nothing can be divided by their number."
+    yield ""
+    yield f"  {'model':<24}{'window':<8}{'at the SLA':>12}{'each':>12}{'1M tokens':>12}{'joules':>12}   SLA"
+    for model in _models(report):
+        for window in [window["window"] for window in report["report"]["windows"]] or ["none"]:
+            yield _cost_line(report, model, window)
+            yield from _signals(report, model, window)
+    if not report["report"]["windows"]:
+        yield "  No window holds enough evidence yet."
+
+
+def _cost_line(report: Report, model: str, window: str) -> str:
+    at_sla = _value(report, catalog.WINDOW_COST_PER_INFERENCE_AT_SLA, model=model, window=window, basis="goodput")
+    each = _value(report, catalog.WINDOW_COST_PER_INFERENCE, model=model, window=window)
+    tokens = _value(report, derived.COST_PER_MILLION_TOKENS, model=model, window=window)
+    energy = _value(report, derived.ENERGY_PER_INFERENCE, model=model, window=window)
+    states = [
+        entry["labels"]["state"] for entry in _entries(report, catalog.WINDOW_SLA_STATE, model=model, window=window) if entry["value"]
+    ]
+    configured = any(sla["model"] == model for sla in report["report"]["sla"])
+    state = states[0] if states else "too little evidence" if configured else "none configured"
+    figures = "".join(f"{number(value):>12}" for value in (at_sla, each, tokens, energy))
+    return f"  {_cut(model, 22):<24}{window:<8}{figures}   {state}"
+
+
+def _signals(report: Report, model: str, window: str) -> Iterator[str]:
+    """What the SLA asks of each signal, and what was measured at its quantile."""
+    for sla in report["report"]["sla"]:
+        asked = [
+            f"{name} {seconds(_value(report, catalog.WINDOW_LATENCY_AT_SLA_QUANTILE, model=model, window=window, signal=signal))}"
+            f" of {seconds(sla[f'{signal}_seconds'])}"
+            for signal, name in SIGNALS.items()
+            if sla["model"] == model and sla[f"{signal}_seconds"] is not None
+        ]
+        if asked:
+            yield f"    at {number(100 * sla['quantile_ratio'], 2)} %: {' · '.join(asked)}"
+
+
+def _waterfall(report: Report) -> Iterator[str]:
+    yield "WHERE THE MONEY WENT"
+    if not _entries(report, derived.WATERFALL_COST):
+        yield "  Unknown: no prices configured." if report["report"]["cost"]["per_hour"] is None else "  No window is closed yet."
+    for window in report["report"]["windows"]:
+        steps = {entry["labels"]["step"]: entry["value"] for entry in _entries(report, derived.WATERFALL_COST, window=window["window"])}
+        total = sum(steps.values())
+        for step in [step for step in catalog.STEP.values if step in steps]:
+            share = steps[step] / total if total else 0.0
+            yield f"  {window['window']:<5}{step:<12}{STEPS[step]:<22}{number(steps[step]):>12}{percent(share):>9}  {bar(share, 32)}"
+
+
+def _time(report: Report) -> Iterator[str]:
+    yield _sides("WHERE THE TIME WENT", "since the start")
+    if not _models(report):
+        yield "  No inference was seen."
+    for model in _models(report):
+        ok, errors = (_value(report, catalog.INFERENCES_OBSERVED, model=model, outcome=outcome) for outcome in catalog.OUTCOME.values)
+        within = _value(report, catalog.INFERENCES_OBSERVED_WITHIN_SLA, model=model)
+        told = "" if within is None else f", {count(within)} within the SLA"
+        yield f"  {_cut(model, 40)}: {count(ok)} inferences{told}, {count(errors)} errors"
+        stages = {entry["labels"]["stage"]: entry for entry in _entries(report, catalog.STAGE_DURATION, model=model)}
+        total = sum(entry["sum"] for entry in stages.values())
+        for stage in [stage for stage in catalog.STAGE.values if stage in stages and stages[stage]["count"]]:
+            mean, share = stages[stage]["sum"] / stages[stage]["count"], stages[stage]["sum"] / total if total else 0.0
+            yield f"    {stage:<16}{seconds(mean):>10}{percent(share):>10}  {bar(share, BAR_WIDTH)}"
+
+
+def _energy(report: Report) -> Iterator[str]:
+    yield _sides("WHERE THE ENERGY WENT", "the GPUs', since the start; by model an attributed estimate")
+    entries = _entries(report, catalog.ENERGY)
+    total = sum(entry["value"] for entry in entries)
+    if not entries:
+        yield "  Unknown: no GPU told its power."
+    for entry in entries:
+        share = entry["value"] / total if total else 0.0
+        model, use = _cut(entry["labels"]["model"], 22), entry["labels"]["use"]
+        yield f"  {model:<24}{use:<14}{joules(entry['value']):>10}{percent(share):>10}  {bar(share, 32)}"
+    for entry in _entries(report, catalog.EMISSIONS):
+        yield f"  {number(entry['value'])} g of CO2e"
+
+
+def _gpus(report: Report) -> Iterator[str]:
+    yield "GPUS"
+    if not report["report"]["gpus"]:
+        yield "  None was seen."
+        return
+    yield f"  {'':<4}{'product':<28}{'source':<11}{'watts':>7}{'busy':>9}{'memory GiB':>14}   {'time active · held idle':<20}"
+    for gpu in report["report"]["gpus"]:
+        uuid = gpu["gpu_uuid"]
+        used = _value(report, catalog.GPU_MEMORY_USED, gpu_uuid=uuid)
+        total = _value(report, catalog.GPU_MEMORY_TOTAL, gpu_uuid=uuid)
+        states = {entry["labels"]["state"]: entry["value"] for entry in _entries(report, catalog.GPU_STATE_SECONDS, gpu_uuid=uuid)}
+        spent = sum(states.values())
+        shares = [percent(states[state] / spent) if spent and state in states else percent(None) for state in ("active", "held_idle")]
+        yield (
+            f"  {'' if gpu['index'] is None else gpu['index']:<4}{_cut(gpu['product'] or uuid, 26):<28}{gpu['source']:<11}"
+            f"{count(_value(report, catalog.GPU_POWER, gpu_uuid=uuid)):>7}"
+            f"{percent(_value(report, catalog.GPU_UTILISATION, gpu_uuid=uuid)):>9}"
+            f"{f'{gibibytes(used)} of {gibibytes(total)}':>14}   {' · '.join(shares)}"
+            f"{'' if gpu['up'] else '   stale'}"
+        )
+
+
+def _losses(report: Report) -> Iterator[str]:
+    yield "NOT COUNTED, OR NOT IN TIME"
+    losses = report["report"]["losses"]
+    kinds = {
+        "spans_dropped": "spans dropped",
+        "spans_unmapped": "spans that became no inference",
+        "exports_refused": "exports refused",
+        "gpu_samples_rejected": "GPU readings rejected",
+    }
+    lines = [
+        f"  {name}: {', '.join(f'{count(n)} {reason}' for reason, n in losses[kind].items())}"
+        for kind, name in kinds.items()
+        if losses[kind]
+    ]
+    if losses["inferences_late"]:
+        lines.append(f"  inferences too late for their window: {count(losses['inferences_late'])}")
+    if losses["unknown_seconds"]:
+        lines.append(f"  time for which no cost was booked: {length(losses['unknown_seconds'])}")
+    yield from lines or ["  Nothing."]
+
+
+def _findings(report: Report) -> Iterator[str]:
+    yield "FINDINGS"
+    if not report["report"]["findings"]:
+        yield "  None."
+    for finding in report["report"]["findings"]:
+        about = f" ({finding['model']})" if finding["model"] is not None else ""
+        saving = finding["saving_per_hour"]
+        worth = "" if saving is None else f", would save {number(saving)} {report['report']['cost']['currency']} an hour"
+        yield f"  {finding['level']}: {finding['code']}{about}{worth}"
+        yield f"    {', '.join(f'{name} {value}' for name, value in finding['evidence'].items())}"
+        yield from textwrap.wrap(finding["what_to_do"], WIDTH, initial_indent="    do: ", subsequent_indent="        ")
+        yield from textwrap.wrap(finding["falsified_by"], WIDTH, initial_indent="    gone when: ", subsequent_indent="        ")
+
+
+# --- reading a report --------------------------------------------------------------------------------------------------------------
+def _entries(report: Report, family: Family | str, **labels: str) -> list[dict[str, Any]]:
+    """A family's entries that carry these labels, in their order."""
+    entries = report.get(family.name if isinstance(family, Family) else family, [])
+    return [entry for entry in entries if labels.items() <= entry["labels"].items()]
+
+
+def _value(report: Report, family: Family | str, **labels: str) -> float | None:
+    """The value of the one entry that carries these labels; None if there is none."""
+    return next((entry["value"] for entry in _entries(report, family, **labels)), None)
+
+
+def _models(report: Report) -> list[str]:
+    return [entry["labels"]["model"] for entry in _entries(report, catalog.INFERENCES_OBSERVED, outcome="ok")]
+
+
+# --- laying out --------------------------------------------------------------------------------------------------------------------
+def _sides(left: str, right: str) -> str:
+    return f"{left}{right:>{max(WIDTH - len(left), len(right) + 1)}}"
+
+
+def _instant(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _cut(text: str, width: int) -> str:
+    """Printable text of at most `width` characters."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable if len(printable) <= width else f"{printable[: width - 1]}…"
