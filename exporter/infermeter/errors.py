@@ -33,6 +33,15 @@ class InputError(Exception):
         self.problem = problem
 
 
+class ListenError(Exception):
+    """The operator's: an address that is taken or isn't this machine's; `where` is its dotted path. Exit 1."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}")
+        self.where = where
+        self.problem = problem
+
+
 class DecodeError(Exception):
     """The peer's: bytes that are no OTLP. The text never holds anything that the peer sent. 400 / INVALID_ARGUMENT."""
 

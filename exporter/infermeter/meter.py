@@ -1,15 +1,14 @@
 """The meter: mapping and ledger joined, from decoded exports and GPU samples to a Snapshot. Still pure: no I/O, no clock.
 
-`Meter` is what `serve` feeds as things arrive; `replayed` runs the same mapper and the same ledger over a whole recording. Both put
+`Meter` is what `serve` feeds as things arrive; `Replay` runs the same mapper and the same ledger over a whole recording. Both put
 their Snapshot together in one place, `_snapshot`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -28,6 +27,9 @@ from infermeter.model import (
     LedgerSnapshot,
     Snapshot,
 )
+
+Counts: TypeAlias = Mapping[str, int]
+Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
 
 FLUSH_SPANS = 4096
 """Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns."""
@@ -67,13 +69,11 @@ class Meter:
         """The devices that are this server's, as their source names them now."""
         self._ledger.gpus_changed(identities)
 
-    def add_samples(self, samples: Sequence[GpuSample]) -> None:
-        """Readings of the devices, each device's in order of time."""
+    def add_samples(self, samples: Sequence[GpuSample], *, rejected: Mapping[Rejection, int]) -> None:
+        """Readings of the devices, each device's in order of time, and those that the source had to reject, by reason."""
         self._ledger.add_samples(samples)
-
-    def reject_read(self) -> None:
-        """A reading failed."""
-        self._ledger.reject("read")
+        for reason, n in rejected.items():
+            self._ledger.reject(reason, n)
 
     def advance(self, now_ns: int, elapsed_ns: int) -> None:
         """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks."""
@@ -89,12 +89,11 @@ class Meter:
         self,
         now_ns: int,
         *,
-        spans_received: Counter[str],
-        spans_dropped: Counter[str],
-        exports_refused: Counter[tuple[str, str]],
+        spans_received: Counts,
+        spans_dropped: Counts,
+        exports_refused: Mapping[tuple[str, str], int],
         gpu_source: str | None,
         gpu_source_up: bool | None,
-        reloaded_ns: int | None = None,
     ) -> Snapshot:
         """All that is known at `now_ns`; changes nothing. The counters are the transports'."""
         return _snapshot(
@@ -105,7 +104,6 @@ class Meter:
             sampled=_sampled(self._config, self._mapper),
             gpu_source=gpu_source,
             gpu_source_up=gpu_source_up,
-            reloaded_ns=reloaded_ns,
             revision=self._revision,
         )
 
@@ -155,53 +153,56 @@ def _union(intervals: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return np.column_stack((ordered[first, 0], reach[last]))
 
 
-def replayed(
-    config: Config,
-    mappings: Sequence[ServerMapping],
-    exports: Callable[[Mapper], Iterable[Export]],
-    *,
-    gpus: Sequence[GpuIdentity] = (),
-    samples: Sequence[GpuSample] = (),
-    host_samples: Sequence[HostSample] = (),
-    rejected: Counter[str] | None = None,
-    gpu_source: str | None = None,
-) -> Snapshot:
-    """A whole recording at once: time is the data's, everything is complete and settled at its end.
+class Replay:
+    """What `replay` feeds with a whole recording. Time is the data's, everything is complete and settled at its end."""
 
-    `exports` is given the mapper, so that decoding reads what it wants. The period runs from the earlier of first sample and
-    first inference's start to the later of last sample and last inference's end; a recording of nothing has no length and starts at 0.
-    """
-    mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits, bounded=False)
-    received: Counter[str] = Counter()
-    malformed = 0
-    batches: list[InferenceBatch | None] = []
-    for export in exports(mapper):
-        received["file"] += export.spans
-        malformed += export.malformed
-        mapper.add(export.batches, 0)
-        batches.append(mapper.take(0))
-    batches.append(mapper.finish())
-    inferences = [batch for batch in batches if batch is not None]
-    start_ns, end_ns = _period(inferences, samples, host_samples)
-    ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, mapper), gpus=gpus, offline=True)
-    for reason, n in (rejected or Counter()).items():
-        ledger.reject(reason, n)  # type: ignore[arg-type]
-    ledger.add_samples(samples)
-    ledger.add_host_samples(host_samples)
-    for batch in inferences:
-        ledger.add(batch, end_ns)
-    ledger.finish(end_ns)
-    return _snapshot(
-        config,
-        ledger.snapshot(end_ns),
-        _intake(mapper, config, received, Counter(malformed=malformed), Counter()),
-        kind="replay",
-        sampled=_sampled(config, mapper),
-        gpu_source=gpu_source,
-        gpu_source_up=None if gpu_source is None else True,
-        reloaded_ns=None,
-        revision="",
-    )
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping]) -> None:
+        """A meter that has read nothing yet."""
+        self._config = config
+        self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits, bounded=False)
+        self._inferences: list[InferenceBatch | None] = []
+        self.wanted = self._mapper.wanted
+
+    def consume(self, export: Export) -> None:
+        """Takes a decoded export."""
+        self._mapper.add(export.batches, 0)
+        self._inferences.append(self._mapper.take(0))
+
+    def snapshot(
+        self,
+        *,
+        spans_received: Counts,
+        spans_dropped: Counts,
+        gpus: Sequence[GpuIdentity] = (),
+        samples: Sequence[GpuSample] = (),
+        host_samples: Sequence[HostSample] = (),
+        rejected: Mapping[Rejection, int] | None = None,
+        gpu_source: str | None = None,
+    ) -> Snapshot:
+        """The ledger over all that was consumed and these samples, once.
+
+        The period runs from the earlier of first sample and first inference's start to the later of last sample and last inference's
+        end; a recording of nothing has no length.
+        """
+        inferences = [batch for batch in (*self._inferences, self._mapper.finish()) if batch is not None]
+        start_ns, end_ns = _period(inferences, samples, host_samples)
+        ledger = Ledger(self._config, start_ns=start_ns, sampled=_sampled(self._config, self._mapper), gpus=gpus, offline=True)
+        for reason, n in (rejected or {}).items():
+            ledger.reject(reason, n)
+        ledger.add_samples(samples)
+        ledger.add_host_samples(host_samples)
+        for batch in inferences:
+            ledger.add(batch, end_ns)
+        ledger.finish(end_ns)
+        return _snapshot(
+            self._config,
+            ledger.snapshot(end_ns),
+            _intake(self._mapper, self._config, spans_received, spans_dropped, {}),
+            kind="replay",
+            sampled=_sampled(self._config, self._mapper),
+            gpu_source=gpu_source,
+            gpu_source_up=None if gpu_source is None else True,
+        )
 
 
 def _period(batches: Sequence[InferenceBatch], samples: Sequence[GpuSample], host_samples: Sequence[HostSample]) -> tuple[int, int]:
@@ -215,12 +216,10 @@ def _sampled(config: Config, mapper: Mapper) -> bool:
     return mapper.sampled if config.server.sampled == "auto" else config.server.sampled
 
 
-def _intake(
-    mapper: Mapper, config: Config, received: Counter[str], dropped: Counter[str], refused: Counter[tuple[str, str]]
-) -> IntakeFacts:
+def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, refused: Mapping[tuple[str, str], int]) -> IntakeFacts:
     return IntakeFacts(
         spans_received=dict(received),
-        spans_dropped=dict(dropped + mapper.spans_dropped),
+        spans_dropped={**dropped, **mapper.spans_dropped},
         spans_unmapped=dict(mapper.spans_unmapped),
         exports_refused=dict(refused),
         last_span_ns=mapper.last_span_ns,
@@ -238,8 +237,7 @@ def _snapshot(
     sampled: bool,
     gpu_source: str | None,
     gpu_source_up: bool | None,
-    reloaded_ns: int | None,
-    revision: str,
+    revision: str = "",
 ) -> Snapshot:
     cost = config.cost
     as_of = cost.as_of if cost else None
@@ -256,8 +254,9 @@ def _snapshot(
         price_as_of_ns=int(datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC).timestamp()) * 1_000_000_000 if as_of else None,
         price_source=cost.source if cost else None,
         series_limit=config.limits.series,
-        config_reload_ns=reloaded_ns,
+        config_reload_ns=None,
         sampled=sampled,
+        gpu_hardware=config.gpu.hardware,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import orjson
@@ -12,12 +11,12 @@ import orjson
 from infermeter.commands.configuration import configured, own_mappings
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.recording import Recording, read_recording
-from infermeter.mapping import Mapper, load_mappings
-from infermeter.meter import replayed
+from infermeter.mapping import load_mappings
+from infermeter.meter import Replay
 from infermeter.metrics.report import report
 from infermeter.metrics.report_text import report_text
-from infermeter.model import Export
-from infermeter.otlp.files import recorded_exports, recorded_files
+from infermeter.otlp.files import receive_file, recorded_files
+from infermeter.otlp.receiver import Receiver
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,27 +31,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the report; nothing on standard output unless everything could be read."""
     config = configured(args.config)
-    mappings = load_mappings(config.server.kind, own_mappings(config))
+    replay = Replay(config, load_mappings(config.server.kind, own_mappings(config)))
+    receiver = Receiver(replay.wanted, replay.consume, config.limits, overloaded=lambda: False)
     files, skipped = recorded_files(args.spans)
     recording = read_recording(args.power, timezone=args.timezone) if args.power else Recording()
     for line in (*skipped, *recording.warnings):
         print(line, file=sys.stderr)
-
-    def exports(mapper: Mapper) -> Iterator[Export]:
-        for file in files:
-            yield from recorded_exports(file, mapper.wanted)
-
-    snapshot = replayed(
-        config,
-        mappings,
-        exports,
-        gpus=chosen(recording.identities, config.server.gpus, {}),
-        samples=recording.samples,
-        host_samples=recording.host_samples,
-        rejected=recording.rejected,
-        gpu_source="replay" if args.power else None,
+    for file in files:
+        receive_file(file, receiver)
+    result = report(
+        replay.snapshot(
+            spans_received={"file": receiver.spans_received["file"]},
+            spans_dropped=receiver.spans_dropped,
+            gpus=chosen(recording.identities, config.server.gpus, {}),
+            samples=recording.samples,
+            host_samples=recording.host_samples,
+            rejected=recording.rejected,
+            gpu_source="replay" if args.power else None,
+        )
     )
-    result = report(snapshot)
-    text = orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() if args.format == "json" else report_text(result)
-    print(text)
+    print(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() if args.format == "json" else report_text(result))
     return 0

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
+from google.protobuf.message import DecodeError as WireError
 
 from infermeter.errors import DecodeError, InputError
-from infermeter.model import Export, SpanFilter
-from infermeter.otlp.json import decode_json
-from infermeter.otlp.protobuf import decode_protobuf
+from infermeter.otlp.messages import EXPORT_REQUEST
+from infermeter.otlp.receiver import Receiver
 
 SUFFIXES = (".json", ".jsonl", ".pb")
 NOT_SPANS = frozenset({"index.jsonl", "client.jsonl"})
@@ -50,23 +50,23 @@ def recorded_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[str, 
     return tuple(files), tuple(skipped)
 
 
-def recorded_exports(path: Path, wanted: SpanFilter) -> Iterator[Export]:
-    """The exports of one file, in its order.
+def receive_file(path: Path, receiver: Receiver) -> None:
+    """Hands the exports of one file to the receiver, in the file's order, under the protocol `file`.
 
     Raises:
-        InputError: the file can't be read or is damaged; name, and offset in bytes or line.
+        InputError: the file can't be read or is damaged; name, and offset in bytes.
     """
     body = _content(path)
     suffix = _suffix(path)
     if suffix == ".pb":
-        yield _export_of_protobuf(path, body, wanted)
+        _receive_protobuf(path, body, receiver)
     elif suffix == ".json":
-        yield _export_of_json(path, body, wanted, offset=0)
+        _receive_json(path, body, receiver, offset=0)
     else:
         offset = 0
         for line in body.splitlines(keepends=True):
             if line.strip():
-                yield _export_of_json(path, line, wanted, offset=offset)
+                _receive_json(path, line, receiver, offset=offset)
             offset += len(line)
 
 
@@ -91,7 +91,7 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path}, offset {len(raw)}", "the gzip stream is damaged or cut off") from error
 
 
-def _export_of_json(path: Path, body: bytes, wanted: SpanFilter, *, offset: int) -> Export:
+def _receive_json(path: Path, body: bytes, receiver: Receiver, *, offset: int) -> None:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -99,31 +99,35 @@ def _export_of_json(path: Path, body: bytes, wanted: SpanFilter, *, offset: int)
     if not isinstance(document, dict) or not any(root.decode() in document for root in _ROOTS):
         raise InputError(f"{path}, offset {offset}", "no resourceSpans: not an export of spans")
     try:
-        return decode_json(body, wanted)
+        receiver.export(body, "json", "file")
     except DecodeError as error:
         raise InputError(f"{path}, offset {offset}", str(error)) from error
 
 
-def _export_of_protobuf(path: Path, body: bytes, wanted: SpanFilter) -> Export:
+def _receive_protobuf(path: Path, body: bytes, receiver: Receiver) -> None:
     try:
-        return decode_protobuf(body, wanted)
+        receiver.export(body, "protobuf", "file")
     except DecodeError as error:
-        raise InputError(f"{path}, offset {_offset_of_damage(body, wanted)}", str(error)) from error
+        raise InputError(f"{path}, offset {_offset_of_damage(body)}", str(error)) from error
 
 
-def _offset_of_damage(body: bytes, wanted: SpanFilter) -> int:
+def _offset_of_damage(body: bytes) -> int:
     """Where the first field of the request begins that is cut off or doesn't decode by itself."""
     at = 0
     while at < len(body):
         end = _field_end(body, at)
-        if end is None:
-            return at
-        try:
-            decode_protobuf(body[at:end], wanted)
-        except DecodeError:
+        if end is None or not _parses(body[at:end]):
             return at
         at = end
     return at
+
+
+def _parses(body: bytes) -> bool:
+    try:
+        EXPORT_REQUEST.FromString(body)
+    except WireError:
+        return False
+    return True
 
 
 def _field_end(body: bytes, at: int) -> int | None:

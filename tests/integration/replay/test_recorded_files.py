@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from infermeter.config import Limits
 from infermeter.errors import InputError
 from infermeter.model import Layout
-from infermeter.otlp.files import recorded_exports, recorded_files
+from infermeter.otlp.files import receive_file, recorded_files
+from infermeter.otlp.receiver import Receiver
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
@@ -29,7 +31,10 @@ class Everything:
 
 
 def spans(files: Sequence[Path]) -> int:
-    return sum(export.spans for file in files for export in recorded_exports(file, Everything()))
+    receiver = Receiver(Everything(), lambda _: None, Limits(), overloaded=lambda: False)
+    for file in files:
+        receive_file(file, receiver)
+    return receiver.spans_received["file"]
 
 
 def test_a_folder_is_read_in_byte_order_of_names_without_what_came_along() -> None:

@@ -1,0 +1,220 @@
+"""The composition root: one process, one event loop that owns all state. Reads like the way of the data.
+
+    otlp (HTTP, gRPC) -> Receiver -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
+    gpu (a thread)    -> Sampler  ------^
+
+Everything that is global to a process (clock, GPU source, the signal to stop) is a parameter of `run`, so that tests run the real
+program in their own process, on ports of their own, under a clock of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import NamedTuple, Protocol, TypeAlias
+
+from prometheus_client import ProcessCollector
+
+from infermeter.config import Config
+from infermeter.errors import ListenError
+from infermeter.gpu.sampler import Sampler
+from infermeter.gpu.source import GpuSource, Reading
+from infermeter.mapping import ServerMapping
+from infermeter.memory import Memory
+from infermeter.meter import Meter
+from infermeter.metrics.exposition import Exposition
+from infermeter.metrics.report import report
+from infermeter.model import Export, Snapshot
+from infermeter.otlp.grpc import GrpcReceiver
+from infermeter.otlp.http import HttpReceiver
+from infermeter.otlp.receiver import Receiver
+from infermeter.web.server import WebServer
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.1
+"""How long decoded spans wait for company before they are mapped together."""
+
+ADVANCE_SECONDS = 1.0
+"""How often time passes for the ledger: one tick."""
+
+
+class Instant(NamedTuple):
+    """One reading of both clocks: wall-clock time, as senders stamp it, and monotonic time, by which money accrues."""
+
+    unix_ns: int
+    monotonic_ns: int
+
+
+Now: TypeAlias = Callable[[], Instant]
+Gpus: TypeAlias = Callable[[Callable[[int, int], float]], GpuSource | None]
+"""Makes the GPU source, given the share of the time between two instants in which something computed (a simulated GPU follows it)."""
+
+
+async def run(
+    config: Config,
+    mappings: Sequence[ServerMapping],
+    *,
+    gpus: Gpus,
+    now: Now,
+    stop: asyncio.Event,
+    on_listen: Callable[[Mapping[str, str]], None],
+    revision: str = "",
+) -> None:
+    """Serves until `stop` is set; then takes what was accepted, and settles. `on_listen` is told each address by its key, once bound.
+
+    Raises:
+        ListenError: an address can't be listened on.
+        ConfigError: the configuration names GPUs that aren't there.
+    """
+    sidecar = Sidecar(config, mappings, now=now, stop=stop, revision=revision)
+    sampler = sidecar.sampler(gpus)
+    async with AsyncExitStack() as stack:
+        addresses = {}
+        for key, face in sidecar.faces().items():
+            addresses[key] = await _listen(key, getattr(config.listen, key), face)
+            stack.push_async_callback(face.stop)
+        if sampler:
+            sampler.start()
+            stack.callback(sampler.stop)
+        sidecar.ready = True
+        on_listen(addresses)
+        await sidecar.turn_until_stopped()
+    sidecar.finish()
+    if sidecar.failure:
+        raise sidecar.failure
+
+
+class Face(Protocol):
+    """Something that listens."""
+
+    async def start(self, address: str) -> int:
+        """Binds `host:port` and tells the port. Raises: OSError."""
+        ...
+
+    async def stop(self) -> None:
+        """Takes what was accepted, then closes."""
+        ...
+
+
+class Sidecar:
+    """What `run` puts together: meter, transports, web face and sampler, and the turning of time between them."""
+
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, now: Now, stop: asyncio.Event, revision: str) -> None:
+        """Starts to count now; listens to nothing yet."""
+        self._config = config
+        self._now = now
+        self._stop = stop
+        self._last = now()
+        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, revision=revision)
+        self._memory = Memory(config.limits.memory_bytes)
+        self._receiver = Receiver(self._meter.wanted, self._consume, config.limits, overloaded=self._memory.exceeded)
+        self._exposition = Exposition((ProcessCollector(registry=None),))
+        self._sampler: Sampler | None = None
+        self._flush: asyncio.TimerHandle | None = None
+        self.ready = False
+        self.failure: Exception | None = None
+
+    def faces(self) -> dict[str, Face]:
+        """What listens, by its key below `listen`, without what is switched off."""
+        every: dict[str, Callable[[], Face]] = {
+            "web": lambda: WebServer(
+                render=lambda accept: self._exposition.render(self._snapshot(), accept),
+                report=lambda: report(self._snapshot()),
+                ready=lambda: self.ready,
+            ),
+            "otlp_grpc": lambda: GrpcReceiver(self._receiver),
+            "otlp_http": lambda: HttpReceiver(self._receiver),
+        }
+        return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
+
+    def sampler(self, gpus: Gpus) -> Sampler | None:
+        """The reader of the GPUs, not started yet; None where there is nothing to read."""
+        source = gpus(self._meter.recent_compute.share)
+        if source:
+            self._sampler = Sampler(
+                source,
+                interval_seconds=self._config.gpu.interval,
+                timeout_seconds=self._config.gpu.timeout,
+                now=lambda: self._now().unix_ns,
+                loop=asyncio.get_running_loop(),
+                deliver=self._take_reading,
+                fail=self._fail,
+            )
+        return self._sampler
+
+    async def turn_until_stopped(self) -> None:
+        """Lets time pass for the ledger, tick by tick."""
+        while not self._stop.is_set():
+            self._advance()
+            self._memory.refresh()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ADVANCE_SECONDS):
+                    await self._stop.wait()
+
+    def finish(self) -> None:
+        """Nothing arrives any more: completes what is pending, settles, and tells what was counted."""
+        self._advance()
+        self._meter.finish(self._last.unix_ns)
+        counted = self._snapshot_at(self._last.unix_ns)
+        log.info(
+            "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
+            sum(counted.intake.spans_received.values()),
+            sum(m.observed_ok + m.observed_error for m in counted.ledger.models),
+            sum(counted.intake.spans_dropped.values()),
+            sum(counted.intake.spans_unmapped.values()),
+        )
+
+    def _consume(self, export: Export) -> None:
+        self._meter.consume(export, self._now().unix_ns)
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush = None
+        try:
+            self._meter.flush(self._now().unix_ns)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours ends the process, it isn't swallowed by the loop
+            self._fail(error)
+
+    def _take_reading(self, reading: Reading) -> None:
+        try:
+            if reading.identities is not None:
+                self._meter.gpus_changed(reading.identities)
+            self._meter.add_samples(reading.samples, rejected=reading.rejected)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self._stop.set()
+
+    def _advance(self) -> None:
+        instant = self._now()
+        self._meter.advance(instant.unix_ns, instant.monotonic_ns - self._last.monotonic_ns)
+        self._last = instant
+
+    def _snapshot(self) -> Snapshot:
+        self._advance()
+        return self._snapshot_at(self._last.unix_ns)
+
+    def _snapshot_at(self, now_ns: int) -> Snapshot:
+        return self._meter.snapshot(
+            now_ns,
+            spans_received=self._receiver.spans_received,
+            spans_dropped=self._receiver.spans_dropped,
+            exports_refused=self._receiver.exports_refused,
+            gpu_source=self._sampler.source_name if self._sampler else None,
+            gpu_source_up=self._sampler.up if self._sampler else None,
+        )
+
+
+async def _listen(key: str, address: str, face: Face) -> str:
+    """Binds a face; the address with the port that it got."""
+    try:
+        port = await face.start(address)
+    except OSError as error:
+        raise ListenError(f"listen.{key}", f"{address}: {error.strerror or error}") from error
+    return f"{address.rpartition(':')[0]}:{port}"

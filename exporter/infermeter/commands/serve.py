@@ -1,0 +1,59 @@
+"""`infermeter serve`: the sidecar."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+
+from infermeter import app
+from infermeter.commands.configuration import configured, own_mappings
+from infermeter.config import Config
+from infermeter.gpu.choice import chosen
+from infermeter.gpu.sources import gpu_source
+from infermeter.mapping import ServerMapping, load_mappings
+from infermeter.structure import notices
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `serve`."""
+    parser.add_argument("--config", metavar="F", help="configuration file; default $INFERMETER_CONFIG, else the defaults")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT."""
+    config = configured(args.config)
+    mappings = load_mappings(config.server.kind, own_mappings(config))
+    for notice in notices(config):
+        log.warning("%s", notice)
+    asyncio.run(_serve(config, mappings))
+    return 0
+
+
+async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: reloading has no effect in this version"))
+    await app.run(
+        config,
+        mappings,
+        gpus=lambda busy_share: gpu_source(
+            config.gpu, busy_share=busy_share, choose=lambda seen: chosen(seen, config.server.gpus, os.environ)
+        ),
+        now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
+        stop=stop,
+        on_listen=_tell,
+    )
+
+
+def _tell(addresses: Mapping[str, str]) -> None:
+    for key, address in addresses.items():
+        log.info("listening: %s on %s", key, address)
