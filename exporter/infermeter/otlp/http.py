@@ -1,0 +1,129 @@
+"""OTLP over HTTP/1.1: protobuf and JSON, each with and without gzip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+
+from aiohttp import web
+
+from infermeter.errors import DecodeError, Overloaded, TooLarge
+from infermeter.model import Export
+from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
+from infermeter.otlp.connection import Connection
+from infermeter.otlp.inflate import gunzip
+from infermeter.otlp.receiver import Receiver
+from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow, WrongContentType, WrongSignal
+
+_TRACES = "/v1/traces"
+_PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
+_ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
+_STOP_SECONDS = 1.0
+
+
+class HttpReceiver:
+    """Listens for exports over HTTP and answers each after it was decoded."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._requests: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    async def start(self, address: str) -> int:
+        """Listens at `host:port` (port 0: any) and returns the port.
+
+        Raises:
+            OSError: the address can't be had.
+        """
+        host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        requests = web.Server(self._answer)
+        made = partial(Connection, requests, self._receiver, loop=loop)
+        self._listener = await loop.create_server(made, host.strip("[]") or None, int(port))
+        self._requests = requests
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Takes no more connections, lets exports that are being received end, at most for a second, and closes."""
+        if self._listener is not None and self._requests is not None:
+            self._listener.close()
+            self._requests.pre_shutdown()
+            await self._requests.shutdown(_STOP_SECONDS)
+            self._listener = None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to any request."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - the listener makes no others
+        connection.request_began()
+        try:
+            response = await self._response(request)
+        finally:
+            connection.request_ended()
+        if not request.content.is_eof():
+            response.force_close()
+        return response
+
+    async def _response(self, request: web.BaseRequest) -> web.Response:
+        if request.path not in _PATHS:
+            return web.Response(status=HTTPStatus.NOT_FOUND, text="not found")
+        if request.method != "POST":
+            return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, text="only POST", headers={"Allow": "POST"})
+        encoding = _ENCODINGS.get(request.content_type, "protobuf")
+        try:
+            export = await self._take(request)
+        except (DecodeError, Overloaded, WrongSignal) as error:
+            refusal = self._receiver.refuse(error, "http")
+            refused = refusal.http_status != HTTPStatus.OK
+            body = failure(encoding, refusal.grpc_status, str(error)) if refused else success(encoding, message=str(error))
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.retry else None
+            return web.Response(status=refusal.http_status, body=body, content_type=CONTENT_TYPES[encoding], headers=headers)
+        body = success(encoding, rejected=export.malformed, message=UNFIT_SPANS if export.malformed else "")
+        return web.Response(body=body, content_type=CONTENT_TYPES[encoding])
+
+    async def _take(self, request: web.BaseRequest) -> Export:
+        """Receives and decodes one export.
+
+        Raises:
+            DecodeError, Overloaded, WrongSignal: as in REFUSALS.
+        """
+        encoding = _ENCODINGS.get(request.content_type)
+        if encoding is None:
+            raise WrongContentType("the content type is neither application/x-protobuf nor application/json")
+        packing = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if packing not in {"identity", "gzip"}:
+            raise WrongContentType("the content encoding is neither gzip nor identity")
+        limits = self._receiver.limits
+        with self._receiver.receiving() as hold:
+            body = await self._body(request, hold)
+            if request.path != _TRACES:
+                raise WrongSignal("only traces are taken here: nothing of this export was kept")
+            if packing == "gzip":
+                body = gunzip(body, limits.decompressed_bytes)
+            elif len(body) > limits.decompressed_bytes:
+                raise TooLarge("more than limits.decompressed_bytes")
+            return self._receiver.export(body, encoding, "http")
+
+    async def _body(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
+        """The body as it was sent, within its bounds of bytes and time."""
+        limits = self._receiver.limits
+        if (request.content_length or 0) > limits.body_bytes:
+            raise TooLarge("more than limits.body_bytes")
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(limits.request_time):
+                async for chunk in request.content.iter_any():
+                    if len(body) + len(chunk) > limits.body_bytes:
+                        raise TooLarge("more than limits.body_bytes")
+                    hold(len(chunk))
+                    body += chunk
+        except TimeoutError:
+            raise TooSlow("the body took longer than limits.request_time") from None
+        except (web.RequestPayloadError, OSError):
+            raise DecodeError("the body was cut off") from None
+        return bytes(body)

@@ -1,0 +1,99 @@
+"""An export on its way from a transport to the mapping: admitted, decoded, counted and consumed, as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+from infermeter.config import Limits
+from infermeter.errors import Overloaded
+from infermeter.model import Export, SpanFilter
+from infermeter.otlp.answers import Encoding
+from infermeter.otlp.json import decode_json
+from infermeter.otlp.protobuf import decode_protobuf
+from infermeter.otlp.refusals import REFUSALS, Reason, Refusal
+
+Protocol: TypeAlias = Literal["grpc", "http", "file"]
+
+REMEMBERED_EXPORTS = 4096
+"""How many exports a retried one is looked for among."""
+
+_DECODERS = {"protobuf": decode_protobuf, "json": decode_json}
+
+
+class Receiver:
+    """What both transports share; it belongs to the event loop. It knows nothing of sockets.
+
+    `spans_received` is by protocol and includes what is dropped here; `exports_refused` is by protocol and reason.
+    """
+
+    def __init__(self, wanted: SpanFilter, consume: Callable[[Export], None], limits: Limits, *, overloaded: Callable[[], bool]) -> None:
+        self.limits = limits
+        self.spans_received: Counter[Protocol] = Counter({"grpc": 0, "http": 0})
+        self.exports_refused: Counter[tuple[Protocol, Reason]] = Counter()
+        self.spans_dropped: Counter[Literal["malformed", "duplicate"]] = Counter({"malformed": 0, "duplicate": 0})
+        self._wanted = wanted
+        self._consume = consume
+        self._overloaded = overloaded
+        self._held_bytes = 0
+        self._remembered: dict[tuple[int, bytes, bytes], None] = {}
+
+    def export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> Export:
+        """Takes one export, unpacked, and returns what it held. One that was taken before is answered alike and dropped.
+
+        Raises:
+            Overloaded: nothing was read; the sender shall try again.
+            DecodeError: nothing was taken.
+        """
+        self._admit()
+        export = _DECODERS[encoding](body, self._wanted)
+        self.spans_received[protocol] += export.spans
+        self.spans_dropped["malformed"] += export.malformed
+        if export.batches:
+            if self._is_repeated((len(body), export.batches[0].span_id[0], export.batches[-1].span_id[-1])):
+                self.spans_dropped["duplicate"] += export.spans - export.malformed
+            else:
+                self._consume(export)
+        return export
+
+    def refuse(self, error: Exception, protocol: Protocol) -> Refusal:
+        """Counts an export that was refused with this error (a key of REFUSALS), and says how to answer it."""
+        refusal = REFUSALS[type(error)]
+        self.exports_refused[protocol, refusal.reason] += 1
+        return refusal
+
+    @contextmanager
+    def receiving(self) -> Iterator[Callable[[int], None]]:
+        """Within it, the given function takes bytes of an export out of what may be in flight; they are returned at the end.
+
+        Raises:
+            Overloaded: at once, or by the function.
+        """
+        self._admit()
+        held_bytes = 0
+
+        def hold(count_bytes: int) -> None:
+            nonlocal held_bytes
+            if self._held_bytes + count_bytes > self.limits.in_flight_bytes:
+                raise Overloaded("too many bytes of exports in flight")
+            self._held_bytes += count_bytes
+            held_bytes += count_bytes
+
+        try:
+            yield hold
+        finally:
+            self._held_bytes -= held_bytes
+
+    def _admit(self) -> None:
+        if self._overloaded():
+            raise Overloaded("overloaded")
+
+    def _is_repeated(self, mark: tuple[int, bytes, bytes]) -> bool:
+        """Whether an export of this length, first and last span id was among the last; it is now."""
+        repeated = mark in self._remembered
+        self._remembered[mark] = None
+        if len(self._remembered) > REMEMBERED_EXPORTS:
+            del self._remembered[next(iter(self._remembered))]
+        return repeated
