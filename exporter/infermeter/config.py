@@ -1,7 +1,7 @@
 """The whole configuration schema and its defaults, as frozen dataclasses: the YAML's dotted path is the attribute path.
 
 No parsing here (structure.py) and no reading of files. `Duration` fields are seconds; in YAML they are Prometheus strings.
-Field metadata says what a key means (`doc`), its range (`minimum`, `exclusive_minimum`, `maximum`, `pattern`), and `planned` for a
+Field metadata says what a key means (`doc`), its range (`minimum`, `above`, `maximum`, `pattern`), and `planned` for a
 key of the contract that this version accepts, does nothing with, and says so.
 """
 
@@ -56,7 +56,11 @@ class Server:
     """Which server this sidecar belongs to."""
 
     kind: str = key("auto", "auto, or the name of a mapping: a name pins that mapping alone (and those in mappings_dir)")
-    name: str | None = key(None, "the `server` label; default $INFERMETER_SERVER_NAME, else the kind, or `default` under auto", pattern=r"[A-Za-z0-9_.:/-]{1,64}")
+    name: str | None = key(
+        None,
+        "the `server` label; default $INFERMETER_SERVER_NAME, else the kind, or `default` under auto",
+        pattern=r"[A-Za-z0-9_.:/-]{1,64}",
+    )
     model: str | None = key(None, "the model of spans that carry none; the span's own wins")
     gpus: Literal["auto", "all"] | tuple[GpuChoice, ...] = key("auto", "auto, all, or a list of UUIDs, NVML indices or {gpu, share}")
     gpu_count: int | None = key(None, "how many GPUs to price where none can be seen", minimum=1)
@@ -85,7 +89,9 @@ class Slas:
     """The SLA of every model: missing keys of a model come from the default, null removes a target."""
 
     default: Sla | None = key(None, "the targets of every model", reload=True)
-    models: Mapping[str, Mapping[str, float | None]] = key(factory=dict, doc="per model: the keys of sla.default; null removes one", reload=True)
+    models: Mapping[str, Annotated[Mapping[str, float | None], Sla]] = key(
+        factory=dict, doc="per model: the keys of sla.default; null removes one", reload=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class Rent:
     instance_gpus: int | None = key(None, "GPUs in the instance, to price the share that is used", minimum=1)
     upfront: float = key(0.0, "paid at the start of the term", minimum=0)
     term: Duration | None = key(None, "over which upfront is spread", above=0)
-    rent_includes_power: bool = key(True, "false: colocation, power is paid apart")
+    rent_includes_power: bool = key(default=True, doc="false: colocation, power is paid apart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +202,9 @@ class SimulatedGpu:
 class Gpu:
     """Where GPU readings come from."""
 
-    source: Literal["auto", "nvml", "dcgm", "triton", "amd", "hwmon", "replay", "simulated", "none"] = key("auto", "auto: nvml, else none; never simulated")
+    source: Literal["auto", "nvml", "dcgm", "triton", "amd", "hwmon", "replay", "simulated", "none"] = key(
+        "auto", "auto: nvml, else none; never simulated"
+    )
     interval: Duration = key(1.0, "between readings", minimum=0.01)
     timeout: Duration = key(2.0, "a call that takes longer marks that GPU", above=0)
     stale_after: Duration | None = key(None, "default max(5s, 3 x interval): then state unknown, gpu_up 0", above=0)
@@ -205,7 +213,7 @@ class Gpu:
     loop: bool = key(default=False, doc="replay: play the capture round")
     profiling: Literal["auto", "off"] = key("auto", "GPM or DCGM's profiling fields", planned=True)
     hardware: bool = key(default=False, doc="power limit, temperature, clocks")
-    baseline_watts: float | Mapping[str, float] | None = key(None, "overrides what is learnt: a number, or one for each UUID")
+    baseline_watts: float | Mapping[str, float] | None = key(None, "overrides what is learnt: a number, or one for each UUID", minimum=0)
     estimate_from_tdp: bool = key(default=False, doc="an estimate where there is no reading", planned=True)
     simulated: SimulatedGpu = key(factory=SimulatedGpu, doc="for source: simulated")
 
@@ -221,7 +229,7 @@ class HostPower:
 class Listen:
     """Addresses; null: off; port 0: any, told in the log."""
 
-    web: str | None = key("0.0.0.0:10470", "/metrics, the API and the page")  # noqa: S104 - a scrape target
+    web: str | None = key("0.0.0.0:10470", "/metrics, the API and the page")
     otlp_grpc: str | None = key("127.0.0.1:4317", "OTLP over gRPC")
     otlp_http: str | None = key("127.0.0.1:4318", "OTLP over HTTP")
 

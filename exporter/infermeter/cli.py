@@ -1,0 +1,85 @@
+"""The command line: argv to a command, errors to one line each on standard error and an exit code. No command's own options here.
+
+Only the module of the command that runs is imported, so that a sidecar starts without the demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from infermeter import __version__
+from infermeter.errors import ConfigError, ConfigErrors, GpuUnavailable, InputError
+
+COMMANDS: Mapping[str, str] = {
+    "serve": "the sidecar (default)",
+    "demo": "all of it on this machine, without a GPU",
+    "check-config": "says whether a configuration file holds",
+    "replay": "the same ledger over recorded spans and power, offline",
+    "reference": "the generated references, as Markdown",
+}
+"""Each one is a module of infermeter.commands with `add_arguments(parser)` and `run(args) -> exit code`."""
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command that `argv` (default: the process's) names. Exit code: 0 done, 1 a failure at run time, 2 wrong use."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "serve")
+    command = _module(arguments[0]) if arguments[0] in COMMANDS else None
+    args = _parser(arguments[0], command).parse_args(arguments)
+    if command is None:  # argparse has refused whatever isn't a command
+        raise AssertionError(arguments[0])
+    try:
+        code: int = command.run(args)
+        sys.stdout.flush()
+    except ConfigErrors as errors:
+        return _failed(WRONG, *errors.problems)
+    except ConfigError as error:
+        return _failed(WRONG, error)
+    except (InputError, GpuUnavailable) as error:
+        return _failed(FAILED, error)
+    except BrokenPipeError:  # whoever read standard output has gone; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        return _failed(FAILED, error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"infermeter.commands.{command.replace('-', '_')}")
+
+
+def _parser(chosen: str, command: ModuleType | None) -> argparse.ArgumentParser:
+    """A parser that knows every command by name, and the options of the chosen one."""
+    parser = _OneLineParser("infermeter", description="The meter on AI inference servers: cost per inference at the SLA.")
+    parser.add_argument("--version", action="version", version=f"infermeter {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        if command is not None and name == chosen:
+            command.add_arguments(subparser)
+    return parser
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Tells wrong use in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _failed(code: int, *errors: Exception) -> int:
+    for error in errors:
+        print(error, file=sys.stderr)
+    return code

@@ -1,0 +1,79 @@
+"""From the command line and the environment to a configuration; its files, and logging as it says. Parsing is structure.py's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args
+
+from infermeter.config import Config, Log, Server
+from infermeter.errors import ConfigError, ConfigErrors
+from infermeter.logs import log_to_stderr
+from infermeter.structure import field_kinds, load_config
+
+log = logging.getLogger(__name__)
+
+BYTES_LIMIT = 1 << 20
+"""Of a file that an operator wrote: a configuration, a mapping."""
+
+
+def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration that `path`, else $INFERMETER_CONFIG names, else the defaults; logging is set up as it says.
+
+    $INFERMETER_SERVER_NAME stands in for an unset `server.name`; $INFERMETER_LOG_LEVEL overrides `log.level`.
+    Raises: ConfigErrors, ConfigError.
+    """
+    named = path or environ.get("INFERMETER_CONFIG")
+    config = with_environment(load_config(configuration_text(named), named) if named else Config(), environ)
+    log_to_stderr(config.log.level, config.log.format)
+    if not named:
+        log.info("no configuration: no prices and no SLA, so neither are in /metrics; --config F or INFERMETER_CONFIG names one")
+    return config
+
+
+def with_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    """`config` with what the environment says. Raises: ConfigErrors that name the variables."""
+    problems = []
+    if (name := environ.get("INFERMETER_SERVER_NAME")) and config.server.name is None:
+        pattern = next(field.metadata["pattern"] for field in fields(Server) if field.name == "name")
+        if not re.fullmatch(pattern, name):
+            problems.append(ConfigError("INFERMETER_SERVER_NAME", f"doesn't match {pattern}"))
+        config = replace(config, server=replace(config.server, name=name))
+    if level := environ.get("INFERMETER_LOG_LEVEL"):
+        levels = {name: name for name in get_args(field_kinds(Log)["level"])}
+        if level.lower() not in levels:
+            problems.append(ConfigError("INFERMETER_LOG_LEVEL", f"must be one of {', '.join(levels)}"))
+        config = replace(config, log=replace(config.log, level=levels.get(level.lower(), "info")))
+    if problems:
+        raise ConfigErrors(tuple(problems))
+    return config
+
+
+def own_mappings(config: Config) -> dict[str, str]:
+    """The texts of `mappings_dir`, by name without `.yaml`; none without one. Raises: ConfigError."""
+    if config.mappings_dir is None:
+        return {}
+    folder = Path(config.mappings_dir)
+    if not folder.is_dir():
+        raise ConfigError("mappings_dir", f"no such folder: {folder}")
+    return {path.stem: configuration_text(str(path)) for path in sorted(folder.glob("*.yaml"))}
+
+
+def configuration_text(path: str) -> str:
+    """The text of a file that an operator wrote; `-` is standard input. Raises: ConfigError that names the file."""
+    try:
+        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
+            content = file.read(BYTES_LIMIT + 1)
+    except OSError as error:
+        raise ConfigError(path, f"can't be read: {error.strerror}") from error
+    if len(content) > BYTES_LIMIT:
+        raise ConfigError(path, f"longer than {BYTES_LIMIT} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, f"is no UTF-8 text: byte {error.start}") from error

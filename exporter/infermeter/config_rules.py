@@ -1,0 +1,177 @@
+"""What a configuration can't say at once, and what it says in vain. Pure; single values are judged in structure.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, TypeAlias
+
+from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Server, Slas
+from infermeter.model import Window
+
+Problem: TypeAlias = tuple[str, str]
+"""Dotted path, and one sentence."""
+
+WINDOWS_LIMIT = 4
+WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
+
+_ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_TARGETS = ("duration_seconds", "ttft_seconds", "tpot_seconds")
+_UNREAD_SOURCES = ("dcgm", "triton", "amd", "hwmon")
+
+
+def contradictions(config: Config) -> Iterator[Problem]:
+    """Everything that can't hold together."""
+    if config.cost is not None:
+        yield from _prices(config.cost)
+        yield from _counted_twice(config.cost, emissions=config.emissions.grams_per_kwh is not None)
+        yield from _rent(config.cost, config.server)
+        yield from _purchase(config.cost)
+    if config.sla is not None:
+        yield from _sla(config.sla)
+    if not isinstance(config.server.gpus, str):
+        yield from _gpus(config.server.gpus)
+    yield from _gpu(config.gpu)
+    yield from _listen(config.listen)
+    yield from _windows(config.windows)
+    yield from _limits(config.limits)
+
+
+def notices(config: Config) -> tuple[str, ...]:
+    """One line for each thing that is set, and that this version does nothing with."""
+    unread = [f"{path}: accepted, but has no effect in this version" for path in _planned(config, "")]
+    if config.gpu.source in _UNREAD_SOURCES:
+        unread.append(f"gpu.source: {config.gpu.source} is accepted, but no GPU is read from it in this version")
+    if config.cost is not None and config.cost.power.host_watts == "measured" and config.gpu.source != "replay":
+        unread.append("cost.power.host_watts: only recordings tell measured watts in this version")
+    return tuple(unread)
+
+
+def _planned(section: object, prefix: str) -> Iterator[str]:
+    for field in fields(section):  # type: ignore[arg-type]  # only dataclasses are handed in
+        value = getattr(section, field.name)
+        path = f"{prefix}{field.name}"
+        if field.metadata.get("planned"):
+            if value != _default(field):
+                yield path
+        elif is_dataclass(value):
+            yield from _planned(value, f"{path}.")
+
+
+def _default(field: Field[Any]) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _prices(cost: Cost) -> Iterator[Problem]:
+    """A price without a currency, a date and a source is a number that nobody can check."""
+    prices = {
+        "rent.per_hour": cost.rent.per_hour,
+        "purchase.price": cost.purchase.price,
+        "power.price_per_kwh": cost.power.price_per_kwh,
+        "cooling.per_hour": cost.cooling.per_hour,
+        "host.per_hour": cost.host.per_hour or None,
+        "licence.per_hour": cost.licence.per_hour or None,
+        "other.per_hour": cost.other.per_hour or None,
+    }
+    priced = [path for path, price in prices.items() if price is not None]
+    for name, value in (("currency", cost.currency), ("as_of", cost.as_of), ("source", cost.source)):
+        if priced and not value:
+            yield f"cost.{name}", f"is required with a price, and cost.{priced[0]} is one"
+
+
+def _counted_twice(cost: Cost, *, emissions: bool) -> Iterator[Problem]:
+    """Rent of a cloud contains the hardware, power and cooling; in colocation it contains neither of them."""
+    if cost.rent.per_hour is not None and cost.rent.rent_includes_power:
+        unless = "set cost.rent.rent_includes_power: false if it doesn't (colocation)"
+        if cost.power.price_per_kwh is not None:
+            yield "cost.power.price_per_kwh", f"power would be counted twice: cost.rent contains it; {unless}"
+        if cost.power.pue is not None and not emissions:  # with emissions it is about grams, not about money
+            yield "cost.power.pue", f"cooling would be counted twice: cost.rent contains it; {unless}"
+        if cost.cooling.per_hour is not None:
+            yield "cost.cooling.per_hour", f"cooling would be counted twice: cost.rent contains it; {unless}"
+        if cost.purchase.price is not None:
+            yield "cost.purchase.price", f"the hardware would be counted twice: cost.rent contains it; {unless}"
+    if cost.power.pue is not None and cost.cooling.per_hour is not None:
+        yield "cost.cooling.per_hour", "cooling would be counted twice: cost.power.pue contains it; keep one of the two"
+
+
+def _rent(cost: Cost, server: Server) -> Iterator[Problem]:
+    rent = cost.rent
+    if rent.upfront and rent.term is None:
+        yield "cost.rent.term", "is required with cost.rent.upfront: over which time is it spread?"
+    if rent.upfront and rent.per_hour is None:
+        yield "cost.rent.per_hour", "is required with cost.rent.upfront (0 if all is paid in advance)"
+    used = max(server.gpu_count or 0, 0 if isinstance(server.gpus, str) else len(server.gpus))
+    if rent.instance_gpus is not None and used > rent.instance_gpus:
+        yield "cost.rent.instance_gpus", f"is {rent.instance_gpus}, but the server uses {used} GPUs"
+
+
+def _purchase(cost: Cost) -> Iterator[Problem]:
+    purchase = cost.purchase
+    if purchase.price is None:
+        if purchase.residual:
+            yield "cost.purchase.price", "is required with cost.purchase.residual"
+        return
+    if purchase.lifetime_years is None:
+        yield "cost.purchase.lifetime_years", "is required with cost.purchase.price: over which time is it spread?"
+    if purchase.residual > purchase.price:
+        yield "cost.purchase.residual", f"is {purchase.residual:g}, more than the price of {purchase.price:g}"
+
+
+def _sla(sla: Slas) -> Iterator[Problem]:
+    targets = [getattr(sla.default, name) for name in _TARGETS] if sla.default else []
+    targets += [overrides.get(name) for overrides in sla.models.values() for name in _TARGETS]
+    if targets and all(target is None for target in targets):
+        yield "sla", f"sets no target: {', '.join(_TARGETS)}"
+
+
+def _gpus(choices: Sequence[GpuChoice]) -> Iterator[Problem]:
+    seen: set[str | int] = set()
+    for index, choice in enumerate(choices):
+        if isinstance(choice.gpu, int) and choice.gpu < 0:
+            yield f"server.gpus[{index}]", "an index counts from 0"
+        if choice.gpu in seen:
+            yield f"server.gpus[{index}]", f"{choice.gpu} is listed twice"
+        seen.add(choice.gpu)
+
+
+def _gpu(gpu: Gpu) -> Iterator[Problem]:
+    if gpu.source == "replay" and gpu.file is None:
+        yield "gpu.file", "is required with gpu.source: replay"
+    if gpu.source != "replay" and gpu.file is not None:
+        yield "gpu.file", f"is only read with gpu.source: replay, which is {gpu.source}"
+    if gpu.stale_after is not None and gpu.stale_after < gpu.interval:
+        yield "gpu.stale_after", "is shorter than gpu.interval: every reading would be stale"
+    if gpu.simulated.idle_watts > gpu.simulated.peak_watts:
+        yield "gpu.simulated.idle_watts", f"is above gpu.simulated.peak_watts ({gpu.simulated.peak_watts:g})"
+
+
+def _listen(listen: Listen) -> Iterator[Problem]:
+    taken: dict[str, str] = {}
+    for field in fields(listen):
+        address, path = getattr(listen, field.name), f"listen.{field.name}"
+        if address is None:
+            continue
+        match = _ADDRESS.fullmatch(address)
+        if match is None or int(match[2]) > 65_535:
+            yield path, f"`{address}` is no address such as 0.0.0.0:10470 or [::1]:4317"
+        elif int(match[2]) and address in taken:
+            yield path, f"`{address}` is taken by {taken[address]}"
+        taken.setdefault(address, path)
+
+
+def _windows(windows: Sequence[Window]) -> Iterator[Problem]:
+    if len(windows) > WINDOWS_LIMIT:
+        yield "windows", f"{len(windows)} of them; at most {WINDOWS_LIMIT}"
+    for index, window in enumerate(windows):
+        if not WINDOW_SECONDS_LEAST <= window.seconds <= WINDOW_SECONDS_MOST:
+            yield f"windows[{index}]", f"{window.label} is not between 1m and 24h"
+        elif index and window.seconds <= windows[index - 1].seconds:
+            yield f"windows[{index}]", f"{window.label} is not longer than {windows[index - 1].label}; they ascend"
+
+
+def _limits(limits: Limits) -> Iterator[Problem]:
+    for name in ("decompressed_bytes", "in_flight_bytes"):
+        if getattr(limits, name) < limits.body_bytes:
+            yield f"limits.{name}", f"is below limits.body_bytes ({limits.body_bytes}): an export of that size could never be taken"
