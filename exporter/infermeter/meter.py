@@ -7,6 +7,7 @@ their Snapshot together in one place, `_snapshot`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
@@ -153,6 +154,16 @@ def _union(intervals: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return np.column_stack((ordered[first, 0], reach[last]))
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedPower:
+    """What a power file says of the server's GPUs and of its host; both sequences ascend in time."""
+
+    gpus: Sequence[GpuIdentity] = ()
+    samples: Sequence[GpuSample] = ()
+    host_samples: Sequence[HostSample] = ()
+    rejected: Mapping[Rejection, int] = field(default_factory=dict)
+
+
 class Replay:
     """What `replay` feeds with a whole recording. Time is the data's, everything is complete and settled at its end."""
 
@@ -173,24 +184,21 @@ class Replay:
         *,
         spans_received: Counts,
         spans_dropped: Counts,
-        gpus: Sequence[GpuIdentity] = (),
-        samples: Sequence[GpuSample] = (),
-        host_samples: Sequence[HostSample] = (),
-        rejected: Mapping[Rejection, int] | None = None,
-        gpu_source: str | None = None,
+        power: RecordedPower | None,
     ) -> Snapshot:
-        """The ledger over all that was consumed and these samples, once.
+        """The ledger over all that was consumed and this power, once; without power no GPU, energy or power-cost families.
 
         The period runs from the earlier of first sample and first inference's start to the later of last sample and last inference's
         end; a recording of nothing has no length.
         """
         inferences = [batch for batch in (*self._inferences, self._mapper.finish()) if batch is not None]
-        start_ns, end_ns = _period(inferences, samples, host_samples)
-        ledger = Ledger(self._config, start_ns=start_ns, sampled=_sampled(self._config, self._mapper), gpus=gpus, offline=True)
-        for reason, n in (rejected or {}).items():
+        told = power or RecordedPower()
+        start_ns, end_ns = _period(inferences, told)
+        ledger = Ledger(self._config, start_ns=start_ns, sampled=_sampled(self._config, self._mapper), gpus=told.gpus, offline=True)
+        for reason, n in told.rejected.items():
             ledger.reject(reason, n)
-        ledger.add_samples(samples)
-        ledger.add_host_samples(host_samples)
+        ledger.add_samples(told.samples)
+        ledger.add_host_samples(told.host_samples)
         for batch in inferences:
             ledger.add(batch, end_ns)
         ledger.finish(end_ns)
@@ -200,15 +208,15 @@ class Replay:
             _intake(self._mapper, self._config, spans_received, spans_dropped, {}),
             kind="replay",
             sampled=_sampled(self._config, self._mapper),
-            gpu_source=gpu_source,
-            gpu_source_up=None if gpu_source is None else True,
+            gpu_source="replay" if power else None,
+            gpu_source_up=True if power else None,
         )
 
 
-def _period(batches: Sequence[InferenceBatch], samples: Sequence[GpuSample], host_samples: Sequence[HostSample]) -> tuple[int, int]:
-    starts = [int(b.start_ns.min()) for b in batches if len(b)]
-    ends = [int(b.end_ns.max()) for b in batches if len(b)]
-    times = [s.time_ns for s in samples] + [s.time_ns for s in host_samples]
+def _period(batches: Sequence[InferenceBatch], power: RecordedPower) -> tuple[int, int]:
+    starts = [int(batch.start_ns.min()) for batch in batches if len(batch)]
+    ends = [int(batch.end_ns.max()) for batch in batches if len(batch)]
+    times = [ascending[i].time_ns for ascending in (power.samples, power.host_samples) if ascending for i in (0, -1)]
     return min(starts + times, default=0), max(ends + times, default=0)
 
 

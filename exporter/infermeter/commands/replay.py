@@ -9,19 +9,22 @@ from pathlib import Path
 import orjson
 
 from infermeter.commands.configuration import configured, own_mappings
+from infermeter.config import Config
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.recording import Recording, read_recording
 from infermeter.mapping import load_mappings
-from infermeter.meter import Replay
+from infermeter.meter import RecordedPower, Replay
 from infermeter.metrics.report import report
 from infermeter.metrics.report_text import report_text
 from infermeter.otlp.files import receive_file, recorded_files
 from infermeter.otlp.receiver import Receiver
 
+SPANS_HELP = "files or folders of OTLP exports (.json, .jsonl, .pb, each also .gz)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `replay`."""
-    parser.add_argument("--spans", type=Path, nargs="+", required=True, metavar="P", help="files or folders of OTLP exports (.json, .jsonl, .pb, each also .gz)")
+    parser.add_argument("--spans", type=Path, nargs="+", required=True, metavar="P", help=SPANS_HELP)
     parser.add_argument("--power", type=Path, metavar="P", help="a capture, or what nvidia-smi --query-gpu=... --format=csv printed")
     parser.add_argument("--config", metavar="F", help="prices and SLAs; default $INFERMETER_CONFIG, else the defaults")
     parser.add_argument("--timezone", default="UTC", metavar="Z", help="of nvidia-smi's timestamps (default UTC)")
@@ -34,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     replay = Replay(config, load_mappings(config.server.kind, own_mappings(config)))
     receiver = Receiver(replay.wanted, replay.consume, config.limits, overloaded=lambda: False)
     files, skipped = recorded_files(args.spans)
-    recording = read_recording(args.power, timezone=args.timezone) if args.power else Recording()
-    for line in (*skipped, *recording.warnings):
+    recording = read_recording(args.power, timezone=args.timezone) if args.power else None
+    for line in (*skipped, *(recording.warnings if recording else ())):
         print(line, file=sys.stderr)
     for file in files:
         receive_file(file, receiver)
@@ -43,12 +46,19 @@ def run(args: argparse.Namespace) -> int:
         replay.snapshot(
             spans_received={"file": receiver.spans_received["file"]},
             spans_dropped=receiver.spans_dropped,
-            gpus=chosen(recording.identities, config.server.gpus, {}),
-            samples=recording.samples,
-            host_samples=recording.host_samples,
-            rejected=recording.rejected,
-            gpu_source="replay" if args.power else None,
+            power=_power(recording, config) if recording else None,
         )
     )
     print(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() if args.format == "json" else report_text(result))
     return 0
+
+
+def _power(recording: Recording, config: Config) -> RecordedPower:
+    """What the recording says of the server's own GPUs. Raises: ConfigError for a GPU that the recording doesn't have."""
+    gpus = chosen(recording.identities, config.server.gpus, {})
+    return RecordedPower(
+        gpus=gpus,
+        samples=recording.samples.of(gpu.uuid for gpu in gpus),
+        host_samples=recording.host_samples,
+        rejected=recording.rejected,
+    )

@@ -135,13 +135,13 @@ def _field_end(body: bytes, at: int) -> int | None:
 
     Source: protobuf encoding, wire type 2 (all fields of ExportTraceServiceRequest have it).
     """
-    if body[at] & 7 != 2:  # noqa: PLR2004 - the wire type
+    if body[at] & 7 != 2:
         return None
     length = shift = 0
     for position in range(at + 1, min(at + 6, len(body))):
         length |= (body[position] & 0x7F) << shift
         shift += 7
-        if body[position] < 0x80:  # noqa: PLR2004 - the continuation bit
+        if body[position] < 0x80:
             end = position + 1 + length
             return end if end <= len(body) else None
     return None
