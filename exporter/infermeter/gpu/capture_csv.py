@@ -11,7 +11,7 @@ from itertools import chain
 from infermeter.errors import InputError
 from infermeter.gpu.columns import BY_NAME, DEVICE, HOST_POWER, TIME
 from infermeter.gpu.lines import Line
-from infermeter.gpu.rows import ABSENT, Recording, Rows
+from infermeter.gpu.rows import ABSENT, Recording, Rows, number
 from infermeter.model import GpuIdentity
 
 VERSION = "1"
@@ -108,8 +108,8 @@ class _Table:
             raise InputError(where, f"{len(cells)} values, the header has {len(self._names)}")
         try:
             time_ns = instant_ns(cells[self._time])
-            values = [float(cell) if (cell := cells[i].strip()) else ABSENT for i in self._columns]
-            host = float(cells[self._host]) if self._host is not None and cells[self._host].strip() else ABSENT
+            values = [number(cell) if (cell := cells[i].strip()) else ABSENT for i in self._columns]
+            host = number(cells[self._host]) if self._host is not None and cells[self._host].strip() else ABSENT
         except ValueError as error:
             raise InputError(where, "a value that is no number") from error
         if uuid := cells[self._gpu].strip():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from infermeter.errors import InputError
 from infermeter.gpu.columns import BY_NAME
 from infermeter.gpu.lines import Line
-from infermeter.gpu.rows import ABSENT, Recording, Rows
+from infermeter.gpu.rows import ABSENT, Recording, Rows, number
 from infermeter.model import GpuIdentity
 
 TIMESTAMP = re.compile(r"(\d{4})/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
@@ -145,8 +145,8 @@ def _absent(cell: str) -> bool:
 def _value(where: str, cell: str, unit: str) -> float:
     if _absent(cell):
         return ABSENT
-    number, _, own = cell.partition(" ")
+    digits, _, own = cell.partition(" ")
     try:
-        return float(number) * UNITS[own or unit]
+        return number(digits) * UNITS[own or unit]
     except (ValueError, KeyError) as error:
         raise InputError(where, "a value that is no number with a known unit") from error

@@ -72,8 +72,8 @@ class _Play:
         self._next = 0
         self._since_first_ns = samples.time_ns - samples.time_ns[0]
         length_ns = int(self._since_first_ns[-1])
-        instants = len(np.unique(samples.time_ns))
-        self._period_ns = length_ns + length_ns // max(instants - 1, 1) if length_ns else 10**9
+        steps = int(np.bincount(samples.device).max()) - 1
+        self._period_ns = length_ns + length_ns // max(steps, 1) if length_ns else 10**9
         self._joules_per_round = _joules_per_round(samples, self._period_ns)
 
     def until(self, now_ns: int) -> list[GpuSample]:

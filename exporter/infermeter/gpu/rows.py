@@ -37,6 +37,14 @@ class Recording:
     origin: str | None
 
 
+def number(text: str) -> float:
+    """A decimal number; infinity is one, and absurd. Raises: ValueError."""
+    value = float(text)
+    if math.isnan(value) or "_" in text:
+        raise ValueError(text)
+    return value
+
+
 class Rows:
     """Takes rows in the order of the file."""
 

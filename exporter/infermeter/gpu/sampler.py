@@ -12,7 +12,6 @@ import time
 from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from infermeter.config import Gpu
@@ -92,17 +91,24 @@ class Sampler:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                try:
-                    self._open()
-                    self._read_until_it_fails()
-                except GpuUnavailable as error:
-                    pause_seconds = self._interval_seconds if self._answered else self._reopen_seconds
-                    self._down(error)
-                    self._stop.wait(pause_seconds)
-                finally:
-                    self._source.close()
+                self._stop.wait(self._served())
         except Exception as error:  # noqa: BLE001 - a thread's own mistakes must end the process too
             self._on_loop(self._fail, error)
+
+    def _served(self) -> float:
+        """Opens the source and reads it until it fails or is to stop; then how many seconds to leave it alone."""
+        try:
+            self._open()
+            self._read_until_it_fails()
+        except GpuUnavailable as error:
+            pause_seconds = self._interval_seconds if self._answered else self._reopen_seconds
+            self._down(error)
+            if rejected := self._rejected():
+                self._on_loop(self._deliver, Reading(rejected=rejected))
+            return pause_seconds
+        finally:
+            self._source.close()
+        return 0.0
 
     def _open(self) -> None:
         try:
@@ -130,7 +136,7 @@ class Sampler:
             took_seconds = self._monotonic() - began
         if took_seconds > self._timeout_seconds:
             self._down(TimeoutError(f"a reading took {took_seconds:.1f} s"))
-            late: Counter[Reason] = Counter(read=len(samples))
+            late: Counter[Reason] = Counter({"read": len(samples)})
             self._on_loop(self._deliver, Reading(rejected=self._rejected() + late))
             return
         self._up()
@@ -154,9 +160,12 @@ class Sampler:
         self._answered, self._last_error = False, type(error).__name__
 
     def _on_loop(self, call: Callable[[Any], None], value: object) -> None:
-        if not self._stop.is_set():
-            with suppress(RuntimeError):  # the loop was closed in the meantime
-                self._loop.call_soon_threadsafe(call, value)
+        if self._stop.is_set():
+            return
+        try:
+            self._loop.call_soon_threadsafe(call, value)
+        except RuntimeError:  # the loop was closed: nobody is left to tell
+            self._stop.set()
 
 
 def next_due(due: float, now: float, interval: float) -> float:

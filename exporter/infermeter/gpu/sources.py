@@ -25,24 +25,25 @@ class _Wish(NamedTuple):
     settings: Gpu
     busy_share: BusyShare
     choose: Choose
+    library: str
 
 
-def gpu_source(settings: Gpu, *, busy_share: BusyShare, choose: Choose = tuple) -> GpuSource | None:
+def gpu_source(settings: Gpu, *, busy_share: BusyShare, choose: Choose = tuple, library: str = LIBRARY) -> GpuSource | None:
     """The source that the configuration names, not opened yet; None for `none`, and for `auto` on a machine without NVML.
 
-    `choose` picks the server's own devices whenever the source is opened. Raises: ConfigError.
+    `choose` picks the server's own devices whenever the source is opened; `library` is what `auto` looks for. Raises: ConfigError.
     """
     make = SOURCES.get(settings.source)
     if make is None:
         raise ConfigError("gpu.source", f"{settings.source} is not in this version; there are {', '.join(SOURCES)}")
-    return make(_Wish(settings, busy_share, choose))
+    return make(_Wish(settings, busy_share, choose, library))
 
 
 def _auto(wish: _Wish) -> GpuSource | None:
     try:
-        ctypes.CDLL(LIBRARY)
+        ctypes.CDLL(wish.library)
     except OSError:
-        log.warning("no GPU readings: %s is not on this machine; energy, power cost and idle time are absent", LIBRARY)
+        log.warning("no GPU readings: %s is not on this machine; energy, power cost and idle time are absent", wish.library)
         return None
     return _nvml(wish)
 
