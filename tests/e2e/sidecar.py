@@ -36,6 +36,15 @@ class Scrape:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How the sidecar ended: how long after SIGTERM, and everything that it logged."""
+
+    exit_status: int
+    seconds: float
+    log: str
+
+
+@dataclass(frozen=True)
 class Sidecar:
     """A running sidecar."""
 
@@ -60,11 +69,12 @@ class Sidecar:
             what=f"{name} of {value}",
         )
 
-    def stop(self) -> tuple[int, float]:
-        """Sends SIGTERM: the exit status, and the seconds until it ended."""
+    def stop(self) -> Ending:
+        """Sends SIGTERM, and waits."""
         begin = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30), time.monotonic() - begin
+        exit_status = self.process.wait(30)
+        return Ending(exit_status, time.monotonic() - begin, self.log.read_text())
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e.processes import Crashed
-from e2e.sidecar import Scrape, sidecar
+from e2e.sidecar import Ending, Scrape, sidecar
 from e2e.triton import triton
 
 pytestmark = pytest.mark.e2e
@@ -43,8 +44,8 @@ class Evidence:
     statistics: dict[str, Any]
     first: Scrape
     last: Scrape
-    exit_status: int
-    stop_seconds: float
+    sent_at_the_end: int
+    ending: Ending
 
     def triton_seconds(self, *stages: str) -> float:
         return float(sum(self.statistics["inference_stats"][stage]["ns"] for stage in stages) / 1e9)
@@ -67,10 +68,10 @@ def _measured(folder: Path) -> Evidence:
         with triton(meter.otlp_http, log=folder / "triton.log") as server:
             sent = server.load()
             statistics = server.statistics()
-        meter.wait_until("inferences_observed_total", sent, seconds=20)
-        last = meter.scrape()
-        exit_status, stop_seconds = meter.stop()
-    return Evidence(sent, statistics, first, last, exit_status, stop_seconds)
+            meter.wait_until("inferences_observed_total", sent, seconds=20)
+            last = meter.scrape()
+            sent_at_the_end = server.load()
+        return Evidence(sent, statistics, first, last, sent_at_the_end, ending=meter.stop())
 
 
 def test_every_request_is_counted_once(evidence: Evidence) -> None:
@@ -138,5 +139,10 @@ def test_what_is_exposed_passes_promtool(evidence: Evidence) -> None:
 
 
 def test_sigterm_ends_the_sidecar_with_0_within_two_seconds(evidence: Evidence) -> None:
-    assert evidence.exit_status == 0
-    assert evidence.stop_seconds < 2
+    assert evidence.ending.exit_status == 0
+    assert evidence.ending.seconds < 2
+
+
+def test_the_spans_that_arrived_last_are_accounted_for_before_it_ends(evidence: Evidence) -> None:
+    inferences = evidence.sent + evidence.sent_at_the_end
+    assert f"stopped: {3 * inferences} spans received, {inferences} inferences observed" in evidence.ending.log
