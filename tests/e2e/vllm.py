@@ -31,26 +31,10 @@ MAX_SEQUENCES = 8
 START_SECONDS = 240
 EXPORT_EVERY_MILLISECONDS = 500
 
-UNUSED = frozenset(
-    [
-        "torchvision",
-        "torchaudio",
-        "torchcodec",
-        "opencv-python-headless",
-        "numba",
-        "lm-format-enforcer",
-        "depyf",
-        "anthropic",
-        "mcp",
-        "xgrammar",
-        "intel-openmp",
-        "ninja",
-        "ijson",
-        "watchfiles",
-        "tiktoken",
-        "sentencepiece",
-    ]
-)
+UNUSED = {
+    *("torchvision", "torchaudio", "torchcodec", "opencv-python-headless", "numba", "lm-format-enforcer", "depyf", "anthropic", "mcp"),
+    *("xgrammar", "intel-openmp", "ninja", "ijson", "watchfiles", "tiktoken", "sentencepiece"),
+}
 """What the wheel requires and text generation on a CPU doesn't import; xgrammar is installed without its gigabyte of dependencies."""
 
 ROUNDS = ((1, 20), (4, 40), (16, 60))

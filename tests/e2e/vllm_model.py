@@ -15,7 +15,10 @@ SENTENCES = (
     "prefill is bound by arithmetic, decode by the bandwidth of the memory",
 )
 BEGIN, END, USER, ASSISTANT = "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>"
-TEMPLATE = f"{{% for message in messages %}}{USER}{{{{ message['content'] }}}}{{% endfor %}}{{% if add_generation_prompt %}}{ASSISTANT}{{% endif %}}"
+TEMPLATE = (
+    f"{{% for message in messages %}}{USER}{{{{ message['content'] }}}}{{% endfor %}}"
+    f"{{% if add_generation_prompt %}}{ASSISTANT}{{% endif %}}"
+)
 
 
 def main(folder: str) -> None:
