@@ -19,10 +19,10 @@ from typing import Any
 
 import aiohttp
 
+from infermeter.demo.launch import configuration, server_command
 from infermeter.demo.load import Load
 from infermeter.demo.processes import Child, DemoFailed, free_ports
 from infermeter.demo.scenarios import SCENARIOS, Scenario
-from infermeter.demo.sidecar import configuration
 from infermeter.demo.table import Report, heading, row
 from infermeter.durations import duration_seconds
 from infermeter.metrics.report_text import report_text
@@ -81,7 +81,11 @@ async def _demo(scenario: Scenario, seconds: float, *, keep: bool) -> None:
 
         sidecar = await Child.start("sidecar", [sys.executable, "-m", "infermeter", "serve", "--config", str(config)], os.environ)
         stack.push_async_callback(sidecar.stop, STOP_SECONDS)
-        server = await Child.start("server", _server_command(scenario, server_port, otlp_port), os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+        server = await Child.start(
+            "server",
+            server_command(scenario, port=server_port, otlp_http_port=otlp_port),
+            os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # one core for the model, so that the others can do their part
+        )
         stack.push_async_callback(server.stop, STOP_SECONDS)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
         load = await stack.enter_async_context(Load(f"{server_url}/infer", in_flight=scenario.in_flight))
@@ -102,16 +106,6 @@ async def _demo(scenario: Scenario, seconds: float, *, keep: bool) -> None:
                 await load.run(math.inf, lambda _: capacity * scenario.load_ratio(1))
 
         await _first(show(), stop, sidecar, server)
-
-
-def _server_command(scenario: Scenario, port: int, otlp_port: int) -> list[str]:
-    options = {
-        "--port": port,
-        "--otlp": f"http://127.0.0.1:{otlp_port}",
-        "--max-batch": scenario.max_batch,
-        "--max-delay-seconds": scenario.max_delay_seconds,
-    }
-    return [sys.executable, "-m", "infermeter.demo.server", *(str(word) for option in options.items() for word in option)]
 
 
 async def _first(work: Coroutine[Any, Any, None], stop: asyncio.Event, *children: Child) -> None:
