@@ -1,0 +1,70 @@
+# `make demo` and `make test` do all the set-up themselves; `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/python -m pytest
+DEMO ?=
+TESTS ?=
+
+.PHONY: help setup demo test check format docs lock e2e e2e-vllm bench clean
+
+help:  ## what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY)  ## a virtual environment in .venv with everything pinned
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: PYTHON=... names one" >&2; exit 1; }
+	@.ci/need python3-venv
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@echo "installing into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## the product at work on this machine, without a GPU (DEMO="--scenario idle --duration 30s")
+	@$(BIN)/infermeter demo $(DEMO)
+
+test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
+	@.ci/need prometheus
+	@$(PYTEST) $(TESTS)
+
+check: $(READY)  ## linters, types, import rules, generated files
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@for topic in config:configuration metrics:metrics; do \
+	  $(BIN)/infermeter reference $${topic%:*} | diff -u docs/$${topic#*:}.md - || { echo "docs/$${topic#*:}.md is out of date: make docs" >&2; exit 1; }; \
+	done
+
+format: $(READY)  ## ruff's fixes and formatting
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+docs: $(READY)  ## the generated pages under docs/
+	@$(BIN)/infermeter reference config > docs/configuration.md
+	@$(BIN)/infermeter reference metrics > docs/metrics.md
+
+lock: $(READY)  ## requirements-dev.lock anew, from the newest versions that pyproject.toml allows
+	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager hatchling editables --editable '.[dev]'
+	@{ grep '^#' requirements-dev.lock; $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools; } > requirements-dev.new
+	@mv requirements-dev.new requirements-dev.lock
+
+e2e: $(READY)  ## a real Triton beside the sidecar (installs 370 MB under .cache the first time)
+	@.ci/need prometheus libpython3.11
+	@$(PYTEST) tests/e2e -m e2e
+
+e2e-vllm: $(READY)  ## a real vLLM on the CPU beside the sidecar (2 GB under .cache, some minutes)
+	@.ci/need prometheus
+	@$(PYTEST) tests/e2e -m e2e_vllm
+
+bench: $(READY)  ## CPU seconds per million spans, resident memory, time to ready
+	@$(BIN)/python bench/ingest.py
+
+clean:  ## removes .venv, caches and what end-to-end tests installed
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
