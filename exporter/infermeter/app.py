@@ -62,8 +62,10 @@ async def run(
     stop: asyncio.Event,
     on_listen: Callable[[Mapping[str, str]], None],
     revision: str = "",
-) -> None:
-    """Serves until `stop` is set; then takes what was accepted, and settles. `on_listen` is told each address by its key, once bound.
+) -> Snapshot:
+    """Serves until `stop` is set; then takes what was accepted, settles, and returns what was counted.
+
+    `on_listen` is told each address by its key, once bound.
 
     Raises:
         ListenError: an address can't be listened on.
@@ -82,9 +84,9 @@ async def run(
         sidecar.ready = True
         on_listen(addresses)
         await sidecar.turn_until_stopped()
-    sidecar.finish()
     if sidecar.failure:
         raise sidecar.failure
+    return sidecar.finish()
 
 
 class Face(Protocol):
@@ -154,18 +156,11 @@ class Sidecar:
                 async with asyncio.timeout(ADVANCE_SECONDS):
                     await self._stop.wait()
 
-    def finish(self) -> None:
-        """Nothing arrives any more: completes what is pending, settles, and tells what was counted."""
+    def finish(self) -> Snapshot:
+        """Nothing arrives any more: completes what is pending, and settles."""
         self._advance()
         self._meter.finish(self._last.unix_ns)
-        counted = self._snapshot_at(self._last.unix_ns)
-        log.info(
-            "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
-            sum(counted.intake.spans_received.values()),
-            sum(m.observed_ok + m.observed_error for m in counted.ledger.models),
-            sum(counted.intake.spans_dropped.values()),
-            sum(counted.intake.spans_unmapped.values()),
-        )
+        return self._snapshot_at(self._last.unix_ns)
 
     def _consume(self, export: Export) -> None:
         self._meter.consume(export, self._now().unix_ns)

@@ -24,6 +24,7 @@ from infermeter.model import (
     GpuSample,
     HostSample,
     InferenceBatch,
+    Ints,
     IntakeFacts,
     LedgerSnapshot,
     Snapshot,
@@ -113,7 +114,7 @@ class Meter:
             return
         self._ledger.sampled = _sampled(self._config, self._mapper)
         self._ledger.add(inferences, now_ns)
-        self.recent_compute.add(inferences, now_ns)
+        self.recent_compute.add(np.column_stack((inferences.compute_start_ns, inferences.compute_end_ns)), now_ns)
 
 
 class RecentCompute:
@@ -128,11 +129,10 @@ class RecentCompute:
         """Nothing has computed before `start_ns`."""
         self._intervals = np.array([[start_ns, start_ns]], dtype=np.int64)
 
-    def add(self, inferences: InferenceBatch, now_ns: int) -> None:
-        """Takes the compute intervals of `inferences`, and forgets what ended over a minute before `now_ns`."""
-        new = np.column_stack((inferences.compute_start_ns, inferences.compute_end_ns))
-        every = np.concatenate((self._intervals, new))
-        self._intervals = _union(every[every[:, 1] > now_ns - self.KEPT_NS])
+    def add(self, intervals: Ints, now_ns: int) -> None:
+        """Takes intervals of compute, shape (n, 2), and forgets what ended over a minute before `now_ns`."""
+        every = np.concatenate((self._intervals, intervals))
+        self._intervals = union(every[every[:, 1] > now_ns - self.KEPT_NS])
 
     def share(self, begin_ns: int, end_ns: int) -> float:
         """The covered part (0 to 1) of the time between two instants."""
@@ -143,7 +143,7 @@ class RecentCompute:
         return float(np.clip(covered, 0, None).sum() / (end_ns - begin_ns))
 
 
-def _union(intervals: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def union(intervals: Ints) -> Ints:
     """Disjoint, ascending intervals that cover the same instants; shape (n, 2)."""
     if not len(intervals):
         return intervals

@@ -16,6 +16,7 @@ from infermeter.config import Config
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.sources import gpu_source
 from infermeter.mapping import ServerMapping, load_mappings
+from infermeter.model import Snapshot
 from infermeter.structure import notices
 
 log = logging.getLogger(__name__)
@@ -32,17 +33,24 @@ def run(args: argparse.Namespace) -> int:
     mappings = load_mappings(config.server.kind, own_mappings(config))
     for notice in notices(config):
         log.warning("%s", notice)
-    asyncio.run(_serve(config, mappings))
+    counted = asyncio.run(_serve(config, mappings))
+    log.info(
+        "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
+        sum(counted.intake.spans_received.values()),
+        sum(model.observed_ok + model.observed_error for model in counted.ledger.models),
+        sum(counted.intake.spans_dropped.values()),
+        sum(counted.intake.spans_unmapped.values()),
+    )
     return 0
 
 
-async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> None:
+async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapshot:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: reloading has no effect in this version"))
-    await app.run(
+    return await app.run(
         config,
         mappings,
         gpus=lambda busy_share: gpu_source(

@@ -1,0 +1,99 @@
+"""The real program in the test's own process: on ports of its own, under a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from infermeter import app
+from infermeter.gpu.sources import gpu_source
+from infermeter.mapping import load_mappings
+from infermeter.model import Snapshot
+from infermeter.structure import load_config
+
+LISTEN = 'listen: {web: "127.0.0.1:0", otlp_grpc: "127.0.0.1:0", otlp_http: "127.0.0.1:0"}\n'
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+
+
+@dataclass
+class Clock:
+    """Wall-clock and monotonic time together, standing still until it is turned."""
+
+    unix_ns: int
+    monotonic_ns: int = field(default=0)
+
+    def __call__(self) -> app.Instant:
+        return app.Instant(self.unix_ns, self.monotonic_ns)
+
+    def turn_to(self, unix_ns: int) -> None:
+        """Both clocks go on to this instant."""
+        self.monotonic_ns += unix_ns - self.unix_ns
+        self.unix_ns = unix_ns
+
+    def turn(self, seconds: float) -> None:
+        """Both clocks go on."""
+        self.turn_to(self.unix_ns + round(seconds * 1e9))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running sidecar and a client beside it."""
+
+    addresses: Mapping[str, str]
+    http: aiohttp.ClientSession
+    stop: asyncio.Event
+    serving: asyncio.Task[Snapshot]
+
+    async def stopped(self) -> Snapshot:
+        """Stops it as SIGTERM does; what it had counted."""
+        self.stop.set()
+        return await self.serving
+
+    async def send(self, body: bytes, content_type: str) -> int:
+        """Exports over HTTP; the status."""
+        url = f"http://{self.addresses['otlp_http']}/v1/traces"
+        async with self.http.post(url, data=body, headers={"Content-Type": content_type}) as response:
+            await response.read()
+            return response.status
+
+    async def text(self, path: str, **headers: str) -> str:
+        """A page of the web face."""
+        async with self.http.get(f"http://{self.addresses['web']}{path}", headers=headers) as response:
+            assert response.status == 200, path
+            return await response.text()
+
+    async def report(self) -> dict[str, object]:
+        """What /api/v1/report says."""
+        async with self.http.get(f"http://{self.addresses['web']}/api/v1/report") as response:
+            answer: dict[str, object] = await response.json()
+            return answer
+
+
+@asynccontextmanager
+async def running(config: str, clock: Clock) -> AsyncIterator[Running]:
+    """`infermeter serve` with this configuration, stopped at the end as SIGTERM does."""
+    settings = load_config(LISTEN + config, "test")
+    stop = asyncio.Event()
+    listening: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        app.run(
+            settings,
+            load_mappings(settings.server.kind, {}),
+            gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share),
+            now=clock,
+            stop=stop,
+            on_listen=listening.set_result,
+        )
+    )
+    await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        await serving
+    async with aiohttp.ClientSession() as http:
+        sidecar = Running(listening.result(), http, stop, serving)
+        yield sidecar
+        await sidecar.stopped()
