@@ -9,11 +9,11 @@ from typing import Any
 import pynvml
 import pytest
 
+from infermeter.config import GpuChoice
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.nvml import NvmlSource
 from infermeter.gpu.source import Choose
-from infermeter.config import GpuChoice
 from infermeter.model import GpuIdentity, GpuSample
 
 GIB = 2**30

@@ -61,10 +61,10 @@ def test_a_source_opens_the_chosen_devices_only(settings: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("source", ["dcgm", "triton", "amd", "hwmon"])
 def test_a_source_of_a_later_version_is_refused(source: Any) -> None:
-    with pytest.raises(ConfigError, match=f"gpu.source: {source} is not in this version; there are auto, nvml, replay, simulated, none"):
+    with pytest.raises(ConfigError, match=rf"gpu\.source: {source} is not in this version; there are auto, nvml, replay, simulated, none"):
         gpu_source(Gpu(source=source), busy_share=idle)
 
 
 def test_replay_without_a_file_is_refused() -> None:
-    with pytest.raises(ConfigError, match="gpu.file: source: replay needs the file to play"):
+    with pytest.raises(ConfigError, match=r"gpu\.file: source: replay needs the file to play"):
         gpu_source(Gpu(source="replay"), busy_share=idle)
