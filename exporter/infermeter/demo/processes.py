@@ -17,12 +17,16 @@ class DemoFailed(Exception):
 
 
 class Child:
-    """A running child, in a session of its own: Ctrl-C reaches the parent alone, which stops its children in order."""
+    """A running child, in a session of its own: Ctrl-C reaches the parent alone, which stops its children in order.
+
+    `last_line` is the last thing that it said on standard error.
+    """
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, stderr: asyncio.StreamReader) -> None:
+        self.pid = process.pid
+        self.last_line = ""
         self._name = name
         self._process = process
-        self._last_line = ""
         self._reading = asyncio.create_task(self._read(stderr))
 
     @classmethod
@@ -46,7 +50,7 @@ class Child:
         """Returns once the child has ended, with what there is to say about it."""
         status = await self._process.wait()
         await self._reading
-        return DemoFailed(f"the {self._name} ended with status {status}: {self._last_line or 'it said nothing'}")
+        return DemoFailed(f"the {self._name} ended with status {status}: {self.last_line or 'it said nothing'}")
 
     async def stop(self, timeout_seconds: float) -> int:
         """SIGTERM, SIGKILL after the timeout; the exit status (negative: the signal)."""
@@ -63,7 +67,7 @@ class Child:
 
     async def _read(self, stderr: asyncio.StreamReader) -> None:
         async for line in stderr:
-            self._last_line = line.decode(errors="replace").strip() or self._last_line
+            self.last_line = line.decode(errors="replace").strip() or self.last_line
 
 
 def _death_signal() -> Callable[[], object]:

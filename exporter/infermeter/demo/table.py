@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-Report: TypeAlias = Mapping[str, Any]
+Report: TypeAlias = dict[str, Any]
 """What `/api/v1/report` answers: families, each a list of {"labels", "value"}; an absent family is an absent key."""
 
 COLUMNS = (
