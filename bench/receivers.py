@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,11 @@ def infermeter(kind: str, *, core: int | None = None, gpu: str = "{source: simul
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "infermeter.yaml"
         config.write_text(CONFIGURATION.format(kind=kind, gpu=gpu, web=web, http=http, grpc=grpc))
-        with _running([sys.executable, "-m", "infermeter", "serve", "--config", str(config)], core=core, ports=(web, http, grpc)) as pid:
+        with _running(
+            [sys.executable, "-m", "infermeter", "serve", "--config", str(config)],
+            core=core,
+            ready=lambda: _answers(f"http://127.0.0.1:{web}/-/ready"),
+        ) as pid:
             yield Receiver("infermeter", pid, http, grpc, web)
 
 
@@ -65,7 +70,7 @@ def rotel(*, core: int | None = None) -> Iterator[Receiver]:
     http, grpc = free_ports(2)
     command = ["rotel-agent", "start", "--exporter", "blackhole"]
     command += ["--otlp-http-endpoint", f"127.0.0.1:{http}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"]
-    with _running(command, core=core, ports=(http, grpc)) as pid:
+    with _running(command, core=core, ready=lambda: _listens(http) and _listens(grpc)) as pid:
         yield Receiver("rotel", pid, http, grpc)
 
 
@@ -75,12 +80,12 @@ def rotel_is_there() -> bool:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], *, core: int | None, ports: tuple[int, ...]) -> Iterator[int]:
+def _running(command: list[str], *, core: int | None, ready: Callable[[], bool]) -> Iterator[int]:
     pinned = command if core is None else ["taskset", "--cpu-list", str(core), *command]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(pinned, stdout=log, stderr=log, start_new_session=True)
         try:
-            _wait(process, ports)
+            _wait(process, ready)
             yield process.pid
         except Exception as error:
             log.seek(0)
@@ -96,14 +101,25 @@ def _running(command: list[str], *, core: int | None, ports: tuple[int, ...]) ->
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], ports: tuple[int, ...]) -> None:
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    for port in ports:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.5).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"port {port} did not open, exit status {process.returncode}") from None
-                time.sleep(0.02)
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"not ready, exit status {process.returncode}")
+        time.sleep(0.01)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return False
+    return True
