@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any, TypeAlias
 
-from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Server, Slas
+from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Server, Sla, Slas
 from infermeter.model import Window
 
 Problem: TypeAlias = tuple[str, str]
@@ -17,7 +17,6 @@ WINDOWS_LIMIT = 4
 WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
 
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-_TARGETS = ("duration_seconds", "ttft_seconds", "tpot_seconds")
 _UNREAD_SOURCES = ("dcgm", "triton", "amd", "hwmon")
 
 
@@ -120,10 +119,11 @@ def _purchase(cost: Cost) -> Iterator[Problem]:
 
 
 def _sla(sla: Slas) -> Iterator[Problem]:
-    targets = [getattr(sla.default, name) for name in _TARGETS] if sla.default else []
-    targets += [overrides.get(name) for overrides in sla.models.values() for name in _TARGETS]
-    if targets and all(target is None for target in targets):
-        yield "sla", f"sets no target: {', '.join(_TARGETS)}"
+    targets = {name: value for name, value in asdict(sla.default or Sla()).items() if value is not None}
+    for overrides in sla.models.values():
+        targets |= {name: value for name, value in overrides.items() if value is not None}
+    if targets.keys() == {"quantile"}:
+        yield "sla", "sets a quantile, but none of duration_seconds, ttft_seconds and tpot_seconds"
 
 
 def _gpus(choices: Sequence[GpuChoice]) -> Iterator[Problem]:

@@ -71,6 +71,8 @@ def written(scalar: Scalar) -> str:
 
 def _text(scalar: Scalar) -> str:
     if scalar.plain:
+        if is_null(scalar):
+            raise ValueError("must be text, not null")
         if scalar.text in _BOOLEANS or _is_number(scalar.text):
             raise ValueError(f"must be text, not {written(scalar)}: quote it if it is meant")
         if scalar.text.lower() in _DISPUTED:

@@ -237,11 +237,11 @@ def _outside(value: object, bounds: Mapping[str, Any], *, duration: bool) -> str
 
 def _nearest(name: str, siblings: Sequence[str], path: str) -> str:
     """Where an unknown key may have been meant: beside it, else anywhere, else the keys that there are."""
-    if near := difflib.get_close_matches(name, siblings, n=1):
-        return f"did you mean {near[0]}?"
-    elsewhere = {key.rpartition(".")[2]: key for key in known_paths()}
-    if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
-        return f"did you mean {elsewhere[near[0]]}?"
+    beside = {key: key for key in siblings}
+    elsewhere = {key.rpartition(".")[2]: key for key in reversed(known_paths())}
+    for keys, cutoff in ((beside, 0.75), (elsewhere, 0.8), (beside, 0.5)):
+        if near := difflib.get_close_matches(name, keys, n=1, cutoff=cutoff):
+            return f"did you mean {keys[near[0]]}?"
     return f"known {f'in {path}' if path else 'sections'}: {', '.join(siblings)}"
 
 

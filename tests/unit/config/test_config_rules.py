@@ -1,0 +1,160 @@
+"""What can't be said at once, and what is said in vain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infermeter.config import Config
+from infermeter.config_rules import contradictions, notices
+from infermeter.errors import ConfigErrors
+from infermeter.structure import load_config
+
+DATED = "currency: USD, as_of: 2026-07-20, source: list"
+
+
+def paths(text: str) -> list[str]:
+    try:
+        load_config(text, "f")
+    except ConfigErrors as errors:
+        return [problem.where for problem in errors.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        "rent: {per_hour: 3.43}",
+        "rent: {per_hour: 1, per: instance, instance_gpus: 8, upfront: 1000, term: 365d}",
+        "rent: {per_hour: 0, upfront: 1000, term: 365d}",
+        "purchase: {price: 30000, residual: 3000, lifetime_years: 4}, power: {price_per_kwh: 0.12, pue: 1.3}",
+        "purchase: {price: 30000, lifetime_years: 4}, power: {price_per_kwh: 0.12}, cooling: {per_hour: 1}",
+        "purchase: {price: 30000, lifetime_years: 4}, rent: {per_hour: 0.4, rent_includes_power: false}, power: {price_per_kwh: 0.1, pue: 1.3}",
+        "power: {price_per_kwh: 0.12}, host: {per_hour: 0.1}, licence: {per_hour: 1}, other: {per_hour: 0}",
+    ],
+)
+def test_costs_that_are_disjoint_are_taken(cost: str) -> None:
+    assert paths(f"cost: {{{DATED}, {cost}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        ("rent: {per_hour: 3}, power: {price_per_kwh: 0.1}", ["cost.power.price_per_kwh"]),
+        ("rent: {per_hour: 3}, power: {pue: 1.3}", ["cost.power.pue"]),
+        ("rent: {per_hour: 3}, cooling: {per_hour: 1}", ["cost.cooling.per_hour"]),
+        ("rent: {per_hour: 3}, purchase: {price: 9, lifetime_years: 4}", ["cost.purchase.price"]),
+        ("power: {price_per_kwh: 0.1, pue: 1.3}, cooling: {per_hour: 1}", ["cost.cooling.per_hour"]),
+    ],
+)
+def test_nothing_is_counted_twice(cost: str, expected: list[str]) -> None:
+    assert paths(f"cost: {{{DATED}, {cost}}}") == expected
+
+
+def test_power_usage_effectiveness_beside_rent_is_for_emissions_only() -> None:
+    assert paths(f"cost: {{{DATED}, rent: {{per_hour: 3}}, power: {{pue: 1.3}}}}\nemissions: {{grams_per_kwh: 380}}") == []
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        "rent: {per_hour: 0}",
+        "purchase: {price: 1, lifetime_years: 1}",
+        "power: {price_per_kwh: 1}",
+        "cooling: {per_hour: 1}",
+        "host: {per_hour: 1}",
+        "licence: {per_hour: 1}",
+        "other: {per_hour: 1}",
+    ],
+)
+def test_each_price_needs_currency_date_and_source(price: str) -> None:
+    assert paths(f"cost: {{{price}}}") == ["cost.currency", "cost.as_of", "cost.source"]
+
+
+def test_an_empty_source_is_none() -> None:
+    assert paths("cost: {currency: USD, as_of: 2026-07-20, source: '', rent: {per_hour: 1}}") == ["cost.source"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        ("rent: {per_hour: 1, upfront: 5}", ["cost.rent.term"]),
+        ("rent: {upfront: 5, term: 365d}", ["cost.rent.per_hour"]),
+        ("purchase: {price: 5}", ["cost.purchase.lifetime_years"]),
+        ("purchase: {price: 5, residual: 6, lifetime_years: 1}", ["cost.purchase.residual"]),
+        ("purchase: {residual: 6}", ["cost.purchase.price"]),
+    ],
+)
+def test_prices_are_complete(cost: str, expected: list[str]) -> None:
+    assert paths(f"cost: {{{DATED}, {cost}}}") == expected
+
+
+@pytest.mark.parametrize("server", ["gpu_count: 9", "gpus: [0, 1, 2, 3, 4, 5, 6, 7, 8]"])
+def test_a_server_uses_no_more_gpus_than_its_instance_has(server: str) -> None:
+    cost = f"cost: {{{DATED}, rent: {{per_hour: 9, per: instance, instance_gpus: 8}}}}"
+    assert paths(f"server: {{{server}}}\n{cost}") == ["cost.rent.instance_gpus"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sla: {default: {quantile: 0.99}}", ["sla"]),
+        ("sla: {models: {m: {quantile: 0.9, ttft_seconds: null}}}", ["sla"]),
+        ("sla: {default: {quantile: 0.9}, models: {m: {ttft_seconds: 1}}}", []),
+        ("sla: {default: null, models: {}}", []),
+        ("server: {gpus: [0, 1, 0]}", ["server.gpus[2]"]),
+        ("server: {gpus: [GPU-a, {gpu: GPU-a, share: 0.5}]}", ["server.gpus[1]"]),
+        ("server: {gpus: [{gpu: -1}]}", ["server.gpus[0]"]),
+        ("server: {gpus: []}", []),
+        ("gpu: {source: replay}", ["gpu.file"]),
+        ("gpu: {file: a.csv}", ["gpu.file"]),
+        ("gpu: {source: replay, file: a.csv}", []),
+        ("gpu: {interval: 10s, stale_after: 5s}", ["gpu.stale_after"]),
+        ("gpu: {simulated: {idle_watts: 400}}", ["gpu.simulated.idle_watts"]),
+        ("listen: {web: ':10470'}", ["listen.web"]),
+        ("listen: {web: 'localhost'}", ["listen.web"]),
+        ("listen: {web: 'http://localhost:80'}", ["listen.web"]),
+        ("listen: {web: 'localhost:99999'}", ["listen.web"]),
+        ("listen: {web: '127.0.0.1:4317'}", ["listen.otlp_grpc"]),
+        ("listen: {web: '[::1]:0', otlp_grpc: '[::1]:0', otlp_http: null}", []),
+        ("windows: []", []),
+        ("windows: [1m, 5m, 1h, 24h]", []),
+        ("windows: [1m, 2m, 3m, 4m, 5m]", ["windows"]),
+        ("windows: [59s, 25h]", ["windows[0]", "windows[1]"]),
+        ("windows: [1h, 60m]", ["windows[1]"]),
+        ("limits: {body_bytes: 200000000}", ["limits.decompressed_bytes", "limits.in_flight_bytes"]),
+    ],
+)
+def test_what_cannot_hold_together_is_refused(text: str, expected: list[str]) -> None:
+    assert paths(text) == expected
+
+
+def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
+    assert list(contradictions(Config())) == []
+    assert notices(Config()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('server: {metrics_url: "http://127.0.0.1:8000/metrics"}', "server.metrics_url: accepted, but has no effect in this version"),
+        ("forward: {headers: {a: b}}", "forward.headers: accepted, but has no effect in this version"),
+        ("cost: {opencost: {selector: a}}", "cost.opencost: accepted, but has no effect in this version"),
+        ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),
+        ("gpu: {source: dcgm}", "gpu.source: dcgm is accepted, but no GPU is read from it in this version"),
+        ("cost: {power: {host_watts: measured}}", "cost.power.host_watts: only recordings tell measured watts in this version"),
+    ],
+)
+def test_what_has_no_effect_yet_is_taken_and_said(text: str, expected: str) -> None:
+    assert notices(load_config(text, "f")) == (expected,)
+
+
+def test_a_recording_tells_measured_host_watts() -> None:
+    text = "cost: {power: {host_watts: measured}}\ngpu: {source: replay, file: a.csv}"
+    assert notices(load_config(text, "f")) == ()
+
+
+def test_the_example_configuration_holds_and_has_an_effect() -> None:
+    example = Path(__file__).parents[3] / "deploy" / "config.example.yaml"
+    assert notices(load_config(example.read_text(), example.name)) == ()
