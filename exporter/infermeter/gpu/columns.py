@@ -25,6 +25,10 @@ class Column:
     whole: bool = False
     hardware: bool = False
 
+    def holds(self, value: float) -> bool:
+        """Whether a value makes sense; one that doesn't is rejected, and never clipped."""
+        return self.lowest <= value <= self.highest
+
 
 WATTS = (0.0, 20_000.0)
 """No board draws more; counters that ran backwards have shown terawatts."""
@@ -45,11 +49,13 @@ COLUMNS: Final = (
 )
 """In the order in which a capture holds them, after `time_unix_seconds` and `gpu`."""
 
+HOST = Column(HOST_POWER, *WATTS)
+
 BY_NAME: Final[Mapping[str, Column]] = {column.name: column for column in COLUMNS}
 
 
 class SampleColumns(Sequence[GpuSample]):
-    """Samples in order of time, kept as columns: some 60 bytes each, where objects would take 400."""
+    """Samples in order of time, kept as columns: some 80 bytes each, where objects would take 400."""
 
     def __init__(self, uuids: Sequence[str], time_ns: Ints, device: Ints, values: Mapping[str, Floats]) -> None:
         """Parallel columns that ascend in time; `device` indexes `uuids`, and NaN in `values` (by field of GpuSample) is absent."""

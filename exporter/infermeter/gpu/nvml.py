@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import pynvml
 
 from infermeter.errors import ConfigError, GpuUnavailable
-from infermeter.gpu.columns import energy_kind
+from infermeter.gpu.columns import BY_NAME, energy_kind
 from infermeter.gpu.source import Choose, Reason
 from infermeter.model import GpuIdentity, GpuSample
 
@@ -90,7 +90,7 @@ class NvmlSource:
 
     @property
     def rejected(self) -> Mapping[Reason, int]:
-        """Readings of a device that failed."""
+        """Readings of a device that failed, and values that are absurd."""
         return self._rejected
 
     def open(self) -> tuple[GpuIdentity, ...]:
@@ -120,10 +120,12 @@ class NvmlSource:
         trouble: pynvml.NVMLError | None = None
         for device in self._devices.values():
             try:
-                samples.append(device.sample(now_ns))
+                fields = device.ask()
             except pynvml.NVMLError as error:
                 self._rejected["read"] += 1
                 trouble = error
+            else:
+                samples.append(GpuSample(device.identity.uuid, now_ns, **self._sane(fields)))
         if trouble is not None and not samples:
             raise GpuUnavailable(f"NVML: {trouble}") from trouble
         return samples
@@ -134,6 +136,12 @@ class NvmlSource:
         if self._initialised:
             self._initialised = False
             _optional(self._library.nvmlShutdown)
+
+    def _sane(self, fields: _Fields) -> _Fields:
+        sane = {name: value for name, value in fields.items() if BY_NAME[name].holds(value)}
+        if absurd := len(fields) - len(sane):
+            self._rejected["outlier"] += absurd
+        return sane
 
     def _device(self, index: int, driver_version: str | None) -> _Device | None:
         """The device, or None if it is there and doesn't answer: it must not hide the others."""
@@ -152,7 +160,7 @@ class _Device:
         self._library = library
         self._handle = handle
         self._queries = [_power_limit, *queries]
-        told = self._ask()
+        told = self.ask()
         self._queries = [query for query in self._queries if query in queries]
         self.identity = GpuIdentity(
             library.nvmlDeviceGetUUID(handle),
@@ -165,11 +173,8 @@ class _Device:
             power_limit_watts=told.get("power_limit_watts"),
         )
 
-    def sample(self, now_ns: int) -> GpuSample:
+    def ask(self) -> _Fields:
         """What it says now. Raises: NVMLError if it is in trouble."""
-        return GpuSample(self.identity.uuid, now_ns, **self._ask())
-
-    def _ask(self) -> _Fields:
         fields: _Fields = {}
         for query in tuple(self._queries):
             try:

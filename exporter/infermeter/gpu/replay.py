@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from infermeter.errors import GpuUnavailable
 from infermeter.gpu.columns import SampleColumns
 from infermeter.gpu.rows import Recording
 from infermeter.gpu.source import Choose, Reason
@@ -31,8 +29,8 @@ class ReplaySource:
         self._loop = loop
         self._hardware = hardware
         self._choose = choose
-        self._rejected: Counter[Reason] = Counter()
-        self._played: _Play | None = None
+        self._rejected: Mapping[Reason, int] = {}
+        self._play: _Play | None = None
 
     @property
     def rejected(self) -> Mapping[Reason, int]:
@@ -40,26 +38,22 @@ class ReplaySource:
         return self._rejected
 
     def open(self) -> tuple[GpuIdentity, ...]:
-        """The chosen devices of the recording. Raises: InputError, ConfigError, GpuUnavailable if it has no sample of them."""
+        """The chosen devices of the recording. Raises: InputError, ConfigError."""
         recording = self._load()
-        self._rejected.update(recording.rejected)
+        self._rejected = recording.rejected
         identities = self._choose(recording.identities)
         samples = recording.samples if self._hardware else recording.samples.without_hardware()
         samples = samples.of(identity.uuid for identity in identities)
-        if not len(samples):
-            raise GpuUnavailable("the recording has no sample of the chosen GPUs")
-        self._played = _Play(samples, loop=self._loop)
+        self._play = _Play(samples, loop=self._loop) if len(samples) else None
         return identities
 
     def read(self, now_ns: int) -> Sequence[GpuSample]:
-        """The rows whose time has come since the last read, at most the latest period's. Raises: GpuUnavailable if not open."""
-        if self._played is None:
-            raise GpuUnavailable("the recording is not open")
-        return self._played.until(now_ns)
+        """The rows whose time has come since the last read, at most the latest period's."""
+        return self._play.until(now_ns) if self._play else ()
 
     def close(self) -> None:
         """Forgets the recording."""
-        self._played = None
+        self._play = None
 
 
 class _Play:

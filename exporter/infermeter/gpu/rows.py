@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from infermeter.gpu.columns import WATTS, Column, SampleColumns, energy_kind
+from infermeter.gpu.columns import HOST, Column, SampleColumns, energy_kind
 from infermeter.gpu.source import Reason
 from infermeter.model import Floats, GpuIdentity, HostSample
 
@@ -19,6 +19,9 @@ ABSENT: Final = math.nan
 EARLIEST_NS: Final = 946_684_800 * 10**9
 LATEST_NS: Final = 4_102_444_800 * 10**9
 """A recording was made in this century."""
+
+SIMULATED: Final = "simulated"
+"""The origin of a capture whose energy nothing measured, and which nothing may show as measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,12 +79,12 @@ class Rows:
         self._time_ns.append(time_ns)
         self._device.append(self._index[uuid])
         for column, kept, value in zip(self._columns, self._values, values, strict=True):
-            kept.append(self._sane(value, column.lowest, column.highest))
+            kept.append(self._sane(column, value))
 
     def add_host(self, time_ns: int, watts: float) -> None:
         """One row of the host; ABSENT counts for nothing."""
         if self._accepts("", time_ns):
-            sane = self._sane(watts, *WATTS)
+            sane = self._sane(HOST, watts)
             if not math.isnan(sane):
                 self._host.append(HostSample(time_ns, sane))
 
@@ -93,7 +96,7 @@ class Rows:
         told = {name: column for name, column in values.items() if not np.isnan(column).all()}
         samples = SampleColumns(tuple(self._index), time_ns[order], device[order], told)
         return Recording(
-            identities=tuple(_completed(self._devices[uuid], samples, i) for uuid, i in self._index.items()),
+            identities=tuple(_completed(self._devices[uuid], samples, i, origin) for uuid, i in self._index.items()),
             samples=samples,
             host_samples=tuple(self._host),
             rejected=dict(self.rejected),
@@ -115,21 +118,22 @@ class Rows:
         self._last_ns[uuid] = time_ns
         return True
 
-    def _sane(self, value: float, lowest: float, highest: float) -> float:
-        if lowest <= value <= highest or math.isnan(value):
+    def _sane(self, column: Column, value: float) -> float:
+        if column.holds(value) or math.isnan(value):
             return value
         self.rejected["outlier"] += 1
         return ABSENT
 
 
-def _completed(identity: GpuIdentity, samples: SampleColumns, device: int) -> GpuIdentity:
+def _completed(identity: GpuIdentity, samples: SampleColumns, device: int, origin: str | None) -> GpuIdentity:
     """The identity with what only its rows tell: how its energy is known, its memory, its power limit."""
     rows = samples.device == device
     column = {name: _first(values[rows]) for name, values in samples.values.items()}
     memory, limit = column.get("memory_total_bytes"), column.get("power_limit_watts")
+    energy = energy_kind({name for name, value in column.items() if value is not None})
     return replace(
         identity,
-        energy=energy_kind({name for name, value in column.items() if value is not None}),
+        energy="modelled" if energy and origin == SIMULATED else energy,
         memory_total_bytes=identity.memory_total_bytes or (None if memory is None else int(memory)),
         power_limit_watts=identity.power_limit_watts or limit,
     )

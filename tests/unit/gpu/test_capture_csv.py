@@ -74,6 +74,11 @@ def test_what_only_rows_tell_of_a_device_completes_its_identity(tmp_path: Path) 
     assert recording.samples[0].computing_processes == 2
 
 
+def test_the_energy_of_a_simulated_gpu_stays_modelled_when_it_is_played(tmp_path: Path) -> None:
+    recording = read_recording(written(tmp_path, "# source: simulated", HEADER, ROW, "# end: 1 rows"))
+    assert recording.identities[0].energy == "modelled"
+
+
 def test_a_row_without_a_device_is_the_host_s(tmp_path: Path) -> None:
     header = "time_unix_seconds,gpu,power_watts,host_power_watts"
     rows = ["1795168800,,,220.5", "1795168800,GPU-a,100,", "1795168801,,,", "1795168800,,,200", "1795168802,,,-1"]

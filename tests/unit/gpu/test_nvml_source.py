@@ -26,6 +26,7 @@ class Device:
     uuid: str
     fails: dict[str, int] = field(default_factory=dict)
     everything: int | None = None
+    milliwatts: int = 112_500
     asked: list[str] = field(default_factory=list)
 
     def answer(self, call: str, value: Any) -> Any:
@@ -72,7 +73,7 @@ class Library:
         value = {
             "nvmlDeviceGetUUID": lambda device: device.uuid,
             "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
-            "nvmlDeviceGetPowerUsage": 112_500,
+            "nvmlDeviceGetPowerUsage": lambda device: device.milliwatts,
             "nvmlDeviceGetTotalEnergyConsumption": 5_000_250,
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=57, memory=12),
             "nvmlDeviceGetTemperature": 41,
@@ -167,6 +168,14 @@ def test_a_device_that_fails_does_not_hide_the_others_and_is_counted() -> None:
     lost.fails = {}
     assert [sample.uuid for sample in source.read(2)] == ["GPU-a", "GPU-b", "GPU-c"]
     assert source.rejected == {"read": 2}
+
+
+def test_an_absurd_value_is_rejected_and_counted_and_the_others_count() -> None:
+    source = source_of(Library(Device("GPU-a", milliwatts=2**32 - 1)))
+    source.open()
+    sample = source.read(0)[0]
+    assert (sample.power_watts, sample.utilisation_ratio) == (None, 0.57)
+    assert source.rejected == {"outlier": 1}
 
 
 def test_when_no_device_answers_the_source_is_unavailable() -> None:
