@@ -15,7 +15,6 @@ from infermeter.metrics.catalog import Family
 from infermeter.metrics.quantities import bar, count, gibibytes, joules, length, number, percent, seconds
 
 WIDTH = 96
-BAR_WIDTH = 40
 
 Report: TypeAlias = dict[str, Any]
 
@@ -27,8 +26,6 @@ STEPS = {
     "sla_missed": "spent on misses",
 }
 """What each step of the waterfall means."""
-
-SIGNALS = {"duration": "duration", "ttft": "first token", "tpot": "per output token"}
 
 
 def report_text(report: Report) -> str:
@@ -55,10 +52,12 @@ def _cost(report: Report) -> Iterator[str]:
         yield "  No prices configured: costs are unknown."
     else:
         yield f"  This server costs {number(cost['per_hour'])} {cost['currency']} an hour ({cost['source']}, {cost['as_of']})."
+        spent = [f"{number(entry['value'])} {entry['labels']['component']}" for entry in _entries(report, catalog.COST)]
+        yield f"  Since the start: {', '.join(spent)}."
     if report["report"]["sampled"]:
         yield "  Spans are a sample, so nothing can be divided by their number."
     yield ""
-    yield f"  {'model':<24}{'window':<8}{'at the SLA':>12}{'each':>12}{'1M tokens':>12}{'joules':>12}   SLA"
+    yield f"  {'model':<24}{'window':<8}{'at the SLA':>11}{'each':>11}{'1M tokens':>11}{'joules':>11}   SLA"
     for model in _models(report):
         for window in [window["window"] for window in report["report"]["windows"]] or ["none"]:
             yield _cost_line(report, model, window)
@@ -76,8 +75,8 @@ def _cost_line(report: Report, model: str, window: str) -> str:
         entry["labels"]["state"] for entry in _entries(report, catalog.WINDOW_SLA_STATE, model=model, window=window) if entry["value"]
     ]
     configured = any(sla["model"] == model for sla in report["report"]["sla"])
-    state = states[0] if states else "too little evidence" if configured else "none configured"
-    figures = "".join(f"{number(value):>12}" for value in (at_sla, each, tokens, energy))
+    state = states[0] if states else "unknown" if configured else "none set"
+    figures = "".join(f"{number(value):>11}" for value in (at_sla, each, tokens, energy))
     return f"  {_cut(model, 22):<24}{window:<8}{figures}   {state}"
 
 
@@ -85,9 +84,9 @@ def _signals(report: Report, model: str, window: str) -> Iterator[str]:
     """What the SLA asks of each signal, and what was measured at its quantile."""
     for sla in report["report"]["sla"]:
         asked = [
-            f"{name} {seconds(_value(report, catalog.WINDOW_LATENCY_AT_SLA_QUANTILE, model=model, window=window, signal=signal))}"
+            f"{signal} {seconds(_value(report, catalog.WINDOW_LATENCY_AT_SLA_QUANTILE, model=model, window=window, signal=signal))}"
             f" of {seconds(sla[f'{signal}_seconds'])}"
-            for signal, name in SIGNALS.items()
+            for signal in catalog.SIGNAL.values
             if sla["model"] == model and sla[f"{signal}_seconds"] is not None
         ]
         if asked:
@@ -95,19 +94,30 @@ def _signals(report: Report, model: str, window: str) -> Iterator[str]:
 
 
 def _waterfall(report: Report) -> Iterator[str]:
-    yield "WHERE THE MONEY WENT"
-    if not _entries(report, derived.WATERFALL_COST):
-        yield "  Unknown: no prices configured." if report["report"]["cost"]["per_hour"] is None else "  No window is closed yet."
-    for window in report["report"]["windows"]:
+    yield _sides("WHERE THE MONEY WENT", report["report"]["cost"]["currency"] or "")
+    entries = _entries(report, derived.WATERFALL_COST)
+    if not entries:
+        yield "  No prices configured." if report["report"]["cost"]["per_hour"] is None else "  No window holds enough evidence yet."
+    for window in report["report"]["windows"] if entries else ():
         steps = {entry["labels"]["step"]: entry["value"] for entry in _entries(report, derived.WATERFALL_COST, window=window["window"])}
         total = sum(steps.values())
-        for step in [step for step in catalog.STEP.values if step in steps]:
-            share = steps[step] / total if total else 0.0
-            yield f"  {window['window']:<5}{step:<12}{STEPS[step]:<22}{number(steps[step]):>12}{percent(share):>9}  {bar(share, 32)}"
+        served, goal = _served(window)
+        yield f"  {'last ' + window['window']:<34}{'cost':>12}{'share':>10}{goal:>17}"
+        for step in (step for step in catalog.STEP.values if step in steps):
+            share = _ratio(steps[step], total)
+            each = _ratio(steps[step], served)
+            yield f"    {step:<12}{STEPS[step]:<20}{number(steps[step]):>10}{percent(share):>10}{number(each):>17}  {bar(share or 0, 20)}"
+
+
+def _served(window: dict[str, Any]) -> tuple[float, str]:
+    """What the window's cost is divided by, and its name."""
+    if window["inferences_within_sla"] is None:
+        return window["inferences_ok"], "each"
+    return window["inferences_within_sla"], "each at the SLA"
 
 
 def _time(report: Report) -> Iterator[str]:
-    yield _sides("WHERE THE TIME WENT", "since the start")
+    yield _sides("WHERE THE TIME WENT", "per inference, since the start")
     if not _models(report):
         yield "  No inference was seen."
     for model in _models(report):
@@ -115,11 +125,12 @@ def _time(report: Report) -> Iterator[str]:
         within = _value(report, catalog.INFERENCES_OBSERVED_WITHIN_SLA, model=model)
         told = "" if within is None else f", {count(within)} within the SLA"
         yield f"  {_cut(model, 40)}: {count(ok)} inferences{told}, {count(errors)} errors"
-        stages = {entry["labels"]["stage"]: entry for entry in _entries(report, catalog.STAGE_DURATION, model=model)}
+        stages = {entry["labels"]["stage"]: entry for entry in _entries(report, catalog.STAGE_DURATION, model=model) if entry["count"]}
         total = sum(entry["sum"] for entry in stages.values())
-        for stage in [stage for stage in catalog.STAGE.values if stage in stages and stages[stage]["count"]]:
-            mean, share = stages[stage]["sum"] / stages[stage]["count"], stages[stage]["sum"] / total if total else 0.0
-            yield f"    {stage:<16}{seconds(mean):>10}{percent(share):>10}  {bar(share, BAR_WIDTH)}"
+        for stage in (stage for stage in catalog.STAGE.values if stage in stages):
+            mean = _ratio(stages[stage]["sum"], ok or 0)
+            share = _ratio(stages[stage]["sum"], total)
+            yield f"    {stage:<16}{seconds(mean):>10}{percent(share):>10}  {bar(share or 0, 40)}"
 
 
 def _energy(report: Report) -> Iterator[str]:
@@ -128,12 +139,14 @@ def _energy(report: Report) -> Iterator[str]:
     total = sum(entry["value"] for entry in entries)
     if not entries:
         yield "  Unknown: no GPU told its power."
-    for entry in entries:
-        share = entry["value"] / total if total else 0.0
+    elif not total:
+        yield "  None is settled yet."
+    for entry in (entry for entry in entries if entry["value"]):
+        share = _ratio(entry["value"], total)
         model, use = _cut(entry["labels"]["model"], 22), entry["labels"]["use"]
-        yield f"  {model:<24}{use:<14}{joules(entry['value']):>10}{percent(share):>10}  {bar(share, 32)}"
+        yield f"  {model:<24}{use:<14}{joules(entry['value']):>10}{percent(share):>10}  {bar(share or 0, 32)}"
     for entry in _entries(report, catalog.EMISSIONS):
-        yield f"  {number(entry['value'])} g of CO2e"
+        yield f"  Emissions: {number(entry['value'])} g of CO2e."
 
 
 def _gpus(report: Report) -> Iterator[str]:
@@ -141,16 +154,16 @@ def _gpus(report: Report) -> Iterator[str]:
     if not report["report"]["gpus"]:
         yield "  None was seen."
         return
-    yield f"  {'':<4}{'product':<28}{'source':<11}{'watts':>7}{'busy':>9}{'memory GiB':>14}   {'time active · held idle':<20}"
+    yield f"  {'':<4}{'product':<26}{'source':<11}{'watts':>7}{'busy':>9}{'memory GiB':>14}   active · held idle"
     for gpu in report["report"]["gpus"]:
         uuid = gpu["gpu_uuid"]
         used = _value(report, catalog.GPU_MEMORY_USED, gpu_uuid=uuid)
         total = _value(report, catalog.GPU_MEMORY_TOTAL, gpu_uuid=uuid)
         states = {entry["labels"]["state"]: entry["value"] for entry in _entries(report, catalog.GPU_STATE_SECONDS, gpu_uuid=uuid)}
         spent = sum(states.values())
-        shares = [percent(states[state] / spent) if spent and state in states else percent(None) for state in ("active", "held_idle")]
+        shares = [percent(_ratio(states[state], spent) if state in states else None) for state in ("active", "held_idle")]
         yield (
-            f"  {'' if gpu['index'] is None else gpu['index']:<4}{_cut(gpu['product'] or uuid, 26):<28}{gpu['source']:<11}"
+            f"  {'' if gpu['index'] is None else gpu['index']:<4}{_cut(gpu['product'] or uuid, 24):<26}{gpu['source']:<11}"
             f"{count(_value(report, catalog.GPU_POWER, gpu_uuid=uuid)):>7}"
             f"{percent(_value(report, catalog.GPU_UTILISATION, gpu_uuid=uuid)):>9}"
             f"{f'{gibibytes(used)} of {gibibytes(total)}':>14}   {' · '.join(shares)}"
@@ -203,6 +216,10 @@ def _entries(report: Report, family: Family | str, **labels: str) -> list[dict[s
 def _value(report: Report, family: Family | str, **labels: str) -> float | None:
     """The value of the one entry that carries these labels; None if there is none."""
     return next((entry["value"] for entry in _entries(report, family, **labels)), None)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def _models(report: Report) -> list[str]:

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+
+from infermeter.metrics import catalog
+from infermeter.metrics.derived import DERIVED
+from infermeter.metrics.report import findings_report, report
+from infermeter.model import Snapshot
+from support.golden import assert_golden
+from support.snapshots import empty_snapshot, llm, opaque, rich_snapshot
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "report.schema.json"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [rich_snapshot(), empty_snapshot(), replace(rich_snapshot(), kind="replay", sampled=True)],
+    ids=["rich", "empty", "sampled"],
+)
+def test_a_report_is_as_its_schema_says(validator: jsonschema.Draft202012Validator, snapshot: Snapshot) -> None:
+    validator.validate(report(snapshot))
+    validator.validate(report(snapshot, slots=False))
+
+
+def test_the_schema_knows_which_families_are_histograms() -> None:
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    histograms = {name for name, kind in schema["properties"].items() if kind == {"$ref": "#/$defs/histograms"}}
+    assert histograms == {family.name for family in catalog.CATALOG if family.kind == "histogram"}
+
+
+def test_a_report_is_as_committed() -> None:
+    assert_golden(GOLDEN / "rich.json", orjson.dumps(report(rich_snapshot()), option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def test_every_family_and_every_derived_reading_has_its_key() -> None:
+    exposed_only = {catalog.SERIES, catalog.SERIES_LIMIT, catalog.SERIES_OVERFLOWED}
+    names = [family.name for family in catalog.CATALOG if family not in exposed_only]
+    assert list(report(rich_snapshot())) == [*names, *DERIVED, "report"]
+
+
+def test_an_absent_family_is_an_absent_key() -> None:
+    assert "cost_total" not in report(empty_snapshot())
+    assert "dominant_stage" not in report(empty_snapshot())
+
+
+def test_slots_can_be_left_out() -> None:
+    whole, brief = report(rich_snapshot()), report(rich_snapshot(), slots=False)
+    assert whole["report"].pop("slots")[0]["joules"] == 3125.0
+    assert whole == brief
+
+
+def test_neither_trace_ids_nor_what_json_cannot_hold_are_in_it() -> None:
+    text = json.dumps(report(rich_snapshot()), allow_nan=False)
+    assert "0af7651916cd43dd8448eb211c80319c" not in text
+    assert "trace_id" not in text
+
+
+def test_histograms_tell_cumulative_buckets_up_to_all() -> None:
+    (entry, _) = report(rich_snapshot())["inference_duration_seconds"]
+    assert entry["count"] == 1000
+    assert entry["sum"] == 2000.0
+    assert entry["buckets"][-1] == [None, 1000]
+    assert entry["buckets"][9] == [2.56, 1000]
+    assert entry["buckets"][8] == [1.28, 100]
+
+
+def test_losses_name_only_reasons_that_occurred() -> None:
+    assert report(rich_snapshot())["report"]["losses"] == {
+        "spans_dropped": {"late": 3, "malformed": 1},
+        "spans_unmapped": {"no_rule": 12},
+        "exports_refused": {"malformed": 2},
+        "inferences_late": 2,
+        "gpu_samples_rejected": {"gap": 1},
+        "unknown_seconds": 3.0,
+    }
+
+
+def test_prices_say_where_they_come_from_and_of_when_they_are() -> None:
+    assert report(rich_snapshot())["report"]["cost"] == {
+        "currency": "USD",
+        "as_of": "2026-07-20",
+        "source": "list price, on demand",
+        "per_hour": 2.25,
+    }
+    assert report(empty_snapshot())["report"]["cost"] == {"currency": None, "as_of": None, "source": None, "per_hour": None}
+
+
+def derived(name: str, snapshot: Snapshot) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = report(snapshot).get(name, [])
+    return entries
+
+
+def test_ratios_are_ratios_of_the_windows_sums() -> None:
+    snapshot = rich_snapshot()
+    labels = {"server": "chat", "model": "llama-3-8b", "window": "1h"}
+    assert derived("cost_per_million_tokens", snapshot) == [{"labels": {**labels, "currency": "USD"}, "value": 2.25 / 0.32}]
+    assert derived("inferences_per_joule", snapshot) == [{"labels": labels, "value": 500 / 625_000}]
+    assert derived("energy_per_inference_joules", snapshot) == [{"labels": labels, "value": 1250.0}]
+
+
+@pytest.mark.parametrize(("inferences", "told"), [(29, False), (30, True)])
+def test_a_window_of_few_inferences_tells_nothing_per_inference(inferences: int, *, told: bool) -> None:
+    (window,) = llm().windows
+    snapshot = rich_snapshot(models=(replace(llm(), windows=(replace(window, inferences_ok=inferences),)),))
+    assert bool(derived("inferences_per_joule", snapshot)) == told
+    assert bool(derived("cost_per_million_tokens", snapshot)) == told
+
+
+def test_without_prices_tokens_or_joules_their_ratios_are_absent() -> None:
+    (window,) = llm().windows
+    for changes, absent in (
+        ({"cost": None}, {"cost_per_million_tokens"}),
+        ({"tokens": 0}, {"cost_per_million_tokens"}),
+        ({"joules": None}, {"inferences_per_joule", "energy_per_inference_joules"}),
+        ({"joules": 0.0}, {"inferences_per_joule", "energy_per_inference_joules"}),
+    ):
+        bare: Any = replace(window, **changes)  # type: ignore[arg-type]
+        found = report(rich_snapshot(models=(replace(llm(), windows=(bare,)),)))
+        assert absent == set(DERIVED) - set(found)
+
+
+def test_a_sample_of_spans_tells_no_ratios_but_its_stages() -> None:
+    assert set(DERIVED) & set(report(replace(rich_snapshot(), sampled=True))) == {"dominant_stage", "waterfall_cost"}
+
+
+def test_the_dominant_stage_is_the_one_that_took_most_of_the_time() -> None:
+    assert derived("dominant_stage", rich_snapshot(models=(llm(), opaque()))) == [
+        {"labels": {"server": "chat", "model": "llama-3-8b", "stage": "compute"}, "value": 0.75}
+    ]
+
+
+def test_the_waterfalls_steps_add_up_to_the_windows_cost() -> None:
+    steps = derived("waterfall_cost", rich_snapshot())
+    assert [entry["labels"]["step"] for entry in steps] == ["capacity", "low_load", "idle", "sla_missed"]
+    assert sum(entry["value"] for entry in steps) == pytest.approx(2.25)
+
+
+def test_findings_carry_their_evidence_and_what_would_falsify_them() -> None:
+    answer = findings_report(rich_snapshot().findings)
+    assert answer["schema"] == 1
+    assert answer["findings"][0] == {
+        "code": "price_missing",
+        "level": "warning",
+        "model": None,
+        "evidence": {"unpriced": "host", "gpus_seen": 2},
+        "what_to_do": "Say what the host costs.",
+        "falsified_by": "cost_per_hour shows every configured component.",
+        "saving_per_hour": None,
+    }
+    assert report(rich_snapshot())["report"]["findings"] == answer["findings"]
