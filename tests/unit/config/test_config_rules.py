@@ -30,7 +30,7 @@ def paths(text: str) -> list[str]:
         "rent: {per_hour: 0, upfront: 1000, term: 365d}",
         "purchase: {price: 30000, residual: 3000, lifetime_years: 4}, power: {price_per_kwh: 0.12, pue: 1.3}",
         "purchase: {price: 30000, lifetime_years: 4}, power: {price_per_kwh: 0.12}, cooling: {per_hour: 1}",
-        "purchase: {price: 30000, lifetime_years: 4}, rent: {per_hour: 0.4, rent_includes_power: false}, power: {price_per_kwh: 0.1, pue: 1.3}",
+        "purchase: {price: 9, lifetime_years: 4}, rent: {per_hour: 1, rent_includes_power: false}, power: {price_per_kwh: 0.1, pue: 1.3}",
         "power: {price_per_kwh: 0.12}, host: {per_hour: 0.1}, licence: {per_hour: 1}, other: {per_hour: 0}",
     ],
 )

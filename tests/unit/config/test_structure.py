@@ -15,9 +15,12 @@ from infermeter.structure import known_paths, load_config
 
 
 def problems(text: str) -> list[str]:
-    with pytest.raises(ConfigErrors) as caught:
+    """Line by line; none where the text is taken."""
+    try:
         load_config(text, "infermeter.yaml")
-    return str(caught.value).splitlines()
+    except ConfigErrors as errors:
+        return str(errors).splitlines()
+    return []
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "~", "server:\n", "server: {}\ncost: null\nsla: ~\nwindows:\n"])
@@ -66,8 +69,8 @@ def test_measured_host_watts_are_a_word_among_numbers() -> None:
         ("cost:\n  price_per_kw: 1", "cost.price_per_kw: unknown key; did you mean cost.power.price_per_kwh? (line 2)"),
         ("log: {colour: red}", "log.colour: unknown key; known in log: level, format (line 1)"),
         (
-            "gpu: {source: nmvl}",
-            "gpu.source: must be one of auto, nvml, dcgm, triton, amd, hwmon, replay, simulated, none, not `nmvl`; did you mean nvml? (line 1)",
+            "server: {workload: latncy}",
+            "server.workload: must be one of auto, latency, batch, edge, not `latncy`; did you mean latency? (line 1)",
         ),
         ("server: {gpus: al}", "server.gpus: must be auto, all or a list, not `al`; did you mean all? (line 1)"),
         ("server: {sampled: yes}", "server.sampled: must be auto, true or false, not `yes` (line 1)"),
@@ -139,7 +142,4 @@ words = st.sampled_from(
 def test_any_value_anywhere_is_taken_or_told_in_lines_with_its_path(path: str, word: str) -> None:
     *above, key = path.split(".")
     text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(above)) + f"{'  ' * len(above)}{key}: {word}\n"
-    try:
-        load_config(text, "f")
-    except ConfigErrors as errors:
-        assert all(problem.where.startswith(path.partition(".")[0]) and "\n" not in str(problem) for problem in errors.problems)
+    assert all(problem.startswith(path.partition(".")[0]) for problem in problems(text))
