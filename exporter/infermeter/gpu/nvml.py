@@ -13,7 +13,7 @@ import pynvml
 
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.columns import BY_NAME, energy_kind
-from infermeter.gpu.source import Choose, Reason
+from infermeter.gpu.source import Choose, Rejection
 from infermeter.model import GpuIdentity, GpuSample
 
 _Fields: TypeAlias = dict[str, Any]
@@ -86,10 +86,10 @@ class NvmlSource:
         self._choose = choose
         self._devices: dict[str, _Device] = {}
         self._initialised = False
-        self._rejected: Counter[Reason] = Counter()
+        self._rejected: Counter[Rejection] = Counter()
 
     @property
-    def rejected(self) -> Mapping[Reason, int]:
+    def rejected(self) -> Mapping[Rejection, int]:
         """Readings of a device that failed, and values that are absurd."""
         return self._rejected
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from infermeter.gpu.columns import SampleColumns
 from infermeter.gpu.rows import Recording
-from infermeter.gpu.source import Choose, Reason
+from infermeter.gpu.source import Choose, Rejection
 from infermeter.model import GpuIdentity, GpuSample
 
 
@@ -29,11 +29,11 @@ class ReplaySource:
         self._loop = loop
         self._hardware = hardware
         self._choose = choose
-        self._rejected: Mapping[Reason, int] = {}
+        self._rejected: Mapping[Rejection, int] = {}
         self._play: _Play | None = None
 
     @property
-    def rejected(self) -> Mapping[Reason, int]:
+    def rejected(self) -> Mapping[Rejection, int]:
         """What was rejected when the recording was read."""
         return self._rejected
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from infermeter.gpu.columns import HOST, Column, SampleColumns, energy_kind
-from infermeter.gpu.source import Reason
+from infermeter.gpu.source import Rejection
 from infermeter.model import Floats, GpuIdentity, HostSample
 
 ABSENT: Final = math.nan
@@ -35,7 +35,7 @@ class Recording:
     identities: tuple[GpuIdentity, ...]
     samples: SampleColumns
     host_samples: tuple[HostSample, ...]
-    rejected: Mapping[Reason, int]
+    rejected: Mapping[Rejection, int]
     warnings: tuple[str, ...]
     origin: str | None
 
@@ -53,7 +53,7 @@ class Rows:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         """`columns` are those of every row, in order."""
-        self.rejected: Counter[Reason] = Counter()
+        self.rejected: Counter[Rejection] = Counter()
         self._columns = tuple(columns)
         self._devices: dict[str, GpuIdentity] = {}
         self._index: dict[str, int] = {}

@@ -14,14 +14,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from infermeter.config import Gpu
 from infermeter.errors import ConfigError, GpuUnavailable
-from infermeter.gpu.source import GpuSource, Reading, Reason
+from infermeter.gpu.source import GpuSource, Reading, Rejection
 
 log = logging.getLogger(__name__)
 
-REOPEN_SECONDS = 30.0
-"""How long a source that can't be opened is left alone."""
+REOPEN_INTERVALS = 30
+"""How many intervals a source that can't be opened is left alone."""
 
 
 class Sampler:
@@ -30,24 +29,23 @@ class Sampler:
     def __init__(
         self,
         source: GpuSource,
-        settings: Gpu,
         *,
+        interval_seconds: float,
+        timeout_seconds: float,
         now: Callable[[], int],
         loop: AbstractEventLoop,
         deliver: Callable[[Reading], None],
         fail: Callable[[Exception], None],
-        reopen_seconds: float = REOPEN_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`deliver` and `fail` are called on the loop; `now` is unix nanoseconds, called on the thread.
 
         `fail` is told what must end the process: a device was chosen that isn't there, a file is damaged, or a mistake of ours. A
-        source that became unavailable is opened again after one interval, and from then on every `reopen_seconds`.
+        source that became unavailable is opened again after one interval, and from then on every REOPEN_INTERVALS.
         """
         self._source = source
-        self._interval_seconds = settings.interval
-        self._timeout_seconds = settings.timeout
-        self._reopen_seconds = reopen_seconds
+        self._interval_seconds = interval_seconds
+        self._timeout_seconds = timeout_seconds
         self._now = now
         self._monotonic = monotonic
         self._loop = loop
@@ -59,7 +57,7 @@ class Sampler:
         self._ever_opened = False
         self._reading_since: float | None = None
         self._last_error: str | None = None
-        self._told: Counter[Reason] = Counter()
+        self._told: Counter[Rejection] = Counter()
 
     def start(self) -> None:
         """Begins to read; returns at once."""
@@ -101,7 +99,7 @@ class Sampler:
             self._open()
             self._read_until_it_fails()
         except GpuUnavailable as error:
-            pause_seconds = self._interval_seconds if self._answered else self._reopen_seconds
+            pause_seconds = self._interval_seconds * (1 if self._answered else REOPEN_INTERVALS)
             self._down(error)
             if rejected := self._rejected():
                 self._on_loop(self._deliver, Reading(rejected=rejected))
@@ -136,13 +134,13 @@ class Sampler:
             took_seconds = self._monotonic() - began
         if took_seconds > self._timeout_seconds:
             self._down(TimeoutError(f"a reading took {took_seconds:.1f} s"))
-            late: Counter[Reason] = Counter({"read": len(samples)})
+            late: Counter[Rejection] = Counter({"read": len(samples)})
             self._on_loop(self._deliver, Reading(rejected=self._rejected() + late))
             return
         self._up()
         self._on_loop(self._deliver, Reading(tuple(samples), rejected=self._rejected()))
 
-    def _rejected(self) -> Counter[Reason]:
+    def _rejected(self) -> Counter[Rejection]:
         """What the source rejected since this was asked last."""
         so_far = Counter(self._source.rejected)
         new = so_far - self._told

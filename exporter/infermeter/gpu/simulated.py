@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from infermeter.config import SimulatedGpu
-from infermeter.gpu.source import Choose, Reason
+from infermeter.gpu.source import Choose, Rejection
 from infermeter.model import GpuIdentity, GpuSample
 
 MEMORY_TOTAL_BYTES = 24 * 2**30
@@ -17,7 +17,7 @@ class SimulatedSource:
     """Devices whose mean power since the last read is idle + (peak - idle) x the share of that time in which something computed."""
 
     name = "simulated"
-    rejected: Mapping[Reason, int] = {}
+    rejected: Mapping[Rejection, int] = {}
 
     def __init__(self, settings: SimulatedGpu, *, busy_share: Callable[[int, int], float], choose: Choose) -> None:
         """`busy_share(begin_ns, end_ns)` is the covered part (0 to 1) of the time between; called on the reading thread."""

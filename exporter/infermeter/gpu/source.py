@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from infermeter.model import GpuIdentity, GpuSample
 
-Reason: TypeAlias = Literal["read", "gap", "reset", "outlier"]
+Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
 """Why a reading was rejected: the device didn't answer or the row was out of order (`read`), or its value is absurd (`outlier`)."""
 
 Choose: TypeAlias = Callable[[tuple[GpuIdentity, ...]], tuple[GpuIdentity, ...]]
@@ -24,7 +24,7 @@ class GpuSource(Protocol):
         ...
 
     @property
-    def rejected(self) -> Mapping[Reason, int]:
+    def rejected(self) -> Mapping[Rejection, int]:
         """Readings of single devices that were lost so far, by reason. Never falls, also over `close` and `open`."""
         ...
 
@@ -54,4 +54,4 @@ class Reading:
 
     samples: Sequence[GpuSample] = ()
     identities: tuple[GpuIdentity, ...] | None = None
-    rejected: Mapping[Reason, int] = field(default_factory=dict)
+    rejected: Mapping[Rejection, int] = field(default_factory=dict)

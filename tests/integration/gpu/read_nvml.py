@@ -37,7 +37,8 @@ async def sampled(source: GpuSource, settings: Gpu) -> dict[str, Any]:
     failures: asyncio.Queue[Exception] = asyncio.Queue()
     sampler = Sampler(
         source,
-        settings,
+        interval_seconds=settings.interval,
+        timeout_seconds=settings.timeout,
         now=time.time_ns,
         loop=asyncio.get_running_loop(),
         deliver=readings.put_nowait,

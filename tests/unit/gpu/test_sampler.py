@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from infermeter.config import Gpu
 from infermeter.errors import ConfigError, GpuUnavailable, InputError
 from infermeter.gpu.sampler import Sampler, next_due
-from infermeter.gpu.source import Reading, Reason
+from infermeter.gpu.source import Reading, Rejection
 from infermeter.model import GpuIdentity, GpuSample
 
 DEVICE = GpuIdentity("GPU-a", index=0)
@@ -29,7 +28,7 @@ class Source:
     name = "fake"
 
     def __init__(self) -> None:
-        self.rejected: Counter[Reason] = Counter()
+        self.rejected: Counter[Rejection] = Counter()
         self.opens: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.reads: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.closed = threading.Semaphore(0)
@@ -67,12 +66,12 @@ class Bench:
         self.failures: asyncio.Queue[Exception] = asyncio.Queue()
         self.sampler = Sampler(
             self.source,
-            Gpu(interval=0.001, timeout=2.0),
+            interval_seconds=0.001,
+            timeout_seconds=2.0,
             now=lambda: 42,
             loop=asyncio.get_running_loop(),
             deliver=self.readings.put_nowait,
             fail=self.failures.put_nowait,
-            reopen_seconds=0.001,
             monotonic=self.clock,
         )
         self.sampler.start()
