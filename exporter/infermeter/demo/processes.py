@@ -49,7 +49,7 @@ class Child:
     async def died(self) -> DemoFailed:
         """Returns once the child has ended, with what there is to say about it."""
         status = await self._process.wait()
-        await self._reading
+        await asyncio.shield(self._reading)  # whoever stops waiting here doesn't stop the reading
         return DemoFailed(f"the {self._name} ended with status {status}: {self.last_line or 'it said nothing'}")
 
     async def stop(self, timeout_seconds: float) -> int:
