@@ -13,8 +13,12 @@ MEMORY_USED_BYTES = 16 * 2**30
 """A model is resident, always the same."""
 
 
+DELAY_NS = 2_000_000_000
+"""Spans arrive after what they tell: a reading speaks of this much earlier, when all has been told, and bears that time."""
+
+
 class SimulatedSource:
-    """Devices whose mean power since the last read is idle + (peak - idle) x the share of that time in which something computed."""
+    """Devices whose mean power since the last reading is idle + (peak - idle) x the share of that time in which something computed."""
 
     name = "simulated"
     rejected: Mapping[Rejection, int] = {}
@@ -35,16 +39,23 @@ class SimulatedSource:
         return identities
 
     def read(self, now_ns: int) -> Sequence[GpuSample]:
-        """One sample a device. Energy is power integrated since the first read; a clock that was set back adds none."""
-        begin_ns = now_ns if self._last_ns is None else self._last_ns
-        share = self._busy_share(begin_ns, now_ns) if now_ns > begin_ns else 0.0
+        """One sample a device, of DELAY_NS before `now_ns`; none of the time before the first read, or before a clock was set back.
+
+        Energy is power integrated since the first read.
+        """
+        if self._last_ns is None or now_ns < self._last_ns:
+            self._last_ns = now_ns
+        begin_ns, end_ns = self._last_ns, now_ns - DELAY_NS
+        if end_ns <= begin_ns:
+            return ()
+        share = self._busy_share(begin_ns, end_ns)
         watts = self._settings.idle_watts + (self._settings.peak_watts - self._settings.idle_watts) * share
-        self._joules += watts * max(now_ns - begin_ns, 0) / 1e9
-        self._last_ns = now_ns
+        self._joules += watts * (end_ns - begin_ns) / 1e9
+        self._last_ns = end_ns
         return [
             GpuSample(
                 uuid,
-                now_ns,
+                end_ns,
                 power_watts=watts,
                 energy_joules=self._joules,
                 utilisation_ratio=share,
