@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -70,14 +71,11 @@ class EventStream:
         return self._frame
 
     async def _closes_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._closing.wait()
-        except TimeoutError:
-            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        return self._closing.is_set()
 
 
 async def _write(response: web.StreamResponse, frame: bytes) -> None:
     """Raises: TimeoutError where the listener doesn't read, ConnectionError where it has left."""
-    async with asyncio.timeout(WRITE_SECONDS):
-        await response.write(frame)
+    await asyncio.wait_for(response.write(frame), WRITE_SECONDS)
