@@ -329,8 +329,8 @@ class Finding:
 class LedgerSnapshot:
     """The ledger at one instant; taking it changes nothing. `settled_ns` is the energy watermark, None before the first tick.
 
-    `unpriced`: components that are configured and can't be known (no GPU count, no power reading). `sampled`: spans are a sample, so
-    that nothing may be divided by their number. `late_for_energy`: inferences whose compute began before the energy watermark.
+    `unpriced`: components that are configured and can't be known (no GPU count, no power reading). `late_for_energy`: inferences whose
+    compute began before the energy watermark, so that a part of it is in no tick.
     """
 
     time_ns: int
@@ -350,7 +350,6 @@ class LedgerSnapshot:
     unknown_seconds: float
     emissions_grams: float | None
     unpriced: tuple[Component, ...] = ()
-    sampled: bool = False
     late_for_energy: int = 0
 
 

@@ -1,0 +1,130 @@
+"""Money as it accrues: by component as time passes and joules are measured, and by tick until the tick is settled."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from infermeter.config import Config
+from infermeter.ledger.energy import EnergyMeter, Reason, gap_limit_ns
+from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, TICK_NS, nanoseconds
+from infermeter.ledger.tariff import JOULES_PER_KWH, Tariff, tariff
+from infermeter.ledger.timeline import Timeline
+from infermeter.model import Component, Floats, GpuSample, HostSample, Ints
+
+_ACCRUED_NS, _FIXED_COST, _METERED_COST = range(3)
+_FIELDS: Final = 3
+_MOST_INTERVALS: Final = 10
+
+
+class TickMoney(NamedTuple):
+    """What accrued in a tick: time (more than a tick after the clock was set back), money by time, money by joules."""
+
+    accrued_ns: float
+    fixed_cost: float
+    metered_cost: float
+
+
+class Accrual:
+    """The money counters of the server, and the columns of ticks that say when it accrued."""
+
+    def __init__(self, config: Config, *, first_tick: int, offline: bool) -> None:
+        self._prices = config.cost
+        self._grams_per_kwh = config.emissions.grams_per_kwh
+        self._most_ns = None if offline else nanoseconds(_MOST_INTERVALS * config.gpu.interval)
+        self._host = EnergyMeter(gap_limit_ns(config.gpu.interval))
+        self._ticks: Timeline[np.float64] = Timeline(first_tick, (_FIELDS,), np.float64)
+        self._gpus: tuple[float | None, bool] = (None, False)
+        self.tariff = Tariff()
+        self.cost: dict[Component, float] = {}
+        self.host_joules: dict[str, float] = {}
+        self.grams: float | None = None
+        self.unknown_seconds = 0.0
+        watts = 0.0 if config.cost is None else config.cost.power.host_watts
+        self._host_watts, self._host_measured = (0.0, True) if watts == "measured" else (float(watts), False)
+        if self._host_watts > 0:
+            self.host_joules["configured"] = 0.0
+
+    @property
+    def stop_tick(self) -> int:
+        """One past the last tick in which something accrued."""
+        return self._ticks.stop
+
+    def price(self, *, gpus: float | None, powered: bool) -> None:
+        """From now on the server has so many GPUs (sum of shares; None: unknown); `powered`: they are there to tell their power."""
+        self._gpus = gpus, powered
+        powered = powered or self._host_watts > 0 or (self._host_measured and self._host.last is not None)
+        self.tariff = tariff(self._prices, gpus=gpus, powered=powered)
+        for component in self.tariff.components:
+            self.cost.setdefault(component, 0.0)
+        if self._grams_per_kwh is not None and powered and self.grams is None:
+            self.grams = 0.0
+
+    def advance(self, now_ns: int, elapsed_ns: int) -> None:
+        """Time has passed on a monotonic clock: money accrues up to `now_ns`, of a step that is too long only its last part."""
+        accrued_ns = elapsed_ns if self._most_ns is None else min(elapsed_ns, self._most_ns)
+        self.unknown_seconds += (elapsed_ns - accrued_ns) / SECOND_NS
+        if accrued_ns <= 0:
+            return
+        for component, per_hour in self.tariff.per_hour.items():
+            self.cost[component] += per_hour / HOUR_SECONDS * (accrued_ns / SECOND_NS)
+        ticks, ns = _ticks_between(now_ns - accrued_ns, now_ns, self._ticks.first)
+        self._ticks.book(ticks, np.full_like(ticks, _ACCRUED_NS), ns)
+        self._ticks.book(ticks, np.full_like(ticks, _FIXED_COST), ns * (self.tariff.per_second / SECOND_NS))
+        if self._host_watts > 0:
+            self.host_joules["configured"] += self._host_watts * (accrued_ns / SECOND_NS)
+            for tick, joules in zip(ticks.tolist(), (ns * (self._host_watts / SECOND_NS)).tolist(), strict=True):
+                self.add_joules(tick, joules)
+
+    def add_joules(self, tick: int, joules: float) -> None:
+        """Books the money of measured energy."""
+        for component, per_joule in self.tariff.per_joule.items():
+            self.cost[component] += joules * per_joule
+        self._ticks.row(tick)[_METERED_COST] += joules * self.tariff.per_energy
+        if self.grams is not None and self._grams_per_kwh is not None:
+            self.grams += joules * self._pue * self._grams_per_kwh / JOULES_PER_KWH
+
+    def add_host(self, sample: HostSample) -> Reason | None:
+        """Takes in a sample of the host's power; why it couldn't be used. It is money only with `host_watts: measured`."""
+        first = self._host.last is None
+        reading = self._host.read(GpuSample("host", sample.time_ns, power_watts=sample.power_watts))
+        if self._host.last is not None and first:
+            self.host_joules.setdefault(sample.source, 0.0)
+            self.price(gpus=self._gpus[0], powered=self._gpus[1])
+        if reading.step is not None:
+            self.host_joules[sample.source] = self.host_joules.get(sample.source, 0.0) + reading.step.joules
+            if self._host_measured:
+                for tick, _, joules in reading.step.by_tick(self._ticks.first):
+                    self.add_joules(tick, joules)
+        return reading.rejected
+
+    def per_hour(self, gpu_watts: float | None) -> dict[Component, float]:
+        """The hourly cost by component at the present power; what hangs on power is absent while nothing fresh tells it."""
+        host_watts = self._host.last.power_watts if self._host_measured and self._host.last is not None else self._host_watts
+        prices = dict(self.tariff.per_hour)
+        if gpu_watts is not None or not self._gpus[1]:
+            watts = (gpu_watts or 0.0) + (host_watts or 0.0)
+            prices.update({component: per_joule * watts * HOUR_SECONDS for component, per_joule in self.tariff.per_joule.items()})
+        return prices
+
+    def tick(self, tick: int) -> TickMoney:
+        """What accrued in a tick that isn't settled yet."""
+        return TickMoney(*self._ticks.row(tick).tolist())
+
+    def forget(self, stop_tick: int) -> None:
+        """Ticks before this one are settled."""
+        self._ticks.drop(stop_tick)
+
+    @property
+    def _pue(self) -> float:
+        return 1.0 if self._prices is None else self._prices.power.pue or 1.0
+
+
+def _ticks_between(start_ns: int, end_ns: int, first_tick: int) -> tuple[Ints, Floats]:
+    """The ticks from start to end and the nanoseconds in each; what lies before `first_tick` is in that tick."""
+    start_tick, last_tick = max(start_ns // TICK_NS, first_tick), max((end_ns - 1) // TICK_NS, first_tick)
+    ticks = np.arange(start_tick, last_tick + 1)
+    stops_ns = np.minimum((ticks + 1) * TICK_NS, end_ns)
+    stops_ns[-1] = end_ns
+    return ticks, np.diff(stops_ns, prepend=start_ns).astype(np.float64)

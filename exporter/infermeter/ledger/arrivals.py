@@ -1,0 +1,116 @@
+"""What is booked when inferences arrive, whatever their order: counts, SLA, tokens, histograms, parts. One step for a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from infermeter.config import Config
+from infermeter.ledger.columns import tally, widened
+from infermeter.ledger.histogram import Histograms
+from infermeter.ledger.instants import SECOND_NS
+from infermeter.ledger.names import ModelNames
+from infermeter.ledger.sla import Targets, sla_of
+from infermeter.model import Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, SlaTarget, Stage
+
+OK, ERROR, WITHIN, LATE, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT = range(8)
+_TALLIES: Final = 8
+_WORST: Final[tuple[Quality, ...]] = ("measured", "estimated", "fallback")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Booked:
+    """A batch as columns that the rest of the ledger goes on with.
+
+    `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2), 0 where unknown.
+    """
+
+    codes: Ints
+    ok: Bools
+    within: Bools
+    signals_ns: Ints
+    tokens: Ints
+
+
+class Arrivals:
+    """The counters of every model that need no watermark."""
+
+    def __init__(self, config: Config) -> None:
+        configured = () if config.sla is None else tuple(config.sla.models)
+        named = () if config.server.model is None else (config.server.model,)
+        self.names = ModelNames(config.limits.models, configured=(*configured, *named), unnamed=config.server.model)
+        self.targets = Targets(config.sla)
+        self.histograms = Histograms([sla_of(model, config.sla) for model in ("", *configured)])
+        self.tallies = np.zeros((0, _TALLIES), np.int64)
+        self.quality: dict[Stage, Quality] = {}
+        self._part_ns: dict[tuple[Stage, str], Ints] = {}
+
+    def sla(self, code: int) -> SlaTarget | None:
+        """The SLA of a model."""
+        return self.targets.slas[code]
+
+    def code(self, model: str | None) -> int:
+        """The code of a model, which is known from now on."""
+        code = self.names.code(model)
+        self._widen()
+        return code
+
+    def add(self, batch: InferenceBatch) -> Booked:
+        """Books inferences. Those with an error are counted as such, and miss; they enter no histogram and no token count."""
+        codes = self.names.codes(batch.model)
+        self._widen()
+        ok = ~batch.error
+        durations_ns = batch.end_ns - batch.start_ns
+        signals_ns = np.stack((durations_ns, _as_ns(batch.ttft_seconds), _as_ns(batch.tpot_seconds)), axis=1)
+        within = self.targets.within(codes, signals_ns, ok)
+        told = np.stack((batch.tokens_input, batch.tokens_output), axis=1)
+        tokens = np.where(ok[:, None], np.maximum(told, 0), 0)
+        amounts = np.zeros((len(codes), _TALLIES), np.int64)
+        amounts[:, OK], amounts[:, ERROR], amounts[:, WITHIN] = ok, batch.error, within
+        amounts[:, TOKENS_INPUT : TOKENS_OUTPUT + 1] = tokens
+        amounts[:, TOLD_INPUT : TOLD_OUTPUT + 1] = (told >= 0) & ok[:, None]
+        tally(self.tallies, codes, amounts)
+        self._measure(batch, codes, signals_ns, ok)
+        for stage, quality in batch.quality.items():
+            self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
+        return Booked(codes, ok, within, signals_ns, tokens)
+
+    def late(self, codes: Ints) -> None:
+        """Counts inferences that came too late for their slot."""
+        np.add.at(self.tallies[:, LATE], codes, 1)
+
+    def part_seconds(self, code: int) -> dict[tuple[Stage, str], float]:
+        """Seconds in each named part of a stage, of one model."""
+        return {part: int(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
+
+    def _measure(self, batch: InferenceBatch, codes: Ints, signals_ns: Ints, ok: Bools) -> None:
+        other_ns = signals_ns[:, 0] - np.maximum(batch.stages_ns, 0).sum(axis=1)
+        stages_ns = np.column_stack((batch.stages_ns, other_ns))
+        if ok.all():
+            self.histograms.add(codes, signals_ns, stages_ns, batch.end_ns, batch.trace_id.__getitem__)
+        elif ok.any():
+            rows = np.flatnonzero(ok)
+            self.histograms.add(codes[rows], signals_ns[rows], stages_ns[rows], batch.end_ns[rows], lambda i: batch.trace_id[rows[i]])
+        self._add_parts(batch.parts, codes, ok)
+
+    def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
+        for part in parts:
+            counted = ok[part.rows]
+            sums = widened(self._part_ns.get((part.stage, part.part), np.zeros(0, np.int64)), len(self.names))
+            np.add.at(sums, codes[part.rows[counted]], part.ns[counted])
+            self._part_ns[part.stage, part.part] = sums
+
+    def _widen(self) -> None:
+        models = len(self.names)
+        if models > len(self.tallies):
+            self.targets.know(self.names.names[len(self.tallies) :])
+            self.tallies = widened(self.tallies, models)
+            self.histograms.widen(models)
+
+
+def _as_ns(seconds: Floats) -> Ints:
+    """Seconds as whole nanoseconds; -1 where not told."""
+    return np.where(np.isnan(seconds), -1, np.rint(np.nan_to_num(seconds) * SECOND_NS)).astype(np.int64)

@@ -1,0 +1,116 @@
+"""Whose a tick was: the rule that splits the time and the joules of each GPU into active, idle and unattributed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+
+from infermeter.model import Floats, Ints, Use
+
+USES: tuple[Use, ...] = ("active", "idle", "unattributed")
+
+
+class Split(NamedTuple):
+    """An amount by use."""
+
+    active: float = 0.0
+    idle: float = 0.0
+    unattributed: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.active + self.idle + self.unattributed
+
+    def times(self, factor: float) -> Split:
+        """Every use times a factor."""
+        return Split(self.active * factor, self.idle * factor, self.unattributed * factor)
+
+    def plus(self, other: Split) -> Split:
+        """The sum, use by use."""
+        return Split(self.active + other.active, self.idle + other.idle, self.unattributed + other.unattributed)
+
+
+class Lane(NamedTuple):
+    """One GPU in one tick. `weight` is its share of the server's money; joules are this server's share.
+
+    `stray_joules` were measured across a gap, or for ticks that are settled. `seen_ratio` is how much of the tick its samples cover,
+    `known_seconds` for how long its power is known; `utilisation_ratio` None: not told; `baseline_watts` None: not learnt yet.
+    """
+
+    weight: float
+    joules: float
+    stray_joules: float
+    known_seconds: float
+    seen_ratio: float
+    utilisation_ratio: float | None
+    baseline_watts: float | None
+
+
+NO_GPU = Lane(1.0, 0.0, 0.0, 0.0, 1.0, None, None)
+"""Money without a device: its time goes by the spans alone."""
+
+
+def time_use(busy_ratio: float, lane: Lane, *, sampled: bool, told: bool = True) -> Split:
+    """The tick's time, as ratios that add up to 1. `busy_ratio` is how much of it the known compute intervals cover.
+
+    Idle is only what is known to be: the GPU's samples cover it, and nothing was computing, by its utilisation (which alone speaks
+    where spans are a sample) or by the spans of a server that leaves one for every inference. `told` False: there is no GPU at all.
+    """
+    utilisation = lane.utilisation_ratio
+    if busy_ratio == 0:
+        free = utilisation == 0 or not (told or sampled)
+        idle = lane.seen_ratio if free else 0.0
+        return Split(0.0, idle, 1.0 - idle)
+    if not sampled:
+        return _rest_by_sight(busy_ratio, lane.seen_ratio)
+    if utilisation is None:
+        return Split(busy_ratio, 0.0, 1.0 - busy_ratio)
+    return _rest_by_sight(max(busy_ratio, utilisation * lane.seen_ratio), lane.seen_ratio)
+
+
+def joules_use(time: Split, busy_ratio: float, lane: Lane, *, sampled: bool) -> Split:
+    """The tick's joules: where nothing was computing all idle or all unattributed, else the baseline for the idle time, the rest active."""
+    if busy_ratio == 0:
+        if lane.utilisation_ratio == 0:
+            return Split(0.0, lane.joules, lane.stray_joules)
+        return Split(0.0, 0.0, lane.joules + lane.stray_joules)
+    if sampled and lane.utilisation_ratio is None:
+        return Split(lane.joules * time.active, 0.0, lane.joules * time.unattributed + lane.stray_joules)
+    baseline_joules = 0.0 if lane.baseline_watts is None else lane.baseline_watts * (1.0 - time.active) * lane.known_seconds
+    idle = min(lane.joules, baseline_joules)
+    return Split(lane.joules - idle, idle, lane.stray_joules)
+
+
+def _rest_by_sight(active: float, seen_ratio: float) -> Split:
+    return Split(active, (1.0 - active) * seen_ratio, (1.0 - active) * (1.0 - seen_ratio))
+
+
+class TickUse(NamedTuple):
+    """A tick of the whole server: its time as ratios (mean over the GPUs, weighted by cost), its joules, and the time of each GPU."""
+
+    time: Split
+    joules: Split
+    lanes: tuple[Split, ...]
+
+
+def tick_use(busy_ratio: float, lanes: Sequence[Lane], *, sampled: bool) -> TickUse:
+    """Splits a tick. A GPU that stood still while another worked was not computing, whatever the spans of the server say."""
+    told = lanes or (NO_GPU,)
+    working = any(lane.utilisation_ratio != 0 for lane in told)
+    times, joules = [], []
+    for lane in told:
+        busy = 0.0 if working and lane.utilisation_ratio == 0 else busy_ratio
+        times.append(time_use(busy, lane, sampled=sampled, told=bool(lanes)))
+        joules.append(joules_use(times[-1], busy, lane, sampled=sampled))
+    weighted = (time.times(lane.weight) for time, lane in zip(times, told, strict=True))
+    return TickUse(reduce(Split.plus, weighted), reduce(Split.plus, joules), tuple(times[: len(lanes)]))
+
+
+def shares(amounts: Floats, weights: Ints) -> Floats:
+    """Each amount shared out in proportion to `weights` (not all 0): shape (amounts, weights), >= 0; the last sharer gets the remainder."""
+    reached = np.cumsum(weights) / weights.sum()
+    return np.diff(amounts[:, None] * reached, axis=1, prepend=0.0)

@@ -1,0 +1,83 @@
+"""Blocks: slots joined in order until they hold enough inferences for a verdict. What the in-SLA-state counters and `compliant` count."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from infermeter.ledger.instants import DAY_SLOTS, HOUR_SECONDS, SLOT_SECONDS
+from infermeter.ledger.sla import holds
+from infermeter.ledger.verdict import least_observed, verdict
+from infermeter.model import SlaState, SlaTarget
+
+_MOST_SLOTS: Final = HOUR_SECONDS // SLOT_SECONDS
+
+
+@dataclass(slots=True)
+class _Block:
+    """Idle time before the first inference belongs to the block, and doesn't age it."""
+
+    first_busy_slot: int | None = None
+    observed: int = 0
+    ok: int = 0
+    within: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """What a closed block says: whether the SLA held in it, counted."""
+
+    last_slot: int
+    ok: int
+    cost: float
+    held: bool
+
+
+@dataclass(slots=True, eq=False)
+class Blocks:
+    """The blocks of one model: cut at enough inferences to be `met`, or an hour after the first; never partitioned anew."""
+
+    sla: SlaTarget
+    confidence: float
+    inferences: dict[SlaState, int] = field(default_factory=lambda: {"met": 0, "missed": 0, "insufficient": 0})
+    cost: dict[SlaState, float] = field(default_factory=lambda: {"met": 0.0, "missed": 0.0, "insufficient": 0.0})
+    _open: _Block = field(default_factory=_Block)
+    _closed: deque[_Closed] = field(default_factory=deque)
+
+    def add(self, slot: int, *, observed: int, ok: int, within: int, cost: float) -> None:
+        """Joins the next closed slot; slots come in order."""
+        block = self._open
+        if block.first_busy_slot is not None and slot - block.first_busy_slot >= _MOST_SLOTS:
+            self.cut(slot - 1)
+            block = self._open
+        if block.first_busy_slot is None and observed:
+            block.first_busy_slot = slot
+        block.observed += observed
+        block.ok += ok
+        block.within += within
+        block.cost += cost
+        least = least_observed(self.sla, confidence=self.confidence)
+        if least is not None and block.observed >= least:
+            self.cut(slot)
+
+    def cut(self, last_slot: int) -> None:
+        """Ends the open block with `last_slot`, if it holds anything."""
+        block, self._open = self._open, _Block()
+        if not block.observed:
+            self._open.cost = block.cost
+            return
+        state = verdict(self.sla, observed=block.observed, within=block.within, confidence=self.confidence)
+        self.inferences[state] += block.ok
+        self.cost[state] += block.cost
+        held = holds(self.sla, observed=block.observed, within=block.within)
+        self._closed.append(_Closed(last_slot, block.ok, block.cost, held))
+        while self._closed[0].last_slot <= last_slot - DAY_SLOTS:
+            self._closed.popleft()
+
+    def compliant_cost(self, first_slot: int) -> float | None:
+        """Cost per ok inference over the blocks since `first_slot` in which the SLA held; None without one."""
+        held = [block for block in self._closed if block.held and block.last_slot >= first_slot]
+        ok = sum(block.ok for block in held)
+        return sum(block.cost for block in held) / ok if ok else None

@@ -1,0 +1,25 @@
+"""Tables with a row for each model, and adding to them by columns."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from infermeter.model import Ints
+
+Number = TypeVar("Number", np.int64, np.float64)
+
+
+def widened(table: npt.NDArray[Number], models: int, *, axis: int = 0) -> npt.NDArray[Number]:
+    """The table with zeros for models beyond those that it has along `axis`."""
+    shape = list(table.shape)
+    shape[axis] = max(models - shape[axis], 0)
+    return np.concatenate((table, np.zeros(shape, table.dtype)), axis=axis)
+
+
+def tally(table: Ints, codes: Ints, amounts: Ints) -> None:
+    """Adds each row of `amounts`, shape (n, columns), to the row of its model; codes may repeat."""
+    columns = table.shape[1]
+    np.add.at(table.reshape(-1), codes[:, None] * columns + np.arange(columns), amounts)

@@ -1,0 +1,236 @@
+"""The server's GPUs: their samples turned into columns of ticks, the state of each second, and what was counted of each device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from infermeter.config import Gpu
+from infermeter.ledger.attribution import Lane, Split
+from infermeter.ledger.baseline import Baseline
+from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns
+from infermeter.ledger.instants import SECOND_NS, TICK_NS
+from infermeter.ledger.timeline import Timeline
+from infermeter.model import GpuFacts, GpuIdentity, GpuSample, GpuState
+
+_JOULES, _STRAY_JOULES, _KNOWN_NS, _SEEN_NS, _TOLD_NS, _UTILISATION, _RESIDENT_NS = range(7)
+_FIELDS: Final = 7
+
+_LEAST_STALE_SECONDS: Final = 5.0
+_BARE_BYTES: Final = 512 * 2**20
+_BARE_RATIO: Final = 0.01
+"""Memory in use above both, with no count of processes told: a model is resident. A driver alone holds up to 0.7 % of the memory
+(some 600 MiB of 80 GiB); a context alone takes 200 to 500 MiB more, and a model its weights."""
+
+_QUIET_TICKS: Final = 5
+_WHOLE: Final = 0.999
+
+
+def is_resident(sample: GpuSample) -> bool:
+    """Whether a model is on the device: by the processes that compute there, else by its memory."""
+    if sample.computing_processes is not None:
+        return sample.computing_processes > 0
+    if sample.memory_used_bytes is None:
+        return False
+    return sample.memory_used_bytes > max(_BARE_BYTES, _BARE_RATIO * (sample.memory_total_bytes or 0))
+
+
+@dataclass(slots=True, eq=False)
+class _Device:
+    """One device; `column` is its place in the rows of ticks."""
+
+    column: int
+    identity: GpuIdentity
+    meter: EnergyMeter
+    baseline: Baseline
+    joules: float | None = None
+    states: dict[GpuState, float] = field(default_factory=lambda: {"active": 0.0, "held_idle": 0.0, "idle": 0.0, "unknown": 0.0})
+    present: bool = True
+
+
+class Devices:
+    """All devices that this server ever had; the present ones carry its money."""
+
+    def __init__(self, config: Gpu, identities: Sequence[GpuIdentity], *, first_tick: int) -> None:
+        self._config = config
+        self._gap_ns = gap_limit_ns(config.interval)
+        self._stale_seconds = config.stale_after or max(_LEAST_STALE_SECONDS, 3 * config.interval)
+        self._devices: dict[str, _Device] = {}
+        self._ticks: Timeline[np.float64] = Timeline(first_tick, (1, _FIELDS), np.float64)
+        self.rejected: dict[Reason, int] = {"read": 0, "gap": 0, "reset": 0, "outlier": 0}
+        self.change(identities)
+
+    def change(self, identities: Sequence[GpuIdentity]) -> None:
+        """From now on the server has these devices; what was counted of others stays."""
+        for device in self._devices.values():
+            device.present = False
+        for identity in identities:
+            baseline = Baseline(self._configured_watts(identity.uuid))
+            new = _Device(len(self._devices), identity, EnergyMeter(self._gap_ns), baseline)
+            device = self._devices.setdefault(identity.uuid, new)
+            device.identity, device.present = identity, True
+        self._ticks.widen(len(self._devices))
+
+    def __bool__(self) -> bool:
+        return bool(self._devices)
+
+    @property
+    def present(self) -> list[_Device]:
+        """Those that the server has now."""
+        return [device for device in self._devices.values() if device.present]
+
+    @property
+    def metered(self) -> bool:
+        """Whether any device has told its energy or power."""
+        return any(device.joules is not None for device in self._devices.values())
+
+    @property
+    def shares(self) -> float:
+        """How many GPUs the server pays for."""
+        return sum(device.identity.share_ratio for device in self.present)
+
+    def watts(self, now_ns: int) -> float | None:
+        """Power of the server's share by the last fresh samples; None where none tells."""
+        told = [
+            device.identity.share_ratio * device.meter.last.power_watts
+            for device in self.present
+            if device.meter.last is not None and self._is_fresh(device, now_ns) and device.meter.last.power_watts is not None
+        ]
+        return sum(told) if told else None
+
+    def add(self, sample: GpuSample, *, latest_ns: int | None) -> list[tuple[int, float]]:
+        """Takes a sample in; the energy that it tells, as (tick, joules of the server's share).
+
+        A sample later than `latest_ns` is absurd; one of an unknown device can't be used.
+        """
+        device = self._devices.get(sample.uuid)
+        if device is None:
+            self.reject("read", 1)
+            return []
+        if latest_ns is not None and sample.time_ns > latest_ns:
+            self.reject("outlier", 1)
+            return []
+        reading = device.meter.read(sample)
+        if reading.rejected is not None:
+            self.reject(reading.rejected, 1)
+        if device.joules is None and (sample.energy_joules is not None or sample.power_watts is not None):
+            device.joules = 0.0
+        self._see(device, sample, reading)
+        return [] if reading.step is None else self._book(device, reading.step)
+
+    def finish(self) -> None:
+        """No more samples come."""
+        for device in self._devices.values():
+            step = device.meter.finish()
+            if step is not None:
+                self._book(device, step)
+
+    def reject(self, reason: Reason, n: int) -> None:
+        """Counts samples that couldn't be used."""
+        self.rejected[reason] += n
+
+    def _see(self, device: _Device, sample: GpuSample, reading: Reading) -> None:
+        """Marks the ticks that the stretch before the sample covers."""
+        if reading.watched_from_ns is None:
+            return
+        resident = is_resident(sample)
+        seen = Step(reading.watched_from_ns, sample.time_ns, 0.0, 0.0, watched=True)
+        for tick, ns, _ in seen.by_tick(self._ticks.first):
+            row = self._ticks.row(tick)[device.column]
+            row[_SEEN_NS] += ns
+            row[_RESIDENT_NS] += ns * resident
+            if sample.utilisation_ratio is not None:
+                row[_TOLD_NS] += ns
+                row[_UTILISATION] = max(row[_UTILISATION], sample.utilisation_ratio)
+
+    def _book(self, device: _Device, step: Step) -> list[tuple[int, float]]:
+        device.joules = (device.joules or 0.0) + step.joules
+        pieces = []
+        for tick, ns, joules in step.by_tick(self._ticks.first):
+            share = joules * device.identity.share_ratio
+            row = self._ticks.row(tick)[device.column]
+            usable = step.watched and ns > 0
+            row[_JOULES if usable else _STRAY_JOULES] += share
+            row[_KNOWN_NS] += ns if usable else 0
+            pieces.append((tick, share))
+        return pieces
+
+    @property
+    def stop_tick(self) -> int:
+        """One past the last tick that a sample speaks of."""
+        return self._ticks.stop
+
+    def lanes(self, tick: int, length_ns: int) -> list[Lane]:
+        """Every device in a tick that isn't settled yet, of which `length_ns` count."""
+        row = self._ticks.row(tick).tolist()
+        paid = [device.identity.share_ratio * device.present for device in self._devices.values()]
+        if not any(paid):
+            paid = [1.0] * len(paid)
+        return [
+            _lane(device, row[device.column], part / sum(paid), length_ns)
+            for device, part in zip(self._devices.values(), paid, strict=True)
+        ]
+
+    def settle(self, tick: int, lanes: Sequence[Lane], times: Sequence[Split], *, seconds: float, quiet_ticks: int | None) -> None:
+        """Books the states of a tick's seconds, and learns the baseline if nothing has computed for `quiet_ticks` (None: can't be told)."""
+        row = self._ticks.row(tick).tolist()
+        for device, lane, time in zip(self._devices.values(), lanes, times, strict=True):
+            if not device.present:
+                continue
+            resident = row[device.column][_RESIDENT_NS] > 0
+            device.states["active"] += time.active * seconds
+            device.states["held_idle" if resident else "idle"] += time.idle * seconds
+            device.states["active" if lane.utilisation_ratio else "unknown"] += time.unattributed * seconds
+            if (
+                resident
+                and lane.utilisation_ratio == 0
+                and quiet_ticks is not None
+                and quiet_ticks >= _QUIET_TICKS
+                and lane.known_seconds >= _WHOLE
+            ):
+                device.baseline.learn(tick, lane.joules / lane.known_seconds / device.identity.share_ratio)
+
+    def forget(self, stop_tick: int) -> None:
+        """Ticks before this one are settled."""
+        self._ticks.drop(stop_tick)
+
+    def facts(self, now_ns: int) -> tuple[GpuFacts, ...]:
+        """What is known of each device."""
+        return tuple(self._facts(device, now_ns) for device in self._devices.values())
+
+    def _facts(self, device: _Device, now_ns: int) -> GpuFacts:
+        up, last = self._is_fresh(device, now_ns), device.meter.last
+        return GpuFacts(
+            identity=device.identity,
+            up=up,
+            last=last if up else None,
+            last_sample_ns=None if last is None else last.time_ns,
+            energy_joules=device.joules,
+            state_seconds=dict(device.states),
+            baseline_watts=device.baseline.watts,
+        )
+
+    def _is_fresh(self, device: _Device, now_ns: int) -> bool:
+        last = device.meter.last
+        return device.present and last is not None and now_ns - last.time_ns <= self._stale_seconds * SECOND_NS
+
+    def _configured_watts(self, uuid: str) -> float | None:
+        configured = self._config.baseline_watts
+        return configured if configured is None or isinstance(configured, float | int) else configured.get(uuid)
+
+
+def _lane(device: _Device, row: list[float], weight: float, length_ns: int) -> Lane:
+    share, watts = device.identity.share_ratio, device.baseline.watts
+    told = row[_TOLD_NS] > 0 and (row[_UTILISATION] > 0 or row[_TOLD_NS] >= row[_SEEN_NS])
+    return Lane(
+        weight=weight,
+        joules=row[_JOULES],
+        stray_joules=row[_STRAY_JOULES],
+        known_seconds=row[_KNOWN_NS] / TICK_NS,
+        seen_ratio=min(1.0, row[_SEEN_NS] / length_ns),
+        utilisation_ratio=row[_UTILISATION] if told else None,
+        baseline_watts=None if watts is None else watts * share,
+    )

@@ -1,0 +1,124 @@
+"""The histograms of every model, counted by columns on one grid of edges and read out on each model's own.
+
+The grid of a signal holds the contract's base edges and every configured target; a model's own histogram has the base edges and its
+own target, so that its SLA shares are exact. One search and one addition book a whole batch, however many models it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from infermeter.ledger.columns import tally, widened
+from infermeter.ledger.instants import SECOND_NS, nanoseconds
+from infermeter.ledger.sla import SIGNALS, targets_ns
+from infermeter.model import STAGES, Bools, Exemplar, Histogram, Ints, Signal, SlaTarget, Stage
+
+BASE_EDGES_SECONDS: Final[dict[Signal, tuple[float, ...]]] = {
+    "duration": (0.0025, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84),
+    "ttft": (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24),
+    "tpot": (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64),
+}
+STAGE_EDGES_SECONDS: Final = (0.0025, 0.01, 0.04, 0.16, 0.64, 2.56)
+STAGES_AND_OTHER: Final[tuple[Stage, ...]] = (*STAGES, "other")
+"""In the order of the columns of stage arrays, shape (n, 5), in nanoseconds, -1 where the server doesn't tell the stage."""
+
+_FAMILIES: Final = len(SIGNALS) + len(STAGES_AND_OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where one family's buckets lie in a row of counts: bucket i holds what is <= edge i and above the one before."""
+
+    edges_ns: Ints
+    offset: int
+
+    @property
+    def stop(self) -> int:
+        return self.offset + len(self.edges_ns) + 1
+
+
+class Histograms:
+    """Counts, sums and exemplars of the signals and stages, by code of the model."""
+
+    def __init__(self, slas: Sequence[SlaTarget | None]) -> None:
+        """`slas` are all that are configured: their targets become edges of the grid."""
+        self._signals: list[_Grid] = []
+        offset = 0
+        for column, signal in enumerate(SIGNALS):
+            targets = {target for sla in slas if (target := targets_ns(sla)[column]) is not None}
+            self._signals.append(_Grid(np.array(sorted(targets | set(map(nanoseconds, BASE_EDGES_SECONDS[signal]))), np.int64), offset))
+            offset = self._signals[-1].stop
+        self._stage_edges_ns = np.array([nanoseconds(edge) for edge in STAGE_EDGES_SECONDS], np.int64)
+        self._stages = [_Grid(self._stage_edges_ns, offset + i * (len(STAGE_EDGES_SECONDS) + 1)) for i in range(len(STAGES_AND_OTHER))]
+        self._stage_offsets = np.array([grid.offset for grid in self._stages], np.int64)
+        self._width = self._stages[-1].stop
+        self._counts = np.zeros((0, self._width), np.int64)
+        self._sums_ns = np.zeros((0, _FAMILIES), np.int64)
+        self._exemplars: dict[int, tuple[bytes, int, int]] = {}
+
+    def widen(self, models: int) -> None:
+        """Makes room for this many models."""
+        self._counts, self._sums_ns = widened(self._counts, models), widened(self._sums_ns, models)
+
+    def add(self, codes: Ints, signals_ns: Ints, stages_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
+        """Books inferences; `trace_of` tells the trace id of the i-th, asked only for those that become exemplars."""
+        rows = codes * self._width
+        places = np.empty((len(codes), _FAMILIES), np.int64)
+        for column, grid in enumerate(self._signals):
+            places[:, column] = rows + np.searchsorted(grid.edges_ns, signals_ns[:, column]) + grid.offset
+        places[:, len(SIGNALS) :] = np.searchsorted(self._stage_edges_ns, stages_ns) + self._stage_offsets + rows[:, None]
+        values = np.concatenate((signals_ns, stages_ns), axis=1)
+        told = values >= 0
+        np.add.at(self._counts.reshape(-1), places[told], 1)
+        tally(self._sums_ns, codes, np.where(told, values, 0))
+        for column in range(len(SIGNALS)):
+            self._remember(places[:, column], told[:, column], values[:, column], ends_ns, trace_of)
+
+    def _remember(self, places: Ints, told: Bools, values_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
+        """Keeps for each bucket the inference that ended last."""
+        rows = np.flatnonzero(told)
+        rows = rows[np.argsort(ends_ns[rows], kind="stable")]
+        latest = dict(zip(places[rows].tolist(), rows.tolist(), strict=True))
+        for place, row in latest.items():
+            before, end_ns = self._exemplars.get(place), int(ends_ns[row])
+            if before is None or before[2] <= end_ns:
+                self._exemplars[place] = trace_of(row), int(values_ns[row]), end_ns
+
+    def has(self, code: int, family: Signal | Stage) -> bool:
+        """Whether anything was counted for the model in this family."""
+        grid = self._signals[SIGNALS.index(family)] if family in SIGNALS else self._stages[STAGES_AND_OTHER.index(family)]
+        return bool(self._counts[code, grid.offset : grid.stop].any())
+
+    def signal(self, code: int, signal: Signal, sla: SlaTarget | None) -> Histogram:
+        """One model's histogram of a signal, on its own edges, with exemplars."""
+        column = SIGNALS.index(signal)
+        grid, edges, target = self._signals[column], BASE_EDGES_SECONDS[signal], targets_ns(sla)[column]
+        if target is not None and target not in map(nanoseconds, edges):
+            edges = tuple(sorted((*edges, target / SECOND_NS)))
+        ends = np.searchsorted(grid.edges_ns, [nanoseconds(edge) for edge in edges]) + 1
+        bounds = [0, *ends.tolist(), len(grid.edges_ns) + 1]
+        return Histogram(
+            edges_seconds=edges,
+            counts=tuple(int(self._counts[code, grid.offset + a : grid.offset + b].sum()) for a, b in pairwise(bounds)),
+            sum_seconds=int(self._sums_ns[code, column]) / SECOND_NS,
+            exemplars=tuple(self._exemplar(code * self._width + grid.offset, a, b) for a, b in pairwise(bounds)),
+        )
+
+    def stage(self, code: int, stage: Stage) -> Histogram:
+        """One model's histogram of a stage, or of `other`."""
+        column = STAGES_AND_OTHER.index(stage)
+        counts = self._counts[code, self._stages[column].offset : self._stages[column].stop]
+        return Histogram(STAGE_EDGES_SECONDS, tuple(counts.tolist()), int(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
+
+    def _exemplar(self, row: int, first: int, stop: int) -> Exemplar | None:
+        """The latest of the grid's buckets [first, stop)."""
+        candidates = [found for place in range(row + first, row + stop) if (found := self._exemplars.get(place)) is not None]
+        if not candidates:
+            return None
+        trace_id, value_ns, end_ns = max(candidates, key=lambda found: found[2])
+        return Exemplar(trace_id.hex(), value_ns / SECOND_NS, end_ns)

@@ -1,0 +1,51 @@
+"""Which models there are: names to small integers, bounded, because a sender can make names up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from infermeter.model import Ints
+
+OTHER = "other"
+UNKNOWN = "unknown"
+_LONGEST_NAME = 256
+
+
+class ModelNames:
+    """Codes 0, 1, ... by first sight. Configured names always find room; the senders' own fill up what `limit` leaves, then `other`."""
+
+    def __init__(self, limit: int, *, configured: Iterable[str], unnamed: str | None) -> None:
+        self.names: list[str] = []
+        self.unnamed = UNKNOWN if unnamed is None else unnamed
+        self._reserved = frozenset((*configured, self.unnamed, OTHER))
+        self._room = limit - len(self._reserved - {OTHER, UNKNOWN})
+        self._codes: dict[str | None, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def codes(self, models: Sequence[str | None]) -> Ints:
+        """The code of each model."""
+        distinct = {model: self.code(model) for model in dict.fromkeys(models)}
+        if len(distinct) == 1:
+            return np.full(len(models), next(iter(distinct.values())), np.int64)
+        return np.fromiter(map(distinct.__getitem__, models), np.int64, len(models))
+
+    def code(self, model: str | None) -> int:
+        """The code of one model; None is the model of spans that carry none."""
+        code = self._codes.get(model)
+        return self._seen(self.unnamed if model is None else model) if code is None else code
+
+    def _seen(self, model: str) -> int:
+        if model not in self._reserved:
+            if self._room <= 0 or len(model) > _LONGEST_NAME:
+                return self.code(OTHER)
+            self._room -= 1
+        code = self._codes.setdefault(model, len(self.names))
+        if code == len(self.names):
+            self.names.append(model)
+        if model == self.unnamed:
+            self._codes[None] = code
+        return code

@@ -1,0 +1,145 @@
+"""Slots of ten seconds: counts by arrival, money and joules by settlement, and the closed ones as rows of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, overload
+
+import numpy as np
+
+from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
+from infermeter.ledger.timeline import Timeline
+from infermeter.model import Bools, Floats, Ints, Slot
+
+OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT = range(5)
+_COUNTS: Final = 5
+COST, JOULES, BUSY_SECONDS = range(3)
+_AMOUNTS: Final = 3
+ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS = range(3)
+_SERVER: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over consecutive slots: `counts` of shape (models, 5), `amounts` (models, 3), `server` (3,)."""
+
+    counts: Ints
+    amounts: Floats
+    server: Floats
+
+
+class Slots:
+    """Every slot of the last 24 hours, by model. A slot is closed, and never changes again, once both watermarks have passed it."""
+
+    def __init__(self, first_slot: int) -> None:
+        self.first_slot = first_slot
+        self.closed = first_slot
+        self._counts: Timeline[np.int64] = Timeline(first_slot, (1, _COUNTS), np.int64)
+        self._amounts: Timeline[np.float64] = Timeline(first_slot, (1, _AMOUNTS), np.float64)
+        self._server: Timeline[np.float64] = Timeline(first_slot, (_SERVER,), np.float64)
+
+    @property
+    def stop(self) -> int:
+        """One past the last slot with anything in it."""
+        return max(self._counts.stop, self._server.stop)
+
+    def widen(self, models: int) -> None:
+        """Makes room for this many models."""
+        self._counts.widen(models)
+        self._amounts.widen(models)
+
+    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints) -> None:
+        """Books inferences in their slots; `tokens` has shape (n, 2), input and output."""
+        counts = np.column_stack((np.ones_like(codes), ok, within, tokens))
+        places = codes[:, None] * _COUNTS + np.arange(_COUNTS)
+        self._counts.book(np.repeat(slots, _COUNTS), places.ravel(), counts.ravel().astype(np.int64))
+
+    def settle(self, slot: int, models: Floats, server: Floats) -> None:
+        """Adds a settled tick: `models` of shape (models, 3), `server` (3,)."""
+        self._amounts.row(slot)[: len(models)] += models
+        self._server.row(slot)[:] += server
+
+    def close(self, stop: int) -> None:
+        """Slots before `stop` are closed; those of more than a day before it are forgotten."""
+        self.closed = stop
+        for timeline in (self._counts, self._amounts, self._server):
+            timeline.drop(stop - DAY_SLOTS)
+            timeline.reach(stop)
+
+    def sums(self, first: int, stop: int) -> Sums:
+        """Over the slots [first, stop)."""
+        return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in (self._counts, self._amounts, self._server)))
+
+    def closed_rows(self, told: Sequence[Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
+        """The closed slots for the report; `told` has one entry a model, in the order of codes."""
+        first, models = self._counts.first, len(told)
+        return ClosedSlots(
+            told=told,
+            first_slot=first,
+            start_ns=start_ns,
+            counts=self._counts.rows(first, self.closed)[:, :models].copy(),
+            amounts=self._amounts.rows(first, self.closed)[:, :models].copy(),
+            seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy(),
+            priced=priced,
+            metered=metered,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Which facts there are of a model: without an SLA nothing is within, and not every server tells tokens."""
+
+    model: str
+    sla: bool
+    tokens_input: bool
+    tokens_output: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosedSlots(Sequence[Slot]):
+    """Closed slots by time and model, where there was anything; made one by one when they are read, since most snapshots are not."""
+
+    told: Sequence[Told]
+    first_slot: int
+    start_ns: int
+    counts: Ints
+    amounts: Floats
+    seconds: Floats
+    priced: bool
+    metered: bool
+
+    @property
+    def _places(self) -> Ints:
+        return np.argwhere(self.counts.any(axis=2) | self.amounts.any(axis=2))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return (self._slot(row, code) for row, code in self._places.tolist())
+
+    @overload
+    def __getitem__(self, index: int) -> Slot: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Slot]: ...
+
+    def __getitem__(self, index: int | slice) -> Slot | Sequence[Slot]:
+        return tuple(self)[index]
+
+    def _slot(self, row: int, code: int) -> Slot:
+        told, counts, amounts = self.told[code], self.counts[row, code].tolist(), self.amounts[row, code].tolist()
+        return Slot(
+            start_ns=max((self.first_slot + row) * SLOT_NS, self.start_ns),
+            seconds=float(self.seconds[row]),
+            model=told.model,
+            observed=counts[OBSERVED],
+            ok=counts[OK],
+            within_sla=counts[WITHIN] if told.sla else None,
+            cost=amounts[COST] if self.priced else None,
+            joules=amounts[JOULES] if self.metered else None,
+            busy_seconds=amounts[BUSY_SECONDS],
+            tokens_input=counts[TOKENS_INPUT] if told.tokens_input else None,
+            tokens_output=counts[TOKENS_OUTPUT] if told.tokens_output else None,
+        )

@@ -1,0 +1,75 @@
+"""What the inferences that were seen say about the server: met, missed, or not enough evidence. Own arithmetic, no estimate of p."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Final
+
+from infermeter.ledger.sla import allowed_miss_ratio
+from infermeter.model import SlaState, SlaTarget
+
+_EXACT_TO: Final = 2_000
+"""Up to so many inferences the tail is summed in whole numbers; beyond, in logarithms, to about 1e-9."""
+
+_NEGLIGIBLE: Final = 1e-18
+_NEGLIGIBLE_OF_ONE: Final = 1e-9
+
+
+def verdict(sla: SlaTarget, *, observed: int, within: int, confidence: float) -> SlaState:
+    """`met` if the one-sided upper bound of the miss share is <= 1 - quantile, `missed` if the lower bound is above it.
+
+    Source: Clopper and Pearson 1934, through the tails: the upper bound for k misses of n is <= p exactly if P(X <= k; n, p) <= alpha,
+    the lower bound is > p exactly if P(X >= k; n, p) < alpha.
+    """
+    misses, miss_ratio = observed - within, allowed_miss_ratio(sla)
+    alpha = 1 - Fraction(repr(confidence))
+    if at_most(misses, observed, miss_ratio) <= alpha:
+        return "met"
+    if misses and 1 - at_most(misses - 1, observed, miss_ratio) < alpha:
+        return "missed"
+    return "insufficient"
+
+
+def least_observed(sla: SlaTarget, *, confidence: float) -> int | None:
+    """The least number of inferences that can be `met`, all of them within; None if no number can (a quantile of 1)."""
+    if sla.quantile_ratio >= 1:
+        return None
+    return max(1, math.ceil(math.log(1 - confidence) / math.log(sla.quantile_ratio) - _NEGLIGIBLE_OF_ONE))
+
+
+def at_most(k: int, n: int, p: Fraction) -> Fraction | float:
+    """P(X <= k) for X binomial with n trials of chance p: exact for small n."""
+    if p == 0:
+        return 1.0
+    return _exact(k, n, p) if n <= _EXACT_TO else _by_logarithms(k, n, float(p))
+
+
+def _exact(k: int, n: int, p: Fraction) -> Fraction:
+    hit, miss = p.numerator, p.denominator - p.numerator
+    term = miss**n
+    total = term
+    for i in range(k):
+        term = term * (n - i) * hit // ((i + 1) * miss)
+        total += term
+    return Fraction(total, p.denominator**n)
+
+
+def _by_logarithms(k: int, n: int, p: float) -> float:
+    if k >= n * p:
+        return 1.0 - _tail(n - k - 1, n, 1.0 - p)
+    return _tail(k, n, p)
+
+
+def _tail(k: int, n: int, p: float) -> float:
+    """P(X <= k) for k below about the mean, where the terms fall as k does: summed from k down until they no longer count."""
+    if k < 0:
+        return 0.0
+    log_term = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
+    ratio = total = 1.0
+    for i in range(k, 0, -1):
+        ratio *= i * (1.0 - p) / ((n - i + 1) * p)
+        total += ratio
+        if ratio < _NEGLIGIBLE * total:
+            break
+    return min(1.0, math.exp(log_term) * total)

@@ -1,0 +1,166 @@
+"""Windows: sums over closed slots up to the energy watermark, and the readings that have enough evidence."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+
+from infermeter.ledger import slots as columns
+from infermeter.ledger.arrivals import Booked
+from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.columns import widened
+from infermeter.ledger.instants import SLOT_SECONDS
+from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket
+from infermeter.ledger.sla import SIGNALS
+from infermeter.ledger.slots import Slots, Sums, Told
+from infermeter.ledger.verdict import verdict
+from infermeter.ledger.waterfall import waterfall
+from infermeter.model import Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Window
+
+_LEAST_SECONDS: Final = 30.0
+_LEAST_INFERENCES: Final = 30
+_LEAST_DURATIONS: Final = 3
+_DURATION_QUANTILE: Final = 0.99
+_ROW: Final = len(SIGNALS) * BUCKETS
+
+
+class WindowQuantiles:
+    """The values of every signal in each window, as sketches that slots enter when they close and leave when the window has passed."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self._arriving = SlotSketches()
+        self._lengths = {window.label: round(window.seconds) // SLOT_SECONDS for window in windows}
+        self._sums = {window.label: np.zeros((0, _ROW), np.int64) for window in windows}
+        self._inside: deque[tuple[int, Ints, Ints]] = deque()
+        self._left = dict.fromkeys(self._sums, 0)
+
+    def add(self, slots: Ints, booked: Booked, rows: Ints) -> None:
+        """Counts the signals of the inferences `rows` in their slots."""
+        if not self._sums:
+            return
+        signals_ns = booked.signals_ns[rows]
+        told = (signals_ns >= 0) & booked.ok[rows, None]
+        keys = booked.codes[rows, None] * _ROW + np.arange(len(SIGNALS)) * BUCKETS + bucket_of(signals_ns)
+        self._arriving.add(np.broadcast_to(slots[:, None], told.shape)[told], keys[told])
+
+    def close(self, slot: int, models: int) -> None:
+        """A slot has closed: it enters every window, and the oldest leave."""
+        keys, counts = self._arriving.take(slot)
+        self._inside.append((slot, keys, counts))
+        for label, sums in self._sums.items():
+            self._sums[label] = widened(sums, models)
+            self._sums[label].reshape(-1)[keys] += counts
+        self._leave(slot)
+
+    def skip(self, stop: int) -> None:
+        """Slots before `stop` have closed without anything in them."""
+        self._arriving.drop(stop)
+        self._leave(stop - 1)
+
+    def length(self, window: Window) -> int:
+        """How many slots a window holds."""
+        return self._lengths[window.label]
+
+    def stretch(self, window: Window, slots: int) -> None:
+        """A window that is longer than the period covers it, slots cut at both ends included."""
+        self._lengths[window.label] = slots
+
+    def quantile(self, window: Window, code: int, signal: Signal, quantile: float) -> float | None:
+        """The quantile of a signal in a window, in seconds; None without enough values."""
+        sums = self._sums[window.label]
+        if code >= len(sums):
+            return None
+        first = SIGNALS.index(signal) * BUCKETS
+        counts = sums[code, first : first + BUCKETS]
+        bucket = quantile_bucket(counts, quantile) if counts.sum() >= _LEAST_INFERENCES else None
+        return None if bucket is None else estimate_seconds(bucket)
+
+    def _leave(self, newest: int) -> None:
+        for label, length in self._lengths.items():
+            sums = self._sums[label].reshape(-1)
+            while self._left[label] < len(self._inside) and self._inside[self._left[label]][0] <= newest - length:
+                _, keys, counts = self._inside[self._left[label]]
+                sums[keys] -= counts
+                self._left[label] += 1
+        for _ in range(min(self._left.values(), default=len(self._inside))):
+            self._inside.popleft()
+            self._left = {label: left - 1 for label, left in self._left.items()}
+
+
+class WindowReader:
+    """Reads one window of closed slots."""
+
+    def __init__(self, window: Window, slots: Slots, quantiles: WindowQuantiles, *, sampled: bool, confidence: float) -> None:
+        self._window = window
+        self._quantiles = quantiles
+        self._sampled = sampled
+        self._confidence = confidence
+        self._first = max(slots.closed - quantiles.length(window), slots.first_slot)
+        self._sums: Sums = slots.sums(self._first, slots.closed)
+        self._is_long_enough = bool(self._sums.server[columns.ACCRUED_SECONDS] >= _LEAST_SECONDS)
+
+    def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None, *, priced: bool, metered: bool) -> ModelWindow:
+        """One model in the window."""
+        counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
+        ok, observed, within = counts[columns.OK], counts[columns.OBSERVED], counts[columns.WITHIN] if sla else None
+        cost = amounts[columns.COST] if priced else None
+        judged = self._is_long_enough and self._covers_durations(code)
+        divisible = judged and ok >= _LEAST_INFERENCES and not self._sampled
+        return ModelWindow(
+            window=self._window,
+            inferences_ok=ok,
+            inferences_observed=observed,
+            inferences_within_sla=within,
+            cost=cost,
+            joules=amounts[columns.JOULES] if metered else None,
+            tokens=counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT] if told.tokens_input or told.tokens_output else None,
+            cost_per_inference=cost / ok if divisible and cost is not None else None,
+            cost_per_inference_at_sla=self._at_sla(cost, within, blocks) if divisible and cost is not None else {},
+            latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
+            sla_state=None if sla is None else self._state(sla, observed=observed, within=within or 0, judged=judged),
+        )
+
+    def server(self, models: Sequence[tuple[int, SlaTarget | None]], *, priced: bool, metered: bool) -> ServerWindow:
+        """The whole server in the window."""
+        accrued, active, idle = self._sums.server.tolist()
+        cost = sum(self._sums.amounts[:, columns.COST].tolist()) if priced else None
+        ok = sum(int(self._sums.counts[code, columns.OK]) for code, _ in models)
+        judged = [int(self._sums.counts[code, columns.WITHIN]) for code, sla in models if sla is not None]
+        unjudged = sum(int(self._sums.counts[code, columns.OK]) for code, sla in models if sla is None)
+        steps: Mapping[str, float] = {}
+        if cost is not None and self._is_long_enough:
+            steps = waterfall(cost=cost, idle_ratio=min(1.0, idle / accrued), ok=ok, within=sum(judged) + unjudged)
+        return ServerWindow(
+            window=self._window,
+            accrued_seconds=accrued,
+            busy_seconds=active,
+            joules=sum(self._sums.amounts[:, columns.JOULES].tolist()) if metered else None,
+            cost=cost,
+            inferences_ok=ok,
+            inferences_within_sla=sum(judged) if judged else None,
+            waterfall_cost=steps,
+        )
+
+    def _covers_durations(self, code: int) -> bool:
+        """Whether inferences are short against the window, so that its edges don't decide what is in it."""
+        p99 = self._quantiles.quantile(self._window, code, "duration", _DURATION_QUANTILE)
+        return p99 is None or self._window.seconds >= _LEAST_DURATIONS * p99
+
+    def _at_sla(self, cost: float, within: int | None, blocks: Blocks | None) -> dict[Literal["goodput", "compliant", "capacity"], float]:
+        readings: dict[Literal["goodput", "compliant", "capacity"], float] = {}
+        if within:
+            readings["goodput"] = cost / within
+        compliant = None if blocks is None else blocks.compliant_cost(self._first)
+        if compliant is not None:
+            readings["compliant"] = compliant
+        return readings
+
+    def _latencies(self, code: int, sla: SlaTarget) -> dict[Signal, float]:
+        told = {signal: self._quantiles.quantile(self._window, code, signal, sla.quantile_ratio) for signal in SIGNALS}
+        return {signal: seconds for signal, seconds in told.items() if seconds is not None}
+
+    def _state(self, sla: SlaTarget, *, observed: int, within: int, judged: bool) -> SlaState:
+        return verdict(sla, observed=observed, within=within, confidence=self._confidence) if judged else "insufficient"
