@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, TimerHandle
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +52,7 @@ class Sampler:
         self._deliver = deliver
         self._fail = fail
         self._stop = threading.Event()
+        self._watching: TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name=f"gpu-{source.name}", daemon=True)
         self._answered = False
         self._ever_opened = False
@@ -60,12 +61,15 @@ class Sampler:
         self._told: Counter[Rejection] = Counter()
 
     def start(self) -> None:
-        """Begins to read; returns at once."""
+        """Begins to read; returns at once. Called on the loop."""
         self._thread.start()
+        self._watch()
 
     def stop(self) -> None:
-        """Nothing is delivered any more once this returns and the loop has turned; doesn't wait for a call under way."""
+        """Nothing is delivered any more once this returns and the loop has turned; doesn't wait for a call under way. On the loop."""
         self._stop.set()
+        if self._watching:
+            self._watching.cancel()
 
     @property
     def source_name(self) -> str:
@@ -85,6 +89,12 @@ class Sampler:
     def _hangs(self) -> bool:
         since = self._reading_since
         return since is not None and self._monotonic() - since > self._timeout_seconds
+
+    def _watch(self) -> None:
+        """On the loop, every timeout: tells of a read that hangs, since the thread that it holds can't."""
+        if self._hangs():
+            self._down(TimeoutError(f"a reading takes more than {self._timeout_seconds:g} s"))
+        self._watching = self._loop.call_later(self._timeout_seconds, self._watch)
 
     def _run(self) -> None:
         try:
@@ -116,7 +126,7 @@ class Sampler:
                 raise
             raise GpuUnavailable(str(error)) from error
         self._ever_opened = True
-        log.info("GPU source %s: %d GPUs", self._source.name, len(identities))
+        log.info("GPU source %s reads %s", self._source.name, ", ".join(identity.uuid for identity in identities) or "no GPU")
         self._on_loop(self._deliver, Reading(identities=identities, rejected=self._rejected()))
 
     def _read_until_it_fails(self) -> None:
@@ -133,7 +143,7 @@ class Sampler:
             self._reading_since = None
             took_seconds = self._monotonic() - began
         if took_seconds > self._timeout_seconds:
-            self._down(TimeoutError(f"a reading took {took_seconds:.1f} s"))
+            self._down(TimeoutError(f"a reading took {took_seconds:.3g} s"))
             late: Counter[Rejection] = Counter({"read": len(samples)})
             self._on_loop(self._deliver, Reading(rejected=self._rejected() + late))
             return

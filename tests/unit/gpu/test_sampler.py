@@ -18,6 +18,7 @@ from infermeter.gpu.source import Reading, Rejection
 from infermeter.model import GpuIdentity, GpuSample
 
 DEVICE = GpuIdentity("GPU-a", index=0)
+TIMEOUT_SECONDS = 0.02
 SOON = 10.0
 """Seconds until a test gives up on what should happen at once."""
 
@@ -67,14 +68,13 @@ class Bench:
         self.sampler = Sampler(
             self.source,
             interval_seconds=0.001,
-            timeout_seconds=2.0,
+            timeout_seconds=TIMEOUT_SECONDS,
             now=lambda: 42,
             loop=asyncio.get_running_loop(),
             deliver=self.readings.put_nowait,
             fail=self.failures.put_nowait,
             monotonic=self.clock,
         )
-        self.sampler.start()
 
     async def reading(self) -> Reading:
         return await asyncio.wait_for(self.readings.get(), SOON)
@@ -105,6 +105,7 @@ def on_a_loop(test: Callable[[Bench], Coroutine[Any, Any, None]]) -> Callable[[]
 
     async def with_a_bench() -> None:
         bench = Bench()
+        bench.sampler.start()
         try:
             await test(bench)
         finally:
@@ -142,9 +143,9 @@ async def test_while_a_read_hangs_the_source_is_not_up(bench: Bench) -> None:
     await bench.reading()
     assert bench.source.reading.acquire(timeout=SOON)
     assert bench.source.reading.acquire(timeout=SOON)
-    bench.clock.seconds = 2.0
+    bench.clock.seconds = TIMEOUT_SECONDS
     assert bench.sampler.up
-    bench.clock.seconds = 2.1
+    bench.clock.seconds = TIMEOUT_SECONDS * 1.1
     assert not bench.sampler.up
     assert bench.sampler.last_error == "TimeoutError"
 
@@ -257,9 +258,44 @@ def test_a_state_is_logged_when_it_changes_and_not_again(caplog: pytest.LogCaptu
         fail_twice_and_recover()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "GPU source fake doesn't answer: Driver Not Loaded"),
-        ("INFO", "GPU source fake: 1 GPUs"),
+        ("INFO", "GPU source fake reads GPU-a"),
         ("INFO", "GPU source fake answers again"),
     ]
+
+
+class Heard(logging.Handler):
+    """Passes each message on to a queue."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: asyncio.Queue[str] = asyncio.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.put_nowait(record.getMessage())
+
+
+@on_a_loop
+async def test_a_read_that_hangs_is_logged_while_it_hangs_and_not_again_when_it_returns(bench: Bench) -> None:
+    logger, heard = logging.getLogger("infermeter.gpu.sampler"), Heard()
+    logger.addHandler(heard)
+    try:
+        bench.source.opens.put(fine)
+        await bench.reading()
+        assert bench.source.reading.acquire(timeout=SOON)
+        bench.clock.seconds = 1.0
+        assert await asyncio.wait_for(heard.messages.get(), SOON) == "GPU source fake doesn't answer: a reading takes more than 0.02 s"
+        bench.source.reads.put(fine)
+        assert (await bench.reading()).rejected == {"read": 1}
+        assert heard.messages.empty()
+    finally:
+        logger.removeHandler(heard)
+
+
+def test_a_sampler_that_was_never_started_can_be_stopped() -> None:
+    async def stop() -> None:
+        Bench().sampler.stop()
+
+    asyncio.run(stop())
 
 
 def test_a_loop_that_is_gone_ends_the_thread() -> None:
@@ -267,6 +303,7 @@ def test_a_loop_that_is_gone_ends_the_thread() -> None:
 
     async def leave() -> None:
         left.append(Bench())
+        left[0].sampler.start()
 
     asyncio.run(leave())
     left[0].source.opens.put(fine)
