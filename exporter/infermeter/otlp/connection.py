@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
@@ -46,8 +47,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         if len(self._requests.connections) > self._receiver.limits.connections:
             self._receiver.refuse(Overloaded(), "http")
-            if self.transport is not None:
-                self.transport.write(_FULL)
+            cast("asyncio.Transport", transport).write(_FULL)
             self.force_close()
         else:
             self._await_headers(self.force_close)

@@ -12,6 +12,7 @@ import grpc
 
 from infermeter.errors import DecodeError, Overloaded
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
+from infermeter.otlp.parts import check_parts
 from infermeter.otlp.receiver import Receiver
 from infermeter.otlp.refusals import REFUSALS, WrongSignal
 
@@ -102,6 +103,7 @@ class GrpcReceiver:
         try:
             with self._receiver.receiving() as hold:
                 hold(len(body))
+                check_parts(body, "protobuf")
                 export = self._receiver.export(body, "protobuf", "grpc")
         except (DecodeError, Overloaded) as error:
             self._receiver.refuse(error, "grpc")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import web
 
@@ -14,13 +15,14 @@ from infermeter.model import Export
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
 from infermeter.otlp.connection import Connection
 from infermeter.otlp.inflate import gunzip
+from infermeter.otlp.parts import check_parts
 from infermeter.otlp.receiver import Receiver
 from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow, WrongContentType, WrongSignal
 
 _TRACES = "/v1/traces"
 _PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
 _ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
-_STOP_SECONDS = 1.0
+_STOP_SECONDS = 0.5
 
 
 class HttpReceiver:
@@ -30,6 +32,7 @@ class HttpReceiver:
         self._receiver = receiver
         self._requests: web.Server | None = None
         self._listener: asyncio.Server | None = None
+        self._answering: set[asyncio.Task[object]] = set()
 
     async def start(self, address: str) -> int:
         """Listens at `host:port` (port 0: any) and returns the port.
@@ -47,9 +50,11 @@ class HttpReceiver:
         return bound
 
     async def stop(self) -> None:
-        """Takes no more connections, lets exports that are being received end, at most for a second, and closes."""
+        """Takes no more connections, lets exports that are being received end, at most for half a second, and closes."""
         if self._listener is not None and self._requests is not None:
             self._listener.close()
+            if self._answering:
+                await asyncio.wait(self._answering, timeout=_STOP_SECONDS)
             self._requests.pre_shutdown()
             await self._requests.shutdown(_STOP_SECONDS)
             self._listener = None
@@ -59,6 +64,9 @@ class HttpReceiver:
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - the listener makes no others
         connection.request_began()
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
         try:
             response = await self._response(request)
         finally:
@@ -105,6 +113,7 @@ class HttpReceiver:
                 body = gunzip(body, limits.decompressed_bytes)
             elif len(body) > limits.decompressed_bytes:
                 raise TooLarge("more than limits.decompressed_bytes")
+            check_parts(body, encoding)
             return self._receiver.export(body, encoding, "http")
 
     async def _body(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:

@@ -1,0 +1,112 @@
+import pytest
+
+from infermeter.config import Limits
+from infermeter.errors import DecodeError, Overloaded, TooLarge
+from infermeter.model import Export
+from infermeter.otlp.receiver import REMEMBERED_EXPORTS, Receiver
+from infermeter.otlp.refusals import TooSlow, WrongContentType, WrongSignal
+from unit.otlp.exports import body, span, wants
+
+
+class Intake:
+    """A receiver with what it was told and what it passed on."""
+
+    def __init__(self, *, in_flight_bytes: int = 100) -> None:
+        self.overloaded = False
+        self.consumed: list[Export] = []
+        limits = Limits(in_flight_bytes=in_flight_bytes)
+        self.receiver = Receiver(wants(), self.consumed.append, limits, overloaded=lambda: self.overloaded)
+
+
+def test_an_export_is_decoded_counted_and_consumed() -> None:
+    intake = Intake()
+    export = intake.receiver.export(body(span(1), span(2), span(3, span_id=b"")), "protobuf", "http")
+    assert intake.consumed == [export]
+    assert (export.spans, export.malformed) == (3, 1)
+    assert intake.receiver.spans_received == {"grpc": 0, "http": 3}
+    assert intake.receiver.spans_dropped == {"malformed": 1, "duplicate": 0}
+
+
+def test_an_export_without_a_fit_span_is_not_passed_on() -> None:
+    intake = Intake()
+    intake.receiver.export(b"{}", "json", "http")
+    intake.receiver.export(body(span(span_id=b"")), "protobuf", "grpc")
+    assert intake.consumed == []
+    assert intake.receiver.spans_dropped["malformed"] == 1
+
+
+def test_what_is_no_export_is_taken_not_even_in_part() -> None:
+    intake = Intake()
+    with pytest.raises(DecodeError):
+        intake.receiver.export(body(span())[:-1], "protobuf", "http")
+    assert intake.consumed == []
+    assert intake.receiver.spans_received.total() == 0
+
+
+def test_a_repeated_export_is_dropped_and_answered_like_the_first() -> None:
+    intake = Intake()
+    sent = body(span(1), span(2), span(3, span_id=b""))
+    first = intake.receiver.export(sent, "protobuf", "http")
+    again = intake.receiver.export(sent, "protobuf", "grpc")
+    assert intake.consumed == [first]
+    assert (again.spans, again.malformed) == (3, 1)
+    assert intake.receiver.spans_received == {"grpc": 3, "http": 3}
+    assert intake.receiver.spans_dropped == {"malformed": 2, "duplicate": 2}
+
+
+def test_exports_that_differ_in_a_span_or_in_length_are_no_repetition() -> None:
+    intake = Intake()
+    for sent in (body(span(1)), body(span(2)), body(span(1), span(2)), body(span(1, {"key": "v"}), span(2))):
+        intake.receiver.export(sent, "protobuf", "http")
+    assert len(intake.consumed) == 4
+
+
+def test_a_repetition_is_looked_for_among_the_last_exports_only() -> None:
+    intake = Intake()
+    for number in range(REMEMBERED_EXPORTS + 1):
+        intake.receiver.export(body(span(number)), "protobuf", "http")
+    intake.receiver.export(body(span(1)), "protobuf", "http")
+    assert len(intake.consumed) == REMEMBERED_EXPORTS + 1
+    intake.receiver.export(body(span(0)), "protobuf", "http")
+    assert len(intake.consumed) == REMEMBERED_EXPORTS + 2
+
+
+def test_nothing_is_read_under_overload() -> None:
+    intake = Intake()
+    intake.overloaded = True
+    with pytest.raises(Overloaded):
+        intake.receiver.export(body(span()), "protobuf", "http")
+    with pytest.raises(Overloaded), intake.receiver.receiving():
+        pass
+    assert intake.consumed == []
+
+
+def test_bytes_in_flight_are_bounded_and_returned() -> None:
+    receiver = Intake(in_flight_bytes=100).receiver
+    with receiver.receiving() as hold:
+        hold(60)
+        with pytest.raises(Overloaded), receiver.receiving() as also_hold:
+            also_hold(41)
+        with receiver.receiving() as also_hold:
+            also_hold(40)
+    with receiver.receiving() as hold:
+        hold(100)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "http_status", "grpc_status"),
+    [
+        (DecodeError(), "malformed", 400, 3),
+        (WrongContentType(), "malformed", 415, 3),
+        (TooSlow(), "malformed", 408, 4),
+        (TooLarge(), "too_large", 413, 8),
+        (Overloaded(), "overload", 503, 14),
+        (WrongSignal(), "signal", 200, 12),
+    ],
+)
+def test_each_refusal_is_counted_and_has_one_answer(error: Exception, reason: str, http_status: int, grpc_status: int) -> None:
+    receiver = Intake().receiver
+    refusal = receiver.refuse(error, "grpc")
+    assert (refusal.reason, refusal.http_status, refusal.grpc_status) == (reason, http_status, grpc_status)
+    assert refusal.retry == (reason == "overload")
+    assert receiver.exports_refused == {("grpc", reason): 1}
