@@ -25,7 +25,7 @@ from infermeter.mapping import ServerMapping
 from infermeter.memory import Memory
 from infermeter.meter import Meter
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import report
+from infermeter.metrics.report import findings_report, report
 from infermeter.model import Export, Snapshot
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
@@ -125,6 +125,8 @@ class Sidecar:
             "web": lambda: WebServer(
                 render=lambda accept: self._exposition.render(self._snapshot(), accept),
                 report=lambda: report(self._snapshot()),
+                events=lambda: report(self._snapshot(), slots=False),
+                findings=lambda: findings_report(self._snapshot().findings),
                 ready=lambda: self.ready,
             ),
             "otlp_grpc": lambda: GrpcReceiver(self._receiver),

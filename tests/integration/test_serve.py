@@ -132,7 +132,9 @@ def test_a_replay_says_what_a_running_sidecar_says(tmp_path: Path, capsys: pytes
     async def live() -> dict[str, object]:
         clock = Clock(FIRST_SAMPLE_NS)
         async with running(POWERED.format(gpu=f"{{source: replay, file: '{power}'}}"), clock) as sidecar:
-            clock.turn_to(LAST_SAMPLE_NS)
+            for second in range(FIRST_SAMPLE_NS, LAST_SAMPLE_NS + 1, SECOND_NS):
+                clock.turn_to(second)
+                await sidecar.report()
             for file in TRITON:
                 await sidecar.send(file.read_bytes(), JSON)
             while value(await sidecar.report(), "gpu_last_sample_timestamp_seconds") != LAST_SAMPLE_NS / 1e9:

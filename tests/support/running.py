@@ -77,7 +77,7 @@ class Running:
 @asynccontextmanager
 async def running(config: str, clock: Clock) -> AsyncIterator[Running]:
     """`infermeter serve` with this configuration, stopped at the end as SIGTERM does."""
-    settings = load_config(LISTEN + config, "test")
+    settings = load_config(config if "listen:" in config else LISTEN + config, "test")
     stop = asyncio.Event()
     listening: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
