@@ -1,0 +1,185 @@
+"""What the operators yield, for all spans that a rule matched at once. One method for each kind of operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from infermeter.mapping.rules import (
+    Attribute,
+    Between,
+    Difference,
+    Duration,
+    Edge,
+    Label,
+    Number,
+    Point,
+    Quotient,
+    Value,
+    Values,
+    Where,
+)
+from infermeter.mapping.spans import REJECTED, Table
+from infermeter.mapping.stages import Intervals
+from infermeter.model import Floats, Ints
+
+NS_PER_SECOND = 1e9
+
+ABSENT = int(np.iinfo(np.int64).min)
+"""In a column of instants: not told."""
+
+LONGEST_NS = 7 * 86_400 * 1_000_000_000
+"""No inference takes longer; what says so is rejected."""
+
+LABEL_CHARACTERS = 256
+
+
+class Matches:
+    """Spans of a table that a rule matched. Every result is a column over them.
+
+    None of them lies below another one, so that a span is related to one match at most.
+    """
+
+    def __init__(self, table: Table, rows: Ints) -> None:
+        """`rows` of the table."""
+        self.table = table
+        self.rows = rows
+        self._match_of = np.full(len(table.parent), -1, np.int64)
+        self._match_of[rows] = np.arange(len(rows))
+        self._below: dict[str, Ints] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    # --- relations -----------------------------------------------------------------------------------------------------------------
+    def related(self, where: Where) -> Ints:
+        """For each row of the table the match whose selection it belongs to, -1 for none."""
+        if where.relation not in self._below:
+            below = self._match_of[self.table.parent]
+            self._below[where.relation] = below if where.relation == "child" else self.table.inherited(below)
+        return np.where(self.table.selected(where), self._below[where.relation][: len(self.table)], -1)
+
+    # --- instants and intervals ----------------------------------------------------------------------------------------------------
+    def instants(self, point: Point) -> Ints:
+        """Unix nanoseconds, or ABSENT."""
+        if isinstance(point, Edge):
+            return (self.table.start_ns if point.edge == "start" else self.table.end_ns)[self.rows]
+        match_of = self._match_of if point.where is None else self.related(point.where)
+        told = np.full(len(self), ABSENT, np.int64)
+        for name in point.names:
+            rows, times = self.table.events(name)
+            match = match_of[rows]
+            match, times = match[match >= 0], times[match >= 0]
+            extreme = np.full(len(self), ABSENT, np.int64)
+            if point.pick == "last":
+                np.maximum.at(extreme, match, times)
+            else:
+                np.maximum.at(extreme, match, -times)
+                extreme = np.where(extreme == ABSENT, ABSENT, -extreme)
+            told = np.where(told == ABSENT, extreme, told)
+        return told
+
+    def intervals(self, source: Between | Duration) -> tuple[Intervals, Ints]:
+        """Of `Between` one at most for each match, of `Duration` one for each span it selects; and the rows that told them."""
+        if isinstance(source, Between):
+            first, last = self.instants(source.first), self.instants(source.last)
+            match = np.flatnonzero((first != ABSENT) & (last != ABSENT))
+            return Intervals(match, first[match], np.maximum(first, last)[match]), self.rows[match]
+        if source.where is None:
+            match, row = np.arange(len(self)), self.rows
+        else:
+            related = self.related(source.where)
+            row = np.flatnonzero(related >= 0)
+            match = related[row]
+        return Intervals(match, self.table.start_ns[row], self.table.end_ns[row]), row
+
+    # --- values --------------------------------------------------------------------------------------------------------------------
+    def first_value(self, values: Values, duration_ns: Ints) -> Floats:
+        """Of the first alternative that yields: seconds or a count, NaN where none does, REJECTED where it can't be right."""
+        told = np.full(len(self), np.nan)
+        for value in values:
+            told = np.where(np.isnan(told), self.value(value, duration_ns), told)
+        return told
+
+    def value(self, value: Value, duration_ns: Ints) -> Floats:
+        """Seconds or a count: NaN where it isn't told, REJECTED where it can't be right; `duration_ns` is the limit of `max_of: e2e`."""
+        match value:
+            case Number(value=number):
+                return np.full(len(self), number)
+            case Attribute():
+                return self._attribute(value, duration_ns)
+            case Difference(terms=(first, second)):
+                a, b = self.value(first, duration_ns), self.value(second, duration_ns)
+                return _either_rejected(a, b, a - np.where(np.isinf(b), 0.0, b))
+            case Quotient(dividend=first, divisor=second):
+                a, b = self.value(first, duration_ns), self.value(second, duration_ns)
+                return _either_rejected(a, b, a / np.where((b > 0) & (b < REJECTED), b, np.nan))
+            case Between(first=start, last=end):
+                a_ns, b_ns = self.instants(start), self.instants(end)
+                return np.where((a_ns == ABSENT) | (b_ns == ABSENT), np.nan, (b_ns - a_ns) / NS_PER_SECOND)
+            case _:
+                return (self.table.end_ns - self.table.start_ns)[self.rows] / NS_PER_SECOND
+
+    def _attribute(self, attribute: Attribute, duration_ns: Ints) -> Floats:
+        told = np.full(len(self), np.nan)
+        for key in attribute.keys:
+            told = np.where(np.isnan(told), self.table.numbers(key)[self.rows], told)
+        told = told * attribute.scale
+        wrong = told < 0
+        if attribute.above is not None:
+            wrong |= told <= attribute.above
+        if attribute.within_duration:
+            wrong |= np.rint(told * NS_PER_SECOND) > duration_ns
+        return np.where(wrong, REJECTED, told)
+
+    # --- texts ---------------------------------------------------------------------------------------------------------------------
+    def first_label(self, labels: Sequence[Label]) -> list[str | None]:
+        """The text of the first of the labels that yields one, fit for an exposition; None where none does."""
+        told: list[str | None] = [None] * len(self)
+        for label in labels:
+            told = [old if old is not None else new for old, new in zip(told, self._label(label), strict=True)]
+            if None not in told:
+                break
+        return told
+
+    def _label(self, label: Label) -> list[str | None]:
+        told: list[str | None] = [None] * len(self)
+        clean: dict[str | None, str | None] = {None: None}
+        for key in label.keys:
+            texts = self._texts(key, label)
+            for text in set(texts) - clean.keys():
+                clean[text] = label_text(text, label)
+            told = [old if old is not None else clean[new] for old, new in zip(told, texts, strict=True)]
+        return told
+
+    def _texts(self, key: str, label: Label) -> list[str | None]:
+        if label.where is not None:
+            return self._earliest(self.table.texts(key), label.where)
+        texts = self.table.resource_texts(key) if label.resource else self.table.texts(key)
+        return texts if len(self) == len(self.table) else [texts[row] for row in self.rows]
+
+    def _earliest(self, texts: Sequence[str | None], where: Where) -> list[str | None]:
+        """Of the related spans that have a text, that of the one which starts first."""
+        related = self.related(where)
+        best: dict[int, tuple[int, str]] = {}
+        rows = np.flatnonzero(related >= 0)
+        for row, match, start_ns in zip(rows.tolist(), related[rows].tolist(), self.table.start_ns[rows].tolist(), strict=True):
+            if (text := texts[row]) is not None:
+                best[match] = min(best.get(match, (start_ns, text)), (start_ns, text))
+        return [best[match][1] if match in best else None for match in range(len(self))]
+
+
+def label_text(text: str | None, label: Label) -> str | None:
+    """The text that becomes a label: what the pattern captures, without control characters, bounded in length; None if that is empty."""
+    if text is not None and label.pattern is not None:
+        found = label.pattern.search(text)
+        text = found[1] if found else None
+    if text is None:
+        return None
+    text = text[:LABEL_CHARACTERS]
+    return (text if text.isprintable() else "".join(filter(str.isprintable, text))).strip() or None
+
+
+def _either_rejected(a: Floats, b: Floats, result: Floats) -> Floats:
+    return np.where(np.isinf(a) | np.isinf(b), REJECTED, result)

@@ -1,0 +1,261 @@
+"""Batches of spans in, batches of inferences out: which rule a span fits, which role counts, and what becomes of each span."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+
+from infermeter.config import Assembly, Limits
+from infermeter.mapping.assembly import Assembler, Origin, Row, Trace, table_of
+from infermeter.mapping.evaluate import Matches
+from infermeter.mapping.inferences import PartNames, concatenated, inferences
+from infermeter.mapping.layouts import Layouts
+from infermeter.mapping.rules import ROLES, ServerMapping
+from infermeter.mapping.spans import NO_RULE, Spans, Table
+from infermeter.model import InferenceBatch, Ints, SpanBatch, SpanFilter
+
+GENERIC = ROLES.index("generic")
+
+HOLD_NS = 30_000_000_000
+"""How long generic inferences are held until it is clear that no better mapping speaks for the server."""
+
+ORIGINS_REMEMBERED = 1024
+
+TRACES_AT_ONCE = 4096
+
+
+class Mapper:
+    """From spans to inferences, by the rules of some mappings.
+
+    Every span that `add` is given is counted once: in `spans_mapped` (it is an inference that counts, or part of one), in
+    `spans_unmapped` by reason (`no_rule`, `incomplete`: never joined to an inference, `invalid`: its duration can't be right,
+    `suppressed`: a better role or a span above it counts), in `spans_dropped` by reason (`future`, `ancient`, `evicted`, `late`,
+    `duplicate`), or it is one of `spans_pending`.
+    """
+
+    def __init__(self, mappings: Sequence[ServerMapping], *, assembly: Assembly, limits: Limits, bounded: bool = True) -> None:
+        """`mappings` in order of precedence. Not `bounded` (a recording): no ages, no future, no limits on what is pending."""
+        self.spans_mapped = 0
+        self.spans_dropped = Counter(dict.fromkeys(("future", "ancient", "evicted", "late", "duplicate"), 0))
+        self.spans_unmapped = Counter(dict.fromkeys(("no_rule", "incomplete", "invalid", "suppressed"), 0))
+        self.last_span_ns: int | None = None
+        self._layouts = Layouts(mappings)
+        self._assembler = Assembler(assembly, limits, self.spans_dropped, bounded=bounded)
+        self._limits = limits
+        self._bounded = bounded
+        self._all_sampled = all(mapping.sampled for mapping in mappings)
+        self._sampled = False
+        self._part_names = PartNames()
+        self._origins: dict[object, Origin] = {}
+        self._arrived: dict[int, list[Spans]] = {}
+        self._best_role = len(ROLES)
+        self._held: list[_Held] = []
+        self._held_since_ns: int | None = None
+        self._generic_counts = False
+
+    @property
+    def wanted(self) -> SpanFilter:
+        """What the rules read of spans."""
+        return self._layouts
+
+    @property
+    def sampled(self) -> bool:
+        """Whether spans are a sample: every mapping says so, or one of which an inference was counted."""
+        return self._all_sampled or self._sampled
+
+    @property
+    def traces_pending(self) -> int:
+        """Traces under assembly."""
+        return len(self._assembler)
+
+    @property
+    def spans_pending(self) -> int:
+        """Spans of which it isn't clear yet what becomes of them."""
+        arrived = sum(len(spans) for groups in self._arrived.values() for spans in groups)
+        return arrived + self._assembler.spans + sum(held.spans for held in self._held)
+
+    # --- in ------------------------------------------------------------------------------------------------------------------------
+    def add(self, batches: Iterable[SpanBatch], now_ns: int) -> None:
+        """Takes decoded spans that arrived at `now_ns` (unix); their layouts are those that `wanted` gave out."""
+        for batch in batches:
+            spans = self._timely(Spans.of(self._layouts.plan(batch.layout), batch), now_ns)
+            if spans is None:
+                continue
+            self.last_span_ns = max(self.last_span_ns or 0, *spans.end_ns)
+            if spans.plan.on_arrival is not None:
+                self._arrived.setdefault(spans.plan.on_arrival, []).append(spans)
+            else:
+                self._sort(spans, now_ns)
+
+    def _timely(self, spans: Spans, now_ns: int) -> Spans | None:
+        """Those that are neither too old nor in the future."""
+        latest_ns = now_ns + round(self._limits.future * 1e9)
+        earliest_ns = now_ns - round(self._limits.age * 1e9)
+        if not self._bounded or (max(spans.end_ns) <= latest_ns and min(spans.end_ns) >= earliest_ns):
+            return spans
+        rows = [row for row, end_ns in enumerate(spans.end_ns) if earliest_ns <= end_ns <= latest_ns]
+        future = sum(end_ns > latest_ns for end_ns in spans.end_ns)
+        self.spans_dropped["future"] += future
+        self.spans_dropped["ancient"] += len(spans) - len(rows) - future
+        return spans.rows(rows) if rows else None
+
+    def _sort(self, spans: Spans, now_ns: int) -> None:
+        """Spans that are inferences now, spans that wait for the rest of their trace, and spans that no rule has a use for."""
+        rule = spans.rule()
+        waits = (rule == NO_RULE) & spans.selected()
+        for candidate in spans.plan.candidates:
+            mine = rule == candidate.number
+            if candidate.subtree:
+                waits |= mine
+            elif mine.any():
+                self._arrived.setdefault(candidate.number, []).append(spans.rows(np.flatnonzero(mine).tolist()))
+        if waits.any():
+            rows = np.flatnonzero(waits).tolist()
+            self._assembler.add(self._rows(spans.rows(rows), rule[rows].tolist()), now_ns)
+        useless = (rule == NO_RULE) & ~waits
+        if useless.any():
+            rows = np.flatnonzero(useless).tolist()
+            self.spans_unmapped["no_rule"] += len(rows)
+            if self._layouts.links:
+                rest = spans.rows(rows)
+                self._assembler.link(zip(rest.trace_id, rest.span_id, rest.parent_id, strict=True), now_ns)
+
+    def _rows(self, spans: Spans, rule: Sequence[int]) -> Iterable[Row]:
+        names = self._layouts.event_names
+        return map(
+            Row._make,
+            zip(
+                repeat(self._origin(spans)),
+                spans.trace_id,
+                spans.span_id,
+                spans.parent_id,
+                rule,
+                spans.kind,
+                spans.status,
+                spans.start_ns,
+                spans.end_ns,
+                zip(*spans.attributes, strict=True) if spans.attributes else repeat(()),
+                [tuple(event for event in events if event[0] in names) for events in spans.events],
+            ),
+        )
+
+    def _origin(self, spans: Spans) -> Origin:
+        """The same object for the same layout and resource, so that their spans become one group; forgotten when there are too many."""
+        told = tuple((key, spans.resource.get(key)) for key in self._layouts.resource_keys)
+        origin = self._origins.get((spans.plan, told))
+        if origin is None:
+            if len(self._origins) == ORIGINS_REMEMBERED:
+                self._origins.clear()
+            origin = self._origins[spans.plan, told] = Origin(spans.plan, spans.resource)
+        return origin
+
+    # --- out -----------------------------------------------------------------------------------------------------------------------
+    def take(self, now_ns: int) -> InferenceBatch | None:
+        """The inferences that are complete at `now_ns`; None if there are none."""
+        counted = self._evaluated(self._assembler.due(now_ns), now_ns)
+        if self._bounded and self._held and self._held_since_ns is not None and abs(now_ns - self._held_since_ns) >= HOLD_NS:
+            counted += self._released()
+        return concatenated(counted) if counted else None
+
+    def finish(self) -> InferenceBatch | None:
+        """All other inferences: no more spans will come."""
+        traces = self._assembler.everything()
+        counted = self._evaluated([], None)
+        for first in range(0, len(traces), TRACES_AT_ONCE):
+            counted += self._evaluated(traces[first : first + TRACES_AT_ONCE], None)
+        counted += self._released()
+        return concatenated(counted) if counted else None
+
+    def _evaluated(self, traces: Sequence[Trace], now_ns: int | None) -> list[InferenceBatch]:
+        """The inferences of complete traces, and of what arrived and needs no trace; better roles first."""
+        counted: list[InferenceBatch] = []
+        complete = _Complete(traces) if any(trace.rows for trace in traces) else None
+        if complete is not None:
+            self.spans_unmapped["suppressed"] += complete.claimed
+            self.spans_unmapped["incomplete"] += complete.incomplete
+            self.spans_dropped["late"] += complete.late
+        for number in range(len(self._layouts.rules)):
+            if groups := self._arrived.pop(number, None):
+                table = Table(groups)
+                counted += self._mapped(number, table, np.arange(len(table)), np.ones(len(table), np.int64), now_ns)
+            if complete is not None and len(rows := np.flatnonzero(complete.rule == number)):
+                counted += self._mapped(number, complete.table, rows, complete.spans[rows], now_ns)
+        return counted
+
+    def _mapped(self, number: int, table: Table, rows: Ints, spans: Ints, now_ns: int | None) -> list[InferenceBatch]:
+        """The inferences that count among the rows that a rule matched; `spans`: how many spans stand or fall with each row."""
+        mapping, rule = self._layouts.rules[number]
+        if ROLES.index(mapping.role) > self._best_role:
+            self.spans_unmapped["suppressed"] += int(spans.sum())
+            return []
+        tolerance_ns = round(self._limits.future * 1e9)
+        batch, valid = inferences(rule, Matches(table, rows), table.errors(number)[rows], self._part_names, tolerance_ns)
+        mapped = int(spans[valid].sum())
+        self.spans_unmapped["invalid"] += int(spans.sum()) - mapped
+        if not len(batch):
+            return []
+        self._best_role = ROLES.index(mapping.role)
+        held = _Held(mapping, batch, mapped)
+        if self._best_role == GENERIC and not self._generic_counts:
+            self._hold(held, now_ns)
+            return []
+        self.spans_unmapped["suppressed"] += sum(outranked.spans for outranked in self._held)
+        self._held.clear()
+        return [self._counted(held)]
+
+    def _hold(self, held: _Held, now_ns: int | None) -> None:
+        """Keeps generic inferences back; of too many the oldest are dropped."""
+        self._held.append(held)
+        if self._held_since_ns is None:
+            self._held_since_ns = now_ns
+        while self._bounded and sum(len(one.batch) for one in self._held) > self._limits.pending_traces and len(self._held) > 1:
+            self.spans_dropped["evicted"] += self._held.pop(0).spans
+
+    def _released(self) -> list[InferenceBatch]:
+        """Generic inferences that were held: from now on they count."""
+        self._generic_counts = True
+        held, self._held = self._held, []
+        return [self._counted(one) for one in held]
+
+    def _counted(self, held: _Held) -> InferenceBatch:
+        self.spans_mapped += held.spans
+        self._sampled |= held.mapping.sampled
+        return held.batch
+
+
+class _Held(NamedTuple):
+    """Inferences of a mapping, and the number of spans that they were made of."""
+
+    mapping: ServerMapping
+    batch: InferenceBatch
+    spans: int
+
+
+class _Complete:
+    """The spans of complete traces, and which of them are inferences.
+
+    `rule` has for each row of `table` the number of its rule, NO_RULE for a span that is no inference of its own; `spans` how many
+    spans stand or fall with it: itself and those below it down to the next inference.
+    """
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        """At least one span."""
+        self.table, rows = table_of(traces)
+        nodes = np.arange(len(self.table.parent))
+        matched = np.full(len(nodes), NO_RULE, np.int64)
+        matched[: len(rows)] = [row.rule for row in rows]
+        claimed = (matched != NO_RULE) & (self.table.least_above(matched) <= matched)  # a span above it is an inference already
+        own = np.where((matched != NO_RULE) & ~claimed, nodes, -1)
+        above = self.table.inherited(own)[: len(rows)]
+        claimed = claimed[: len(rows)]
+        self.rule = np.where(own[: len(rows)] >= 0, matched[: len(rows)], NO_RULE)
+        self.spans = np.bincount(above[(above >= 0) & ~claimed], minlength=len(rows))
+        lost = (above < 0) & ~claimed
+        again = [trace.trace_id for trace in traces if trace.counted]
+        late = lost & np.isin([row.trace_id for row in rows], again) if again else lost & False
+        self.claimed, self.late = int(claimed.sum()), int(late.sum())
+        self.incomplete = int(lost.sum()) - self.late

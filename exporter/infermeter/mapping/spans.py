@@ -1,0 +1,268 @@
+"""Spans as columns: those of one layout and resource (`Spans`), many of them end to end (`Table`), and conditions as masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from infermeter.mapping.layouts import Condition, Plan
+from infermeter.mapping.rules import TextMatch, Where
+from infermeter.model import AttributeValue, Bools, Floats, Ints, SpanBatch
+
+NO_RULE = np.iinfo(np.int64).max
+"""In place of the number of a rule: after all of them in precedence."""
+
+T = TypeVar("T")
+
+REJECTED = np.inf
+"""In a column of numbers: a value was told that is none, or can't be right. Unlike an absent one (NaN) nothing takes its place."""
+
+TEXT_CHARACTERS = 1024
+"""Of an attribute's text; what comes after isn't looked at."""
+
+LATEST_NS = 2**63 - 1
+"""Instants after it fit no column: year 2262."""
+
+Column: TypeAlias = Sequence[AttributeValue | None]
+Events: TypeAlias = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """Spans of one layout and resource as parallel columns. Names are missing: the layout stands for them."""
+
+    plan: Plan
+    resource: Mapping[str, AttributeValue]
+    trace_id: Sequence[bytes]
+    span_id: Sequence[bytes]
+    parent_id: Sequence[bytes]
+    kind: Sequence[int]
+    status: Sequence[int]
+    start_ns: Sequence[int]
+    end_ns: Sequence[int]
+    attributes: tuple[Column, ...]
+    events: Sequence[Events]
+
+    @classmethod
+    def of(cls, plan: Plan, batch: SpanBatch) -> Spans:
+        """All spans of a batch."""
+        return cls(
+            plan,
+            batch.resource,
+            batch.trace_id,
+            batch.span_id,
+            batch.parent_id,
+            batch.kind,
+            batch.status,
+            batch.start_ns,
+            batch.end_ns,
+            batch.attributes,
+            batch.events if plan.layout.events else ((),) * len(batch),
+        )
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+    def rows(self, rows: Sequence[int]) -> Spans:
+        """Some of the spans; at least one."""
+        if len(rows) == len(self):
+            return self
+
+        def picked(column: Sequence[T]) -> Sequence[T]:
+            return [column[row] for row in rows]
+
+        return Spans(
+            self.plan,
+            self.resource,
+            picked(self.trace_id),
+            picked(self.span_id),
+            picked(self.parent_id),
+            picked(self.kind),
+            picked(self.status),
+            picked(self.start_ns),
+            picked(self.end_ns),
+            tuple(picked(column) for column in self.attributes),
+            picked(self.events),
+        )
+
+    def rule(self) -> Ints:
+        """For each span the number of the first rule that it fits, or NO_RULE."""
+        rule = np.full(len(self), NO_RULE, np.int64)
+        for candidate in self.plan.candidates:
+            fits = (rule == NO_RULE) & self.fit(candidate.condition)
+            for condition in candidate.ignore:
+                fits &= ~self.fit(condition)
+            rule[fits] = candidate.number
+        return rule
+
+    def selected(self) -> Bools:
+        """Which of the spans a rule may read for another span."""
+        selected = np.zeros(len(self), np.bool_)
+        for condition in self.plan.selections.values():
+            if selected.all():
+                break
+            selected |= self.fit(condition)
+        return selected
+
+    def errors(self, rule: int) -> Bools:
+        """Which of the spans are errors, if they are inferences of a rule."""
+        conditions = [condition for one in self.plan.candidates if one.number == rule for condition in one.errors]
+        errors = np.zeros(len(self), np.bool_)
+        for condition in conditions:
+            errors |= self.fit(condition)
+        return errors
+
+    def attribute(self, key: str) -> Column:
+        """The column of a key; None where a span lacks it."""
+        keys = self.plan.layout.keys
+        return self.attributes[keys.index(key)] if key in keys else (None,) * len(self)
+
+    def fit(self, condition: Condition) -> Bools:
+        """Which of the spans fit what their layout left of a match."""
+        if isinstance(condition, bool):
+            return np.full(len(self), condition)
+        fits = np.ones(len(self), np.bool_)
+        if not all(_fits(self.resource.get(key), match) for key, match in condition.resource):
+            return ~fits
+        if condition.kinds:
+            fits &= np.isin(self.kind, list(condition.kinds))
+        if condition.status is not None:
+            fits &= np.asarray(self.status) == condition.status
+        for key, match in condition.attributes:
+            if not fits.any():
+                break
+            fits &= np.fromiter((_fits(value, match) for value in self.attribute(key)), np.bool_, len(self))
+        if condition.any:
+            fits &= np.logical_or.reduce([self.fit(one) for one in condition.any])
+        return fits
+
+
+class Table:
+    """Spans of several layouts end to end; a row is a span. Columns are made when they are asked for."""
+
+    def __init__(self, groups: Sequence[Spans], parent: Ints | None = None) -> None:
+        """At least one group. `parent` has the row of each row's parent; None: nobody has one.
+
+        Rows of `parent` beyond those of the groups only link. The last one is nobody's, and stands for a parent that there isn't.
+        """
+        self.groups = groups
+        self.start_ns = _integers(group.start_ns for group in groups)
+        self.end_ns = _integers(group.end_ns for group in groups)
+        nobody = len(self.start_ns)
+        self.parent = np.full(nobody + 1, nobody, np.int64) if parent is None else parent
+        self._numbers: dict[str, Floats] = {}
+        self._texts: dict[str, list[str | None]] = {}
+        self._selected: dict[Where, Bools] = {}
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+    def errors(self, rule: int) -> Bools:
+        """Which rows are errors, if they are inferences of a rule."""
+        return np.concatenate([group.errors(rule) for group in self.groups])
+
+    @cached_property
+    def trace_id(self) -> list[bytes]:
+        """Raw trace ids."""
+        return list(chain.from_iterable(group.trace_id for group in self.groups))
+
+    def numbers(self, key: str) -> Floats:
+        """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
+        if key not in self._numbers:
+            self._numbers[key] = numbers(list(chain.from_iterable(group.attribute(key) for group in self.groups)))
+        return self._numbers[key]
+
+    def texts(self, key: str) -> list[str | None]:
+        """The texts under a key; None where there is none."""
+        if key not in self._texts:
+            values = chain.from_iterable(group.attribute(key) for group in self.groups)
+            self._texts[key] = [value[:TEXT_CHARACTERS] if isinstance(value, str) else None for value in values]
+        return self._texts[key]
+
+    def resource_texts(self, key: str) -> list[str | None]:
+        """The text of the resource of each row; None where there is none."""
+        of_group = [value if isinstance(value := group.resource.get(key), str) else None for group in self.groups]
+        return [text for text, group in zip(of_group, self.groups, strict=True) for _ in range(len(group))]
+
+    def selected(self, where: Where) -> Bools:
+        """Which rows fit the condition of a selection, whatever they are related to."""
+        if where not in self._selected:
+            self._selected[where] = np.concatenate([group.fit(group.plan.selections.get(where, False)) for group in self.groups])
+        return self._selected[where]
+
+    def inherited(self, own: Ints) -> Ints:
+        """For each row the value of the nearest of itself and its ancestors that has one (not -1)."""
+        jump = self.parent
+        for _ in range(len(jump).bit_length()):  # each round looks twice as far; rows that are their own ancestors end too
+            unknown = own < 0
+            if not (unknown & (jump != len(jump) - 1)).any():
+                break
+            own = np.where(unknown, own[jump], own)
+            jump = jump[jump]
+        return own
+
+    def least_above(self, own: Ints) -> Ints:
+        """For each row the least value of its ancestors; the value of nobody where it has none."""
+        least, jump = own[self.parent], self.parent
+        for _ in range(len(jump).bit_length()):
+            least = np.minimum(least, least[jump])
+            jump = jump[jump]
+        return least
+
+    @cached_property
+    def _events(self) -> dict[str, tuple[list[int], list[int]]]:
+        found: dict[str, tuple[list[int], list[int]]] = {}
+        for row, events in enumerate(chain.from_iterable(group.events for group in self.groups)):
+            for name, time_ns in events:
+                if not 0 < time_ns <= LATEST_NS:
+                    continue
+                rows, times = found.setdefault(name, ([], []))
+                rows.append(row)
+                times.append(time_ns)
+        return found
+
+    def events(self, name: str) -> tuple[Ints, Ints]:
+        """Rows and instants of all events of a name."""
+        rows, times = self._events.get(name, ([], []))
+        return np.array(rows, np.int64), np.array(times, np.int64)
+
+
+def numbers(values: Column) -> Floats:
+    """The column as numbers; texts that hold a number are numbers, truth values are none."""
+    types = set(map(type, values))
+    if types == {type(None)}:
+        return np.full(len(values), np.nan)
+    if types <= {float, int}:
+        try:
+            column = np.array(values, np.float64)
+        except OverflowError:
+            pass
+        else:
+            column[~np.isfinite(column)] = REJECTED
+            return column
+    return np.array([_number(value) for value in values], np.float64)
+
+
+def _number(value: AttributeValue | None) -> float:
+    if value is None:
+        return np.nan
+    try:
+        number = REJECTED if isinstance(value, bool) else float(value)
+    except (ValueError, OverflowError):
+        return REJECTED
+    return number if np.isfinite(number) else REJECTED
+
+
+def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
+    if value is None or match is None:
+        return value is not None
+    return match.matches(value[:TEXT_CHARACTERS] if isinstance(value, str) else str(value))
+
+
+def _integers(columns: Iterable[Sequence[int]]) -> Ints:
+    return np.concatenate([np.asarray(column, np.int64) for column in columns])
