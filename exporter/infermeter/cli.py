@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from infermeter import __version__
-from infermeter.errors import ConfigError, ConfigErrors, GpuUnavailable, InputError
+from infermeter.errors import ConfigError, ConfigErrors, GpuUnavailable, InputError, ListenError
 
 COMMANDS: Mapping[str, str] = {
     "serve": "the sidecar (default)",
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(WRONG, *errors.problems)
     except ConfigError as error:
         return _failed(WRONG, error)
-    except (InputError, GpuUnavailable) as error:
+    except (InputError, ListenError, GpuUnavailable) as error:
         return _failed(FAILED, error)
     except BrokenPipeError:  # whoever read standard output has gone; what is still buffered goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,7 @@ import pytest
 
 from infermeter import __version__, cli
 from infermeter.commands import check_config
-from infermeter.errors import ConfigError, ConfigErrors, GpuUnavailable, InputError
+from infermeter.errors import ConfigError, ConfigErrors, GpuUnavailable, InputError, ListenError
 
 
 def lines(text: str) -> list[str]:
@@ -76,6 +76,7 @@ def test_a_configuration_that_is_missing_is_wrong_use(command: list[str], capsys
         (ConfigError("gpu.file", "no such file"), 2, ["gpu.file: no such file"]),
         (ConfigErrors((ConfigError("a", "b"), ConfigError("c", "d"))), 2, ["a: b", "c: d"]),
         (InputError("001.pb", "truncated at byte 7"), 1, ["001.pb: truncated at byte 7"]),
+        (ListenError("listen.web", "taken"), 1, ["listen.web: taken"]),
         (GpuUnavailable("no driver"), 1, ["no driver"]),
         (OSError(28, "No space left on device", "/out"), 1, ["[Errno 28] No space left on device: '/out'"]),
         (KeyboardInterrupt(), 130, []),

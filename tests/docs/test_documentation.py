@@ -1,0 +1,70 @@
+"""The documentation says what is there: links lead somewhere, names exist, generated pages are up to date."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infermeter.cli import COMMANDS
+from infermeter.config_reference import config_markdown
+from infermeter.metrics.catalog import CATALOG, PREFIX
+from infermeter.metrics.reference import metrics_markdown
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)[^)]*\)")
+PATH = re.compile(r"`((?:exporter|tests|docs|deploy|bench|\.ci)/[\w./-]*|\w+\.(?:md|toml|py))`")
+
+
+def page(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page)
+def test_links_lead_to_files_that_are_there(path: Path) -> None:
+    targets = LINK.findall(path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "CONTRIBUTING.md", ROOT / "README.md"], ids=page)
+def test_paths_that_are_named_are_there(path: Path) -> None:
+    package = ROOT / "exporter" / "infermeter"
+    named = PATH.findall(path.read_text())
+    assert [name for name in named if not ((ROOT / name).exists() or (package / name).exists() or list(package.rglob(name)))] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page)
+def test_metrics_that_are_named_are_published(path: Path) -> None:
+    families = {PREFIX + family.name for family in CATALOG}
+    assert set(re.findall(rf"\b{PREFIX}[a-z_]+[a-z]\b", path.read_text())) <= families
+
+
+def test_the_configuration_page_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "configuration.md").read_text() == config_markdown(), "make docs"
+
+
+def test_the_metrics_page_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text() == metrics_markdown(), "make docs"
+
+
+def test_readme_lists_every_command() -> None:
+    assert re.findall(r"^\| `infermeter ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE) == list(COMMANDS)
+
+
+def test_the_index_lists_every_decision() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(r"\]\(([\w-]+\.md)\) \| (.+) \|", (folder / "README.md").read_text())
+    assert [name for name, _ in listed] == sorted(path.name for path in folder.glob("0*.md"))
+    for number, (name, title) in enumerate(listed, 1):
+        assert (folder / name).read_text().startswith(f"# {number}. {title}\n")
+
+
+def test_the_changelog_has_a_place_for_what_comes() -> None:
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_lock_pins_every_package_and_names_no_index() -> None:
+    lines = [line for line in (ROOT / "requirements-dev.lock").read_text().splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!-]+", line)] == []
