@@ -26,15 +26,15 @@ def read_recording(path: str | Path, *, timezone: str = "UTC") -> Recording:
     for an unknown time zone.
     """
     zone = _zone(timezone)
-    path = Path(path)
+    path, name = Path(path), str(path)
     try:
         with path.open("rb") as file:
             chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
-            return _parsed(path.name, lines_of(path.name, _unpacked(chunks) if path.suffix == ".gz" else chunks), zone)
+            return _parsed(name, lines_of(name, _unpacked(chunks) if path.suffix == ".gz" else chunks), zone)
     except OSError as error:
-        raise InputError(path.name, error.strerror or "can't be read") from error
+        raise InputError(name, error.strerror or "can't be read") from error
     except zlib.error as error:
-        raise InputError(path.name, "is no gzip file, or a damaged one") from error
+        raise InputError(name, "is no gzip file, or a damaged one") from error
 
 
 def _parsed(name: str, lines: Iterator[Line], zone: tzinfo) -> Recording:

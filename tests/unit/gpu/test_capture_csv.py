@@ -118,7 +118,7 @@ def test_rows_of_a_device_that_do_not_ascend_are_rejected_and_counted(tmp_path: 
 def test_without_its_end_a_capture_was_cut_off_and_the_rows_before_count(tmp_path: Path) -> None:
     recording = read_recording(written(tmp_path, HEADER, ROW, "1795168801,GPU-a,1", end=""))
     assert len(recording.samples) == 1
-    assert recording.warnings == ("power.csv: cut off, it has no `# end` line; the 1 rows before count",)
+    assert recording.warnings == (f"{tmp_path}/power.csv: cut off, it has no `# end` line; the 1 rows before count",)
 
 
 def test_other_comment_lines_are_passed_over(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_other_comment_lines_are_passed_over(tmp_path: Path) -> None:
 def test_a_damaged_capture_is_an_error_with_its_line(tmp_path: Path, lines: list[str], where: int, problem: str) -> None:
     with pytest.raises(InputError) as caught:
         read_recording(written(tmp_path, *lines))
-    assert str(caught.value) == f"power.csv:{where}: {problem}"
+    assert str(caught.value) == f"{tmp_path}/power.csv:{where}: {problem}"
 
 
 def test_comment_lines_alone_are_an_error(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_several_runs_in_one_file_are_read_as_one(tmp_path: Path) -> None:
 def test_a_last_line_that_nothing_ends_is_left_out_with_a_warning(tmp_path: Path) -> None:
     recording = read_recording(written(tmp_path, HEADER, "2026/11/20 11:00:00, GPU-a, 170 W", "2026/11/20 11:00:01, GPU-a, 17", end=""))
     assert len(recording.samples) == 1
-    assert recording.warnings == ("power.csv: cut off, its last line is incomplete; the rows before count",)
+    assert recording.warnings == (f"{tmp_path}/power.csv: cut off, its last line is incomplete; the rows before count",)
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_a_last_line_that_nothing_ends_is_left_out_with_a_warning(tmp_path: Path
 def test_damaged_output_is_an_error_with_its_line(tmp_path: Path, lines: list[str], where: int, problem: str) -> None:
     with pytest.raises(InputError) as caught:
         read_recording(written(tmp_path, *lines))
-    assert str(caught.value) == f"power.csv:{where}: {problem}"
+    assert str(caught.value) == f"{tmp_path}/power.csv:{where}: {problem}"

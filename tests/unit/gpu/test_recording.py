@@ -17,29 +17,29 @@ HEADER = "time_unix_seconds,gpu,power_watts"
 
 @pytest.mark.parametrize("text", ["", "\n\n \n"])
 def test_an_empty_file_is_an_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InputError, match=r"^power\.csv: is empty$"):
+    with pytest.raises(InputError, match=r"/power\.csv: is empty$"):
         read_recording(written(tmp_path, text))
 
 
 def test_a_file_of_another_kind_is_an_error_that_says_what_is_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^power\.csv:1: neither a capture .* nor nvidia-smi's CSV"):
+    with pytest.raises(InputError, match=r"/power\.csv:1: neither a capture .* nor nvidia-smi's CSV"):
         read_recording(written(tmp_path, "date,watts"))
 
 
 def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^gone\.csv: No such file"):
+    with pytest.raises(InputError, match=r"/gone\.csv: No such file"):
         read_recording(tmp_path / "gone.csv")
 
 
 def test_bytes_that_are_no_text_are_an_error_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "power.csv"
     path.write_bytes(f"{HEADER}\n{ROW}\n".encode() + b"\xff\xfe\n")
-    with pytest.raises(InputError, match=r"^power\.csv:3: is not UTF-8 text$"):
+    with pytest.raises(InputError, match=r"/power\.csv:3: is not UTF-8 text$"):
         read_recording(path)
 
 
 def test_a_line_without_end_is_an_error_and_not_read_to_its_end(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^power\.csv:2: a line of more than 65536 bytes$"):
+    with pytest.raises(InputError, match=r"/power\.csv:2: a line of more than 65536 bytes$"):
         read_recording(written(tmp_path, HEADER, "x" * 200_000))
 
 
@@ -67,7 +67,7 @@ def test_of_a_packed_file_that_was_cut_off_the_rows_before_count(tmp_path: Path)
 def test_a_packed_file_that_is_none_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "power.csv.gz"
     path.write_bytes(f"{HEADER}\n".encode())
-    with pytest.raises(InputError, match=r"^power\.csv\.gz: is no gzip file"):
+    with pytest.raises(InputError, match=r"/power\.csv\.gz: is no gzip file"):
         read_recording(path)
 
 
