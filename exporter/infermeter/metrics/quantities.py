@@ -10,10 +10,10 @@ _BLOCKS = " ▏▎▍▌▋▊▉"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """At least `digits` significant digits, without an exponent between a billionth and a billion."""
+    """At least `digits` significant digits, with an exponent below 0.00001 and from a billion on."""
     if value is None:
         return UNKNOWN
-    if value == 0 or not 1e-9 <= abs(value) < 1e9:
+    if value == 0 or not 1e-5 <= abs(value) < 1e9:
         return f"{value:.{digits}g}"
     decimals = max(digits - 1 - floor(log10(abs(value))), 0)
     return f"{value:,.{decimals}f}"

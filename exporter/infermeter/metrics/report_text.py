@@ -27,6 +27,9 @@ STEPS = {
 }
 """What each step of the waterfall means."""
 
+_UNPRICED = "Unknown: no price is configured, or none can be applied; see the findings."
+_THIN = "Too little evidence yet: a window needs 30 seconds, 30 inferences, and to be long against them."
+
 
 def report_text(report: Report) -> str:
     """The report as text, without a newline at its end."""
@@ -46,24 +49,28 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _cost(report: Report) -> Iterator[str]:
-    cost = report["report"]["cost"]
+    about = report["report"]
+    cost, windows = about["cost"], [window["window"] for window in about["windows"]]
     yield _sides("COST PER INFERENCE", cost["currency"] or "")
     if cost["per_hour"] is None:
-        yield "  No prices configured: costs are unknown."
+        yield f"  {_UNPRICED}"
     else:
-        yield f"  This server costs {number(cost['per_hour'])} {cost['currency']} an hour ({cost['source']}, {cost['as_of']})."
         spent = [f"{number(entry['value'])} {entry['labels']['component']}" for entry in _entries(report, catalog.COST)]
-        yield f"  Since the start: {', '.join(spent)}."
-    if report["report"]["sampled"]:
-        yield "  Spans are a sample, so nothing can be divided by their number."
-    yield ""
-    yield f"  {'model':<24}{'window':<8}{'at the SLA':>11}{'each':>11}{'1M tokens':>11}{'joules':>11}   SLA"
+        yield f"  This server costs {number(cost['per_hour'])} {cost['currency']} an hour ({_cut(cost['source'], 40)}, {cost['as_of']})."
+        yield from _wrapped("  Since the start: ", ", ".join(spent))
+    if about["sampled"]:
+        yield "  Spans are a sample, so nothing is divided by their number."
+    elif not windows:
+        yield "  No windows are configured."
+    elif not _entries(report, catalog.WINDOW_COST_PER_INFERENCE) and cost["per_hour"] is not None:
+        yield f"  {_THIN}"
+    if windows and _models(report):
+        yield ""
+        yield f"  {'model':<24}{'window':<8}{'at the SLA':>11}{'each':>11}{'1M tokens':>11}{'joules':>11}   SLA"
     for model in _models(report):
-        for window in [window["window"] for window in report["report"]["windows"]] or ["none"]:
+        for window in windows:
             yield _cost_line(report, model, window)
             yield from _signals(report, model, window)
-    if not report["report"]["windows"]:
-        yield "  No window holds enough evidence yet."
 
 
 def _cost_line(report: Report, model: str, window: str) -> str:
@@ -74,10 +81,8 @@ def _cost_line(report: Report, model: str, window: str) -> str:
     states = [
         entry["labels"]["state"] for entry in _entries(report, catalog.WINDOW_SLA_STATE, model=model, window=window) if entry["value"]
     ]
-    configured = any(sla["model"] == model for sla in report["report"]["sla"])
-    state = states[0] if states else "unknown" if configured else "none set"
     figures = "".join(f"{number(value):>11}" for value in (at_sla, each, tokens, energy))
-    return f"  {_cut(model, 22):<24}{window:<8}{figures}   {state}"
+    return f"  {_cut(model, 22):<24}{window:<8}{figures}   {states[0] if states else 'none set'}"
 
 
 def _signals(report: Report, model: str, window: str) -> Iterator[str]:
@@ -94,26 +99,25 @@ def _signals(report: Report, model: str, window: str) -> Iterator[str]:
 
 
 def _waterfall(report: Report) -> Iterator[str]:
-    yield _sides("WHERE THE MONEY WENT", report["report"]["cost"]["currency"] or "")
+    about = report["report"]
+    yield _sides("WHERE THE MONEY WENT", about["cost"]["currency"] or "")
     entries = _entries(report, derived.WATERFALL_COST)
     if not entries:
-        yield "  No prices configured." if report["report"]["cost"]["per_hour"] is None else "  No window holds enough evidence yet."
-    for window in report["report"]["windows"] if entries else ():
+        yield f"  {_UNPRICED if about['cost']['per_hour'] is None else _THIN}"
+    judged = len(about["sla"]) == len(_models(report))
+    for window in about["windows"] if entries else ():
         steps = {entry["labels"]["step"]: entry["value"] for entry in _entries(report, derived.WATERFALL_COST, window=window["window"])}
         total = sum(steps.values())
-        served, goal = _served(window)
-        yield f"  {'last ' + window['window']:<34}{'cost':>12}{'share':>10}{goal:>17}"
+        yield f"  {_stretch(window):<34}{'cost':>12}{'share':>10}{'each at the SLA' if judged else 'each':>17}"
         for step in (step for step in catalog.STEP.values if step in steps):
             share = _ratio(steps[step], total)
-            each = _ratio(steps[step], served)
+            each = _ratio(steps[step], window["inferences_within_sla" if judged else "inferences_ok"])
             yield f"    {step:<12}{STEPS[step]:<20}{number(steps[step]):>10}{percent(share):>10}{number(each):>17}  {bar(share or 0, 20)}"
 
 
-def _served(window: dict[str, Any]) -> tuple[float, str]:
-    """What the window's cost is divided by, and its name."""
-    if window["inferences_within_sla"] is None:
-        return window["inferences_ok"], "each"
-    return window["inferences_within_sla"], "each at the SLA"
+def _stretch(window: dict[str, Any]) -> str:
+    told = f"last {window['window']}"
+    return told if window["accrued_seconds"] >= window["seconds"] else f"{told}, {length(window['accrued_seconds'])} so far"
 
 
 def _time(report: Report) -> Iterator[str]:
@@ -181,9 +185,10 @@ def _losses(report: Report) -> Iterator[str]:
         "gpu_samples_rejected": "GPU readings rejected",
     }
     lines = [
-        f"  {name}: {', '.join(f'{count(n)} {reason}' for reason, n in losses[kind].items())}"
+        line
         for kind, name in kinds.items()
         if losses[kind]
+        for line in _wrapped(f"  {name}: ", ", ".join(f"{count(n)} {reason}" for reason, n in losses[kind].items()))
     ]
     if losses["inferences_late"]:
         lines.append(f"  inferences too late for their window: {count(losses['inferences_late'])}")
@@ -197,13 +202,13 @@ def _findings(report: Report) -> Iterator[str]:
     if not report["report"]["findings"]:
         yield "  None."
     for finding in report["report"]["findings"]:
-        about = f" ({finding['model']})" if finding["model"] is not None else ""
+        about = f" ({_cut(finding['model'], 32)})" if finding["model"] is not None else ""
         saving = finding["saving_per_hour"]
         worth = "" if saving is None else f", would save {number(saving)} {report['report']['cost']['currency']} an hour"
         yield f"  {finding['level']}: {finding['code']}{about}{worth}"
-        yield f"    {', '.join(f'{name} {value}' for name, value in finding['evidence'].items())}"
-        yield from textwrap.wrap(finding["what_to_do"], WIDTH, initial_indent="    do: ", subsequent_indent="        ")
-        yield from textwrap.wrap(finding["falsified_by"], WIDTH, initial_indent="    gone when: ", subsequent_indent="        ")
+        yield from _wrapped("    seen: ", ", ".join(f"{name} {value}" for name, value in finding["evidence"].items()))
+        yield from _wrapped("    do: ", finding["what_to_do"])
+        yield from _wrapped("    gone when: ", finding["falsified_by"])
 
 
 # --- reading a report --------------------------------------------------------------------------------------------------------------
@@ -229,6 +234,10 @@ def _models(report: Report) -> list[str]:
 # --- laying out --------------------------------------------------------------------------------------------------------------------
 def _sides(left: str, right: str) -> str:
     return f"{left}{right:>{max(WIDTH - len(left), len(right) + 1)}}"
+
+
+def _wrapped(indent: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent))
 
 
 def _instant(unix_seconds: float) -> str:

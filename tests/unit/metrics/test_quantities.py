@@ -14,7 +14,7 @@ from infermeter.metrics.quantities import bar, count, gibibytes, joules, length,
         (3.43, "3.430"),
         (1234.5, "1,234"),
         (-0.5, "-0.5000"),
-        (1e-12, "1e-12"),
+        (4.545e-6, "4.545e-06"),
         (2.5e12, "2.5e+12"),
     ],
 )

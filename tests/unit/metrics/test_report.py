@@ -113,12 +113,17 @@ def test_ratios_are_ratios_of_the_windows_sums() -> None:
     assert derived("energy_per_inference_joules", snapshot) == [{"labels": labels, "value": 1250.0}]
 
 
-@pytest.mark.parametrize(("inferences", "told"), [(29, False), (30, True)])
-def test_a_window_of_few_inferences_tells_nothing_per_inference(inferences: int, *, told: bool) -> None:
+def test_where_there_is_no_cost_per_inference_there_is_too_little_evidence_for_any_ratio() -> None:
     (window,) = llm().windows
-    snapshot = rich_snapshot(models=(replace(llm(), windows=(replace(window, inferences_ok=inferences),)),))
-    assert bool(derived("inferences_per_joule", snapshot)) == told
-    assert bool(derived("cost_per_million_tokens", snapshot)) == told
+    snapshot = rich_snapshot(models=(replace(llm(), windows=(replace(window, cost_per_inference=None),)),))
+    assert set(DERIVED) & set(report(snapshot)) == {"dominant_stage", "waterfall_cost"}
+
+
+@pytest.mark.parametrize(("inferences", "told"), [(29, False), (30, True)])
+def test_without_prices_thirty_inferences_are_enough_evidence(inferences: int, *, told: bool) -> None:
+    (window,) = llm().windows
+    unpriced = replace(window, inferences_ok=inferences, cost=None, cost_per_inference=None, cost_per_inference_at_sla={})
+    assert bool(derived("inferences_per_joule", rich_snapshot(models=(replace(llm(), windows=(unpriced,)),)))) == told
 
 
 def test_without_prices_tokens_or_joules_their_ratios_are_absent() -> None:
@@ -129,7 +134,7 @@ def test_without_prices_tokens_or_joules_their_ratios_are_absent() -> None:
         ({"joules": None}, {"inferences_per_joule", "energy_per_inference_joules"}),
         ({"joules": 0.0}, {"inferences_per_joule", "energy_per_inference_joules"}),
     ):
-        bare: Any = replace(window, **changes)  # type: ignore[arg-type]
+        bare: Any = replace(window, **changes)
         found = report(rich_snapshot(models=(replace(llm(), windows=(bare,)),)))
         assert absent == set(DERIVED) - set(found)
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from infermeter.metrics import catalog
 from infermeter.metrics.report import report
 from infermeter.metrics.report_text import WIDTH, report_text
-from infermeter.model import ModelFacts, Snapshot
+from infermeter.model import Component, Snapshot
 from support.golden import assert_golden
 from support.snapshots import END_NS, SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot
 
@@ -29,15 +30,29 @@ def test_the_text_is_as_committed(name: str, snapshot: Snapshot) -> None:
     assert_golden(GOLDEN / f"{name}.txt", of(snapshot) + "\n")
 
 
-def long_names() -> ModelFacts:
-    return llm("a-model-with-a-name-that-is-much-longer-than-a-column-of-any-table-should-ever-be")
+def long_snapshot() -> Snapshot:
+    """Everything that can be long is."""
+    snapshot = rich_snapshot(gpus=8, models=(llm("a-model-with-a-name-that-is-much-longer-than-a-column-of-any-table-should-ever-be"),))
+    return replace(
+        snapshot,
+        ledger=replace(snapshot.ledger, cost=dict.fromkeys(get_args(Component), 123_456.789), unknown_seconds=1e6),
+        price_source="a list of prices that somebody wrote down, with every condition that applies to them, " * 2,
+        intake=replace(snapshot.intake, spans_dropped=dict.fromkeys(catalog.DROP_REASON.values, 123_456_789)),
+        findings=tuple(
+            replace(finding, model="m" * 256, saving_per_hour=1.5, what_to_do="Do this. " * 30) for finding in snapshot.findings
+        ),
+    )
 
 
-@pytest.mark.parametrize(
-    "snapshot", [rich_snapshot(), empty_snapshot(), rich_snapshot(gpus=8, models=(long_names(),))], ids=["rich", "empty", "long"]
-)
+@pytest.mark.parametrize("snapshot", [rich_snapshot(), empty_snapshot(), long_snapshot()], ids=["rich", "empty", "long"])
 def test_no_line_is_wider_than_the_terminal(snapshot: Snapshot) -> None:
     assert [line for line in of(snapshot).split("\n") if len(line) > WIDTH or line != line.rstrip()] == []
+
+
+def test_a_window_that_is_not_full_yet_says_how_much_it_holds() -> None:
+    (window,) = rich_snapshot().ledger.windows
+    lines = section(of(rich_snapshot(), windows=(replace(window, accrued_seconds=90.0),)), "WHERE THE MONEY WENT")
+    assert lines[0].strip().startswith("last 1h, 1 min 30 s so far")
 
 
 def test_a_name_cannot_move_the_cursor() -> None:
@@ -48,8 +63,8 @@ def test_a_name_cannot_move_the_cursor() -> None:
 
 def test_absent_things_are_said_in_words() -> None:
     text = of(empty_snapshot())
-    assert "No prices configured: costs are unknown." in text
-    assert "No window holds enough evidence yet." in text
+    assert section(text, "WHERE THE MONEY WENT") == ["  Unknown: no price is configured, or none can be applied; see the findings."]
+    assert "No windows are configured." in text
     assert "No inference was seen." in text
     assert "Unknown: no GPU told its power." in text
     assert section(text, "GPUS") == ["  None was seen."]
@@ -57,18 +72,21 @@ def test_absent_things_are_said_in_words() -> None:
     assert section(text, "FINDINGS") == ["  None."]
 
 
-def test_prices_without_a_closed_window_are_too_early_to_tell() -> None:
-    text = of(rich_snapshot(), windows=())
-    assert section(text, "WHERE THE MONEY WENT") == ["  No window holds enough evidence yet."]
-
-
-def test_a_window_without_a_verdict_leaves_the_sla_unknown() -> None:
-    (window,) = llm().windows
+def test_a_window_without_a_value_per_inference_holds_too_little_evidence() -> None:
+    (of_model,) = llm().windows
+    (of_server,) = rich_snapshot().ledger.windows
     thin = replace(
-        window, sla_state=None, cost_per_inference=None, cost_per_inference_at_sla={}, latency_at_sla_quantile_seconds={}, inferences_ok=3
+        of_model,
+        sla_state="insufficient",
+        cost_per_inference=None,
+        cost_per_inference_at_sla={},
+        latency_at_sla_quantile_seconds={},
+        inferences_ok=3,
     )
-    text = of(rich_snapshot(models=(replace(llm(), windows=(thin,)),)))
-    assert "   unknown\n" in text
+    text = of(rich_snapshot(models=(replace(llm(), windows=(thin,)),)), windows=(replace(of_server, waterfall_cost={}),))
+    assert section(text, "COST PER INFERENCE")[2].startswith("  Too little evidence yet")
+    assert section(text, "WHERE THE MONEY WENT")[0].startswith("  Too little evidence yet")
+    assert "insufficient" in text
     assert "duration - of 4.00 s" in text
 
 
@@ -77,16 +95,21 @@ def test_targets_that_are_not_set_are_not_shown() -> None:
     assert "at 99 %" not in of(rich_snapshot(models=(replace(llm(), sla=sla),)))
 
 
-def test_without_an_sla_each_step_is_divided_by_all_inferences() -> None:
-    (window,) = rich_snapshot().ledger.windows
-    lines = section(of(rich_snapshot(), windows=(replace(window, inferences_within_sla=None),)), "WHERE THE MONEY WENT")
-    assert lines[0].split() == ["last", "1h", "cost", "share", "each"]
+def test_the_waterfalls_steps_add_up_to_the_cost_of_an_inference_within_the_sla() -> None:
+    lines = section(of(rich_snapshot(models=(llm(),))), "WHERE THE MONEY WENT")
+    assert lines[0].split("share")[1].strip() == "each at the SLA"
+    assert sum(float(line.split("%")[1].split()[0]) for line in lines[1:]) == pytest.approx(2.25 / 495, rel=1e-3)
+
+
+def test_where_a_model_has_no_sla_each_step_is_divided_by_all_inferences() -> None:
+    lines = section(of(rich_snapshot()), "WHERE THE MONEY WENT")
+    assert lines[0].split("share")[1].strip() == "each"
     assert "0.002500" in lines[1]
 
 
 def test_a_waterfall_of_nothing_has_no_shares() -> None:
     (window,) = rich_snapshot().ledger.windows
-    free = replace(window, cost=0.0, inferences_within_sla=0, waterfall_cost={"busy": 0.0})
+    free = replace(window, cost=0.0, inferences_ok=0, waterfall_cost={"busy": 0.0})
     assert section(of(rich_snapshot(), windows=(free,)), "WHERE THE MONEY WENT")[1].split() == ["busy", "computing", "0", "-", "-"]
 
 
