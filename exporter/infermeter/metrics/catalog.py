@@ -195,7 +195,7 @@ WINDOW_COST_PER_INFERENCE = Family(
 WINDOW_COST_PER_INFERENCE_AT_SLA = Family(
     "window_cost_per_inference_at_sla",
     "gauge",
-    "Cost per inference at the SLA. goodput: all cost over inferences within the SLA; compliant: over the blocks in which it held.",
+    "By basis. goodput: all cost over inferences within the SLA; compliant: in the blocks in which it held; capacity: at full load.",
     (MODEL, WINDOW, BASIS, CURRENCY),
     absent=f"{_NO_PRICE}, {_NO_SLA}, or {_THIN}",
 )
@@ -236,8 +236,8 @@ GPU_MEMORY_TOTAL = Family("gpu_memory_total_bytes", "gauge", "GPU memory in all.
 GPU_LAST_SAMPLE = Family("gpu_last_sample_timestamp_seconds", "gauge", "When the GPU was last read.", (GPU_UUID,), absent="it never was")
 GPU_SHARE = Family("gpu_share_ratio", "gauge", "This server's constant share of the GPU.", (GPU_UUID,), absent="the share is 1")
 GPU_SM_ACTIVE = Family("gpu_sm_active_ratio", "gauge", "Share of the SMs that were active.", (GPU_UUID,), absent=_NOT_TOLD)
-GPU_DRAM_ACTIVE = Family("gpu_dram_active_ratio", "gauge", "Share of cycles in which memory was active.", (GPU_UUID,), absent=_NOT_TOLD)
-GPU_TENSOR_ACTIVE = Family("gpu_tensor_active_ratio", "gauge", "Share of cycles in which tensor cores were.", (GPU_UUID,), absent=_NOT_TOLD)
+GPU_DRAM_ACTIVE = Family("gpu_dram_active_ratio", "gauge", "Share of cycles with active memory.", (GPU_UUID,), absent=_NOT_TOLD)
+GPU_TENSOR_ACTIVE = Family("gpu_tensor_active_ratio", "gauge", "Share of cycles with active tensor cores.", (GPU_UUID,), absent=_NOT_TOLD)
 _NO_HARDWARE = f"gpu.hardware is false, or {_NOT_TOLD}"
 GPU_POWER_LIMIT = Family("gpu_power_limit_watts", "gauge", "Power limit that is enforced.", (GPU_UUID,), absent=_NO_HARDWARE)
 GPU_TEMPERATURE = Family("gpu_temperature_celsius", "gauge", "Temperature of the GPU.", (GPU_UUID,), absent=_NO_HARDWARE)
@@ -276,7 +276,7 @@ EMISSIONS = Family(
 FINDING = Family(
     "finding",
     "info",
-    "Something to act on; evidence and what to do at /api/v1/findings.",
+    "Something to act on, of the server or of one model; evidence and what to do are at /api/v1/findings.",
     (MODEL, CODE, LEVEL),
     absent="it doesn't hold, or can't be judged",
 )
@@ -289,7 +289,7 @@ FINDING_SAVING_PER_HOUR = Family(
 )
 
 # --- intake ------------------------------------------------------------------------------------------------------------------------
-SPANS_RECEIVED = Family("spans_received_total", "counter", "Spans that were received.", (PROTOCOL,))
+SPANS_RECEIVED = Family("spans_received_total", "counter", "Spans that were received; the protocol is `file` in a replay.", (PROTOCOL,))
 SPANS_DROPPED = Family("spans_dropped_total", "counter", "Spans that were dropped.", (DROP_REASON,))
 SPANS_UNMAPPED = Family("spans_unmapped_total", "counter", "Spans that became no inference.", (UNMAPPED_REASON,))
 EXPORTS_REFUSED = Family("exports_refused_total", "counter", "Exports that were refused as a whole.", (PROTOCOL, REFUSAL_REASON))

@@ -117,7 +117,7 @@ def _waterfall(report: Report) -> Iterator[str]:
 
 def _stretch(window: dict[str, Any]) -> str:
     told = f"last {window['window']}"
-    return told if window["accrued_seconds"] >= window["seconds"] else f"{told}, {length(window['accrued_seconds'])} so far"
+    return told if window["accrued_seconds"] >= window["seconds"] else f"{told} (holds {length(window['accrued_seconds'])})"
 
 
 def _time(report: Report) -> Iterator[str]:

@@ -93,8 +93,7 @@ class WebServer:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connection, host.strip("[]") or None, int(port), start_serving=False)
         for listening in self._listener.sockets:
-            # inherited by the connections that are accepted
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
+            _cut_off_when_stalled(listening)
         await self._listener.start_serving()
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
@@ -168,6 +167,12 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+
+
+def _cut_off_when_stalled(listening: asyncio.trsock.TransportSocket) -> None:
+    """Sets the limit on a listening socket, whose connections inherit it. Source: tcp(7); Linux alone has it."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
 
 
 class _Refusal(asyncio.Protocol):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infermeter.metrics.accept import prefers_openmetrics
 
@@ -54,3 +56,10 @@ def test_text_is_preferred(accept: str) -> None:
 
 def test_a_weight_above_1_is_1() -> None:
     assert not prefers_openmetrics("application/openmetrics-text;q=9, text/plain;q=1")
+
+
+@settings(max_examples=50)
+@given(st.text(), st.text("0123456789.einf-", max_size=5))
+def test_no_header_is_too_odd_for_an_answer(accept: str, weight: str) -> None:
+    prefers_openmetrics(accept)
+    prefers_openmetrics(f"application/openmetrics-text;q={weight}, */*;q={weight}")

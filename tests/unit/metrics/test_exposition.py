@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
@@ -21,6 +23,8 @@ from support.snapshots import SECOND_NS, empty_snapshot, llm, rich_snapshot
 GOLDEN = Path(__file__).parent / "golden"
 OPENMETRICS = "application/openmetrics-text"
 HOSTILE = 'a"b\\c\nd\re\x00f{}=,#\u2028 \u00e9\U0001f600'
+
+text_of_any_kind = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
 
 
 def text(snapshot: Snapshot, exposition: Exposition | None = None) -> str:
@@ -95,6 +99,15 @@ def test_hostile_label_values_come_back_as_they_were() -> None:
     for parsed in (openmetrics_families(openmetrics(snapshot)), text_families(text(snapshot))):
         models = {sample.labels["model"] for metric in parsed for sample in metric.samples if "model" in sample.labels}
         assert models == {HOSTILE, "llama-3-8b"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(text_of_any_kind)
+def test_any_name_of_a_model_comes_back_as_it_was(name: str) -> None:
+    snapshot = rich_snapshot(gpus=0, models=(llm(name),))
+    for parsed in (openmetrics_families(openmetrics(snapshot)), text_families(text(snapshot))):
+        (served,) = (metric for metric in parsed if metric.name == "infermeter_inferences")
+        assert {sample.labels["model"] for sample in served.samples} == {name}
 
 
 def test_exemplars_are_in_openmetrics_alone_and_carry_a_trace_id() -> None:

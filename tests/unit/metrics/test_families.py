@@ -100,6 +100,12 @@ def test_what_was_counted_stands_beside_what_was_not() -> None:
     assert values(found, catalog.EXPORTS_REFUSED, "protocol", "reason")[("grpc", "malformed")] == 0
 
 
+def test_what_is_not_of_a_closed_set_is_never_hidden() -> None:
+    intake = replace(rich_snapshot().intake, spans_received={"file": 9})
+    received = values(families(replace(rich_snapshot(), intake=intake)), catalog.SPANS_RECEIVED, "protocol")
+    assert received == {("grpc",): 0, ("http",): 0, ("file",): 9}
+
+
 def test_totals_come_from_spans_unless_these_are_a_sample() -> None:
     seen = families(rich_snapshot())
     assert values(seen, catalog.INFERENCES, "model", "outcome")[("llama-3-8b", "ok")] == 1000

@@ -52,7 +52,7 @@ def test_no_line_is_wider_than_the_terminal(snapshot: Snapshot) -> None:
 def test_a_window_that_is_not_full_yet_says_how_much_it_holds() -> None:
     (window,) = rich_snapshot().ledger.windows
     lines = section(of(rich_snapshot(), windows=(replace(window, accrued_seconds=90.0),)), "WHERE THE MONEY WENT")
-    assert lines[0].strip().startswith("last 1h, 1 min 30 s so far")
+    assert lines[0].strip().startswith("last 1h (holds 1 min 30 s)")
 
 
 def test_a_name_cannot_move_the_cursor() -> None:
