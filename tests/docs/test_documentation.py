@@ -10,7 +10,6 @@ import pytest
 from infermeter.cli import COMMANDS
 from infermeter.config_reference import config_markdown
 from infermeter.metrics.catalog import CATALOG, PREFIX
-from infermeter.metrics.reference import metrics_markdown
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
@@ -43,10 +42,6 @@ def test_metrics_that_are_named_are_published(path: Path) -> None:
 
 def test_the_configuration_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == config_markdown(), "make docs"
-
-
-def test_the_metrics_page_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "metrics.md").read_text() == metrics_markdown(), "make docs"
 
 
 def test_readme_lists_every_command() -> None:
