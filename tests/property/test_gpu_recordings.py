@@ -60,7 +60,7 @@ def played(*, steps_ns: list[int], until_ns: int, loop: bool) -> list[GpuSample]
 @pytest.mark.parametrize("loop", [False, True])
 @settings(max_examples=15, deadline=None)
 @given(steps_ns=st.lists(st.integers(min_value=SECOND // 2, max_value=55 * SECOND), min_size=1, max_size=5))
-def test_the_energy_of_a_replay_is_the_same_whatever_the_cadence_of_reading(loop: bool, steps_ns: list[int]) -> None:  # noqa: FBT001
+def test_the_energy_of_a_replay_is_the_same_whatever_the_cadence_of_reading(loop: bool, steps_ns: list[int]) -> None:
     reference = played(steps_ns=[SECOND], until_ns=150 * SECOND, loop=loop)
     samples = played(steps_ns=steps_ns, until_ns=150 * SECOND, loop=loop)
     assert samples == reference

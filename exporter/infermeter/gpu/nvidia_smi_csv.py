@@ -36,16 +36,19 @@ QUERIES = (
     _Query("memory.total", "memory_total_bytes", "MiB"),
     _Query("temperature.gpu", "temperature_celsius", ""),
     _Query("clocks.current.sm", "sm_clock_hertz", "MHz"),
-    _Query("clocks.sm", "sm_clock_hertz", "MHz"),
     _Query("enforced.power.limit", "power_limit_watts", "W"),
     _Query("power.limit", "power_limit_watts", "W"),
 )
 """Where several stand for one field, the first that the file has. Source: nvidia-smi --help-query-gpu."""
 
 
+ALIASES: Mapping[str, str] = {"gpu_uuid": "uuid", "gpu_name": "name", "clocks.sm": "clocks.current.sm"}
+"""Other names of the same columns."""
+
+
 def is_nvidia_smi(first: str) -> bool:
     """Whether a file that begins with this line is nvidia-smi's."""
-    return "timestamp" in _names(first)
+    return any(name == "timestamp" for name, _ in _headings(first))
 
 
 def read_nvidia_smi(name: str, header: Line, lines: Iterator[Line], zone: tzinfo) -> Recording:
@@ -67,18 +70,22 @@ class _Table:
 
     def __init__(self, name: str, header: Line, zone: tzinfo) -> None:
         where = f"{name}:{header.number}"
+        headings = _headings(header.text)
         self._zone = zone
-        self._width = len(header.text.split(","))
-        self._place = place = {column: i for i, column in reversed(list(enumerate(_names(header.text))))}
-        for old, new in (("gpu_uuid", "uuid"), ("gpu_name", "name")):
-            if old in place:
-                place.setdefault(new, place[old])
-        if "uuid" not in place and "index" not in place:
+        self._width = len(headings)
+        self._place = {column: i for i, (column, _) in enumerate(headings)}
+        found = {query.field: query for query in reversed(QUERIES) if query.name in self._place}
+        if not {"uuid", "index"} & set(self._place):
             raise InputError(where, "the column uuid (or index) is missing")
-        found = {query.field: query for query in reversed(QUERIES) if query.name in place}
         if "power_watts" not in found:
             raise InputError(where, "the column power.draw is missing")
-        self._values = [(place[query.name], _unit(header.text, query, where)) for query in found.values()]
+        self._values: list[tuple[int, str]] = []
+        for query in found.values():
+            place = self._place[query.name]
+            unit = headings[place][1] or query.unit
+            if unit not in UNITS:
+                raise InputError(where, f"the unit of {query.name} is not known")
+            self._values.append((place, unit))
         self.rows = Rows([BY_NAME[field] for field in found])
 
     def add(self, where: str, text: str) -> None:
@@ -123,18 +130,10 @@ class _Table:
         return time_ns
 
 
-def _names(header: str) -> list[str]:
-    return [cell.partition("[")[0].strip() for cell in header.split(",")]
-
-
-def _unit(header: str, query: _Query, where: str) -> str:
-    for cell in header.split(","):
-        name, _, unit = cell.strip().partition(" [")
-        if name == query.name and unit:
-            if unit.removesuffix("]") not in UNITS:
-                raise InputError(where, f"the unit of {name} is not known")
-            return unit.removesuffix("]")
-    return query.unit
+def _headings(header: str) -> list[tuple[str, str]]:
+    """Name and unit of each column; the unit is empty where none is printed."""
+    cells = [cell.strip().partition(" [") for cell in header.split(",")]
+    return [(ALIASES.get(name, name), unit.removesuffix("]")) for name, _, unit in cells]
 
 
 def _absent(cell: str) -> bool:

@@ -94,7 +94,7 @@ class NvmlSource:
         return self._rejected
 
     def open(self) -> tuple[GpuIdentity, ...]:
-        """The chosen devices that answer. Raises: GpuUnavailable (no library, driver, permission or device), ConfigError."""
+        """The chosen devices that answer; none where NVML sees none. Raises: GpuUnavailable (no library, driver, answer), ConfigError."""
         try:
             self._library.nvmlInit()
             self._initialised = True
@@ -103,7 +103,7 @@ class NvmlSource:
         except pynvml.NVMLError as error:
             raise GpuUnavailable(f"NVML: {error}") from error
         devices = {device.identity.uuid: device for device in seen if device is not None}
-        if not devices:
+        if seen and not devices:
             raise GpuUnavailable("NVML: no GPU answers")
         try:
             identities = self._choose(tuple(device.identity for device in devices.values()))

@@ -77,10 +77,15 @@ def test_a_device_without_uuid_is_named_by_its_index(tmp_path: Path) -> None:
 
 def test_older_names_of_columns_are_known(tmp_path: Path) -> None:
     recording = read_recording(
-        written(tmp_path, "timestamp, gpu_name, gpu_uuid, power.draw.instant [W]", "2026/11/20 11:00:00, L4, GPU-a, 30 W")
+        written(
+            tmp_path,
+            "timestamp, gpu_name, gpu_uuid, clocks.sm [MHz], power.draw.instant [W]",
+            "2026/11/20 11:00:00, L4, GPU-a, 2040 MHz, 30 W",
+        )
     )
     assert recording.identities[0].product == "L4"
     assert recording.samples[0].power_watts == 30.0
+    assert recording.samples[0].sm_clock_hertz == 2040e6
 
 
 def test_the_plain_power_reading_wins_over_the_others(tmp_path: Path) -> None:

@@ -198,9 +198,15 @@ def test_without_library_or_driver_the_source_is_unavailable() -> None:
         source_of(Library(init=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)).open()
 
 
-def test_without_a_device_the_source_is_unavailable() -> None:
+def test_a_library_that_sees_no_device_answers_all_the_same() -> None:
+    source = source_of(Library())
+    assert source.open() == ()
+    assert source.read(0) == []
+
+
+def test_when_no_device_answers_at_the_start_the_source_is_unavailable() -> None:
     with pytest.raises(GpuUnavailable, match="no GPU answers"):
-        source_of(Library()).open()
+        source_of(Library(Device("GPU-a", everything=pynvml.NVML_ERROR_GPU_IS_LOST))).open()
 
 
 def test_a_driver_that_does_not_tell_its_version_is_no_obstacle() -> None:

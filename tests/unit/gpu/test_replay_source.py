@@ -82,7 +82,7 @@ def test_after_a_long_sleep_only_the_latest_round_is_played(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("hardware", "celsius"), [(False, None), (True, 40.0)])
-def test_temperatures_clocks_and_limits_are_left_out_unless_wanted(tmp_path: Path, hardware: bool, celsius: float | None) -> None:  # noqa: FBT001
+def test_temperatures_clocks_and_limits_are_left_out_unless_wanted(tmp_path: Path, hardware: bool, celsius: float | None) -> None:
     assert opened(written(tmp_path, *THREE), hardware=hardware).read(LATER)[0].temperature_celsius == celsius
 
 
