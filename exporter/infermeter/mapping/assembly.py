@@ -46,12 +46,6 @@ class Row(NamedTuple):
     attributes: Column
     events: Events
 
-    @property
-    def size_bytes(self) -> int:
-        """About what it takes in memory."""
-        texts = sum(len(value) for value in self.attributes if isinstance(value, str))
-        return ROW_BYTES + texts + EVENT_BYTES * len(self.events)
-
 
 class Trace:
     """The spans of one trace that have come; `links` are spans of which only the parent is known."""
@@ -108,7 +102,7 @@ class Assembler:
             else:
                 trace.rows[row.span_id] = row
                 trace.rooted |= row.rule != NO_RULE
-                self._grow(trace, row.size_bytes)
+                self._grow(trace, size_bytes(row))
         self._touch(touched, now_ns)
 
     def link(self, ids: Iterable[tuple[bytes, bytes, bytes]], now_ns: int) -> None:
@@ -184,6 +178,15 @@ class Assembler:
         self._closed[trace_id] = matched
         while len(self._closed) > self._limits.pending_traces or self._closed_spans > 4 * self._limits.pending_traces:
             self._closed_spans -= len(self._closed.pop(next(iter(self._closed))) or ())
+
+
+def size_bytes(row: Row) -> int:
+    """About what a span takes in memory."""
+    size = ROW_BYTES + EVENT_BYTES * len(row.events)
+    for value in row.attributes:
+        if isinstance(value, str):
+            size += len(value)
+    return size
 
 
 def table_of(traces: Sequence[Trace]) -> tuple[Table, list[Row]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from infermeter.mapping.rules import (
     Values,
     Where,
 )
-from infermeter.mapping.spans import REJECTED, Table
+from infermeter.mapping.spans import REJECTED, TEXT_CHARACTERS, Table
 from infermeter.mapping.stages import Intervals
 from infermeter.model import Floats, Ints
 
@@ -33,6 +35,8 @@ LONGEST_NS = 7 * 86_400 * 1_000_000_000
 """No inference takes longer; what says so is rejected."""
 
 LABEL_CHARACTERS = 256
+
+T = TypeVar("T")
 
 
 class Matches:
@@ -136,28 +140,24 @@ class Matches:
     # --- texts ---------------------------------------------------------------------------------------------------------------------
     def first_label(self, labels: Sequence[Label]) -> list[str | None]:
         """The text of the first of the labels that yields one, fit for an exposition; None where none does."""
-        told: list[str | None] = [None] * len(self)
-        for label in labels:
-            told = [old if old is not None else new for old, new in zip(told, self._label(label), strict=True)]
+        told: list[str | None] | None = None
+        for label, key in [(one, key) for one in labels for key in one.keys]:
+            texts = self._texts(key, label)
+            clean = {text: label_text(text, label.pattern) for text in set(texts)}
+            here = [clean[text] for text in texts]
+            told = here if told is None else [old if old is not None else new for old, new in zip(told, here, strict=True)]
             if None not in told:
                 break
-        return told
+        return told or [None] * len(self)
 
-    def _label(self, label: Label) -> list[str | None]:
-        told: list[str | None] = [None] * len(self)
-        clean: dict[str | None, str | None] = {None: None}
-        for key in label.keys:
-            texts = self._texts(key, label)
-            for text in set(texts) - clean.keys():
-                clean[text] = label_text(text, label)
-            told = [old if old is not None else clean[new] for old, new in zip(told, texts, strict=True)]
-        return told
-
-    def _texts(self, key: str, label: Label) -> list[str | None]:
+    def _texts(self, key: str, label: Label) -> Sequence[str | None]:
         if label.where is not None:
             return self._earliest(self.table.texts(key), label.where)
-        texts = self.table.resource_texts(key) if label.resource else self.table.texts(key)
-        return texts if len(self) == len(self.table) else [texts[row] for row in self.rows]
+        return self.of_rows(self.table.resource_texts(key) if label.resource else self.table.texts(key))
+
+    def of_rows(self, column: list[T]) -> list[T]:
+        """A column of the table, for the matches only."""
+        return column if len(self) == len(self.table) else [column[row] for row in self.rows.tolist()]
 
     def _earliest(self, texts: Sequence[str | None], where: Where) -> list[str | None]:
         """Of the related spans that have a text, that of the one which starts first."""
@@ -170,10 +170,10 @@ class Matches:
         return [best[match][1] if match in best else None for match in range(len(self))]
 
 
-def label_text(text: str | None, label: Label) -> str | None:
+def label_text(text: str | None, pattern: re.Pattern[str] | None) -> str | None:
     """The text that becomes a label: what the pattern captures, without control characters, bounded in length; None if that is empty."""
-    if text is not None and label.pattern is not None:
-        found = label.pattern.search(text)
+    if text is not None and pattern is not None:
+        found = pattern.search(text[:TEXT_CHARACTERS])
         text = found[1] if found else None
     if text is None:
         return None

@@ -68,7 +68,7 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
         tokens_input=_tokens(matches.first_value(rule.tokens_input, duration_ns)),
         tokens_output=_tokens(matches.first_value(rule.tokens_output, duration_ns)),
         error=error,
-        trace_id=[matches.table.trace_id[row] for row in matches.rows],
+        trace_id=matches.of_rows(matches.table.trace_id),
         quality=quality,
     )
     return batch, valid

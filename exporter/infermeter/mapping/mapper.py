@@ -85,7 +85,8 @@ class Mapper:
             spans = self._timely(Spans.of(self._layouts.plan(batch.layout), batch), now_ns)
             if spans is None:
                 continue
-            self.last_span_ns = max(self.last_span_ns or 0, *spans.end_ns)
+            latest_ns = max(spans.end_ns)
+            self.last_span_ns = max(self.last_span_ns or latest_ns, latest_ns)
             if spans.plan.on_arrival is not None:
                 self._arrived.setdefault(spans.plan.on_arrival, []).append(spans)
             else:
@@ -139,7 +140,7 @@ class Mapper:
                 spans.start_ns,
                 spans.end_ns,
                 zip(*spans.attributes, strict=True) if spans.attributes else repeat(()),
-                [tuple(event for event in events if event[0] in names) for events in spans.events],
+                [[event for event in events if event[0] in names] for events in spans.events],
             ),
         )
 

@@ -134,9 +134,7 @@ class Spans:
         if condition.status is not None:
             fits &= np.asarray(self.status) == condition.status
         for key, match in condition.attributes:
-            if not fits.any():
-                break
-            fits &= np.fromiter((_fits(value, match) for value in self.attribute(key)), np.bool_, len(self))
+            fits &= _fitting(self.attribute(key), match)
         if condition.any:
             fits &= np.logical_or.reduce([self.fit(one) for one in condition.any])
         return fits
@@ -178,10 +176,10 @@ class Table:
         return self._numbers[key]
 
     def texts(self, key: str) -> list[str | None]:
-        """The texts under a key; None where there is none."""
+        """The texts under a key, of any length; None where there is none."""
         if key not in self._texts:
             values = chain.from_iterable(group.attribute(key) for group in self.groups)
-            self._texts[key] = [value[:TEXT_CHARACTERS] if isinstance(value, str) else None for value in values]
+            self._texts[key] = [value if isinstance(value, str) else None for value in values]
         return self._texts[key]
 
     def resource_texts(self, key: str) -> list[str | None]:
@@ -215,21 +213,20 @@ class Table:
         return least
 
     @cached_property
-    def _events(self) -> dict[str, tuple[list[int], list[int]]]:
-        found: dict[str, tuple[list[int], list[int]]] = {}
-        for row, events in enumerate(chain.from_iterable(group.events for group in self.groups)):
-            for name, time_ns in events:
-                if not 0 < time_ns <= LATEST_NS:
-                    continue
-                rows, times = found.setdefault(name, ([], []))
-                rows.append(row)
-                times.append(time_ns)
-        return found
+    def _events(self) -> tuple[Ints, Ints, Ints, dict[str, int]]:
+        """Row, instant and number of the name of every event, and the names' numbers."""
+        of_row = [events for group in self.groups for events in group.events]
+        flat = [event for events in of_row for event in events if 0 < event[1] <= LATEST_NS]
+        rows = np.repeat(np.arange(len(of_row)), [len(events) for events in of_row])
+        names = [name for name, _ in flat]
+        numbers = {name: number for number, name in enumerate(set(names))}
+        return rows, np.array([time_ns for _, time_ns in flat], np.int64), np.array([numbers[name] for name in names], np.int64), numbers
 
     def events(self, name: str) -> tuple[Ints, Ints]:
         """Rows and instants of all events of a name."""
-        rows, times = self._events.get(name, ([], []))
-        return np.array(rows, np.int64), np.array(times, np.int64)
+        rows, times_ns, names, numbers = self._events
+        of_name = names == numbers.get(name, -1)
+        return rows[of_name], times_ns[of_name]
 
 
 def numbers(values: Column) -> Floats:
@@ -256,6 +253,13 @@ def _number(value: AttributeValue | None) -> float:
     except (ValueError, OverflowError):
         return REJECTED
     return number if np.isfinite(number) else REJECTED
+
+
+def _fitting(column: Column, match: TextMatch | None) -> Bools:
+    """Which values fit; most columns that are asked for are empty."""
+    if column.count(None) == len(column):
+        return np.zeros(len(column), np.bool_)
+    return np.fromiter((_fits(value, match) for value in column), np.bool_, len(column))
 
 
 def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
