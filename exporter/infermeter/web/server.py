@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from asyncio.trsock import TransportSocket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -170,7 +169,7 @@ async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-def _cut_off_when_stalled(listening: TransportSocket) -> None:
+def _cut_off_when_stalled(listening: socket.socket) -> None:
     """Sets the limit on a listening socket, whose connections inherit it. Source: tcp(7); Linux alone has it."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
