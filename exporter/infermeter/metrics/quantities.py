@@ -45,7 +45,9 @@ def gibibytes(value: float | None) -> str:
 
 
 def length(duration_seconds: float) -> str:
-    """A stretch of time in whole seconds."""
+    """A stretch of time, in whole seconds from ten on."""
+    if 0 < duration_seconds < 10:
+        return seconds(duration_seconds)
     minutes, rest = divmod(round(duration_seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (rest, "s"))

@@ -34,8 +34,11 @@ def test_energies_take_the_unit_that_fits(value: float | None, text: str) -> Non
     assert joules(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0, "0 s"), (0.4, "0 s"), (59.6, "1 min"), (3661.0, "1 h 1 min 1 s"), (7200.0, "2 h")])
-def test_lengths_are_in_whole_seconds(value: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 s"), (0.4, "400 ms"), (10.4, "10 s"), (59.6, "1 min"), (3661.0, "1 h 1 min 1 s"), (7200.0, "2 h")],
+)
+def test_lengths_are_in_whole_seconds_from_ten_on(value: float, text: str) -> None:
     assert length(value) == text
 
 
