@@ -42,8 +42,6 @@ class ScopeSpans(Protocol):
 
 def span_batches(resource: Mapping[str, AttributeValue], scope: str, spans: ScopeSpans, wanted: SpanFilter) -> list[SpanBatch]:
     """The fit spans of one scope, a batch for each layout, each in order of arrival."""
-    if _NO_SPAN in spans.parent_id:
-        spans.parent_id = [b"" if parent == _NO_SPAN else parent for parent in spans.parent_id]
     rows = _fit_rows(spans)
     return [_batch(resource, scope, layout, spans, of_layout) for layout, of_layout in _rows_by_layout(scope, spans, rows, wanted).items()]
 
@@ -95,7 +93,7 @@ def _batch(resource: Mapping[str, AttributeValue], scope: str, layout: Layout, s
         layout=layout,
         trace_id=_at(spans.trace_id, rows),
         span_id=_at(spans.span_id, rows),
-        parent_id=_at(spans.parent_id, rows),
+        parent_id=_parents(_at(spans.parent_id, rows)),
         name=_at(spans.name, rows),
         kind=_known(_at(spans.kind, rows), len(SPAN_KINDS)),
         status=_known(_at(spans.status, rows), len(STATUS_CODES)),
@@ -111,6 +109,11 @@ def _at(column: list[_T], rows: Sequence[int]) -> list[_T]:
     if len(rows) == len(column):
         return column
     return [column[row] for row in rows]
+
+
+def _parents(ids: list[bytes]) -> list[bytes]:
+    """The ids with those of zeros, which some senders write for a root, as none."""
+    return [b"" if parent == _NO_SPAN else parent for parent in ids] if _NO_SPAN in ids else ids
 
 
 def _known(codes: list[int], count: int) -> list[int]:

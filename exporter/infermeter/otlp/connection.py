@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
@@ -40,6 +39,7 @@ class Connection(web.RequestHandler):
         self._receiver = receiver
         self._event_loop = loop
         self._in_request = False
+        self._in_headers = False
         self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -50,7 +50,7 @@ class Connection(web.RequestHandler):
             cast("asyncio.Transport", transport).write(_FULL)
             self.force_close()
         else:
-            self._await_headers(self.force_close)
+            self._await_headers()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forgets the connection."""
@@ -59,8 +59,10 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes; the first of a request start its clock."""
-        if self._header_timer is None and not self._in_request:
-            self._await_headers(self._headers_too_slow)
+        if not self._in_request:
+            self._in_headers = True
+            if self._header_timer is None:
+                self._await_headers()
         super().data_received(data)
 
     def request_began(self) -> None:
@@ -87,14 +89,16 @@ class Connection(web.RequestHandler):
         """Hands our own mistakes to whoever watches over the loop."""
         self._event_loop.call_exception_handler({"message": str(args[0]), "exception": kw.get("exc_info")})
 
-    def _await_headers(self, too_late: Callable[[], None]) -> None:
-        self._header_timer = self._event_loop.call_later(self._receiver.limits.request_time, too_late)
+    def _await_headers(self) -> None:
+        self._header_timer = self._event_loop.call_later(self._receiver.limits.request_time, self._headers_too_slow)
 
     def _headers_came(self) -> None:
+        self._in_headers = False
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
 
     def _headers_too_slow(self) -> None:
-        self._receiver.refuse(TooSlow(), "http")
+        if self._in_headers:
+            self._receiver.refuse(TooSlow(), "http")
         self.force_close()

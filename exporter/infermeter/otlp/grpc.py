@@ -25,10 +25,10 @@ _THREADS = 2
 _CONCURRENT_EXPORTS = 64
 """Exports that grpcio may be receiving at once; it refuses more itself, as RESOURCE_EXHAUSTED."""
 
-_CONNECTION_SECONDS = 600
+_CONNECTION_SECONDS = 120
 """A connection is renewed after so long: it bounds what a sender that never finishes its export can hold."""
 
-_STOP_SECONDS = 1.0
+_STOP_SECONDS = 0.5
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -76,7 +76,7 @@ class GrpcReceiver:
         return bound
 
     async def stop(self) -> None:
-        """Takes no more exports, answers those that are being received, at most for a second, and closes."""
+        """Takes no more exports, answers those that are being received, at most for half a second, and closes."""
         if self._server is not None:
             await asyncio.to_thread(self._server.stop(_STOP_SECONDS).wait)
             self._server = None

@@ -23,6 +23,7 @@ _TRACES = "/v1/traces"
 _PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
 _ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
 _STOP_SECONDS = 0.5
+_CANCEL_SECONDS = 0.1
 
 
 class HttpReceiver:
@@ -56,7 +57,7 @@ class HttpReceiver:
             if self._answering:
                 await asyncio.wait(self._answering, timeout=_STOP_SECONDS)
             self._requests.pre_shutdown()
-            await self._requests.shutdown(_STOP_SECONDS)
+            await self._requests.shutdown(_CANCEL_SECONDS)
             self._listener = None
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -123,16 +124,18 @@ class HttpReceiver:
             raise TooLarge("more than limits.body_bytes")
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = bytearray()
+        chunks: list[bytes] = []
+        left_bytes = limits.body_bytes
         try:
             async with asyncio.timeout(limits.request_time):
                 async for chunk in request.content.iter_any():
-                    if len(body) + len(chunk) > limits.body_bytes:
+                    left_bytes -= len(chunk)
+                    if left_bytes < 0:
                         raise TooLarge("more than limits.body_bytes")
                     hold(len(chunk))
-                    body += chunk
+                    chunks.append(chunk)
         except TimeoutError:
             raise TooSlow("the body took longer than limits.request_time") from None
         except (web.RequestPayloadError, OSError):
             raise DecodeError("the body was cut off") from None
-        return bytes(body)
+        return b"".join(chunks)

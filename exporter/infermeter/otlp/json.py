@@ -30,6 +30,8 @@ _INT64_END = 2**63
 def decode_json(body: bytes, wanted: SpanFilter) -> Export:
     """The spans of one ExportTraceServiceRequest (or TracesData) in JSON, with only what is wanted of them.
 
+    `Export.spans` counts the malformed too.
+
     Raises:
         DecodeError: no JSON, or not the shape of such a message.
     """

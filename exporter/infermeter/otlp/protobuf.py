@@ -20,6 +20,8 @@ from infermeter.otlp.values import column_values, value_of
 def decode_protobuf(body: bytes, wanted: SpanFilter) -> Export:
     """The spans of one serialised ExportTraceServiceRequest (or TracesData), with only what is wanted of them.
 
+    `Export.spans` counts the malformed too.
+
     Raises:
         DecodeError: the bytes are no such message, or a wanted attribute is none.
     """

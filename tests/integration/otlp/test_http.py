@@ -55,7 +55,7 @@ async def test_spans_of_the_real_sdk_arrive(compression: Compression) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 @on_a_loop
-async def test_json_as_triton_sends_it_arrives(packed: bool) -> None:  # noqa: FBT001
+async def test_json_as_triton_sends_it_arrives(packed: bool) -> None:
     async with listening() as now:
         for path in sorted((CAPTURES / "triton").glob("00?.json")):
             raw = path.read_bytes()
@@ -247,6 +247,7 @@ async def test_headers_that_trickle_are_hung_up_on_and_counted() -> None:
         trickling = asyncio.create_task(trickle())
         assert await raw.rest() == b""
         trickling.cancel()
+        assert now.receiver.exports_refused == {("http", "malformed"): 1}
 
 
 @on_a_loop
