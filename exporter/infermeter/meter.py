@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,14 +24,15 @@ from infermeter.model import (
     GpuSample,
     HostSample,
     InferenceBatch,
-    Ints,
     IntakeFacts,
+    Ints,
     LedgerSnapshot,
+    Rejection,
     Snapshot,
 )
 
-Counts: TypeAlias = Mapping[str, int]
-Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
+Counts: TypeAlias = Mapping[Any, int]
+"""By label value, or a tuple of them. A mapping's keys are invariant, and every counter has literals of its own: hence Any."""
 
 FLUSH_SPANS = 4096
 """Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns."""
@@ -93,7 +94,7 @@ class Meter:
         *,
         spans_received: Counts,
         spans_dropped: Counts,
-        exports_refused: Mapping[tuple[str, str], int],
+        exports_refused: Counts,
         gpu_source: str | None,
         gpu_source_up: bool | None,
     ) -> Snapshot:
@@ -224,7 +225,7 @@ def _sampled(config: Config, mapper: Mapper) -> bool:
     return mapper.sampled if config.server.sampled == "auto" else config.server.sampled
 
 
-def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, refused: Mapping[tuple[str, str], int]) -> IntakeFacts:
+def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, refused: Counts) -> IntakeFacts:
     return IntakeFacts(
         spans_received=dict(received),
         spans_dropped={**dropped, **mapper.spans_dropped},

@@ -26,6 +26,9 @@ Signal: TypeAlias = Literal["duration", "ttft", "tpot"]
 Component: TypeAlias = Literal["instance", "amortisation", "power", "cooling", "host", "licence", "other"]
 Quality: TypeAlias = Literal["measured", "estimated", "fallback"]
 GpuState: TypeAlias = Literal["active", "held_idle", "idle", "unknown"]
+Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
+"""Why a reading was rejected: the device didn't answer or the row was out of order (`read`), nothing for too long (`gap`), its counter
+fell (`reset`), or its value is absurd (`outlier`)."""
 
 STAGES: tuple[Stage, ...] = ("queue", "compute", "transfer", "serialisation")
 """The four stages, in the order of the columns of `InferenceBatch.stages_ns`."""
@@ -343,7 +346,7 @@ class LedgerSnapshot:
     stage_quality: Mapping[Stage, Quality]
     gpus: tuple[GpuFacts, ...]
     host_energy_joules: Mapping[str, float]
-    samples_rejected: Mapping[Literal["read", "gap", "reset", "outlier"], int]
+    samples_rejected: Mapping[Rejection, int]
     currency: str | None
     cost: Mapping[Component, float]
     cost_per_hour: Mapping[Component, float]

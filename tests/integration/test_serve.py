@@ -132,6 +132,8 @@ def test_a_replay_says_what_a_running_sidecar_says(tmp_path: Path, capsys: pytes
     async def live() -> dict[str, object]:
         clock = Clock(FIRST_SAMPLE_NS)
         async with running(POWERED.format(gpu=f"{{source: replay, file: '{power}'}}"), clock) as sidecar:
+            while value(await sidecar.report(), "gpu_source_up") != 1:
+                pass  # the recording is played from the first reading on
             for second in range(FIRST_SAMPLE_NS, LAST_SAMPLE_NS + 1, SECOND_NS):
                 clock.turn_to(second)
                 await sidecar.report()

@@ -56,9 +56,10 @@ def run(args: argparse.Namespace) -> int:
 def _power(recording: Recording, config: Config) -> RecordedPower:
     """What the recording says of the server's own GPUs. Raises: ConfigError for a GPU that the recording doesn't have."""
     gpus = chosen(recording.identities, config.server.gpus, {})
+    samples = recording.samples if config.gpu.hardware else recording.samples.without_hardware()
     return RecordedPower(
         gpus=gpus,
-        samples=recording.samples.of(gpu.uuid for gpu in gpus),
+        samples=samples.of(gpu.uuid for gpu in gpus),
         host_samples=recording.host_samples,
         rejected=recording.rejected,
     )

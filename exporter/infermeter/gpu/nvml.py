@@ -13,8 +13,8 @@ import pynvml
 
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.columns import BY_NAME, energy_kind
-from infermeter.gpu.source import Choose, Rejection
-from infermeter.model import GpuIdentity, GpuSample
+from infermeter.gpu.source import Choose
+from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 _Fields: TypeAlias = dict[str, Any]
 _Query: TypeAlias = Callable[[Any, Any], _Fields]

@@ -9,8 +9,8 @@ import numpy as np
 
 from infermeter.gpu.columns import SampleColumns
 from infermeter.gpu.rows import Recording
-from infermeter.gpu.source import Choose, Rejection
-from infermeter.model import GpuIdentity, GpuSample
+from infermeter.gpu.source import Choose
+from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 
 class ReplaySource:

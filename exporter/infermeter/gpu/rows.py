@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 
 from infermeter.gpu.columns import HOST, Column, SampleColumns, energy_kind
-from infermeter.gpu.source import Rejection
-from infermeter.model import Floats, GpuIdentity, HostSample
+from infermeter.model import Floats, GpuIdentity, HostSample, Rejection
 
 ABSENT: Final = math.nan
 EARLIEST_NS: Final = 946_684_800 * 10**9

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from infermeter.errors import ConfigError, GpuUnavailable
-from infermeter.gpu.source import GpuSource, Reading, Rejection
+from infermeter.gpu.source import GpuSource, Reading
+from infermeter.model import Rejection
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from infermeter.config import SimulatedGpu
-from infermeter.gpu.source import Choose, Rejection
-from infermeter.model import GpuIdentity, GpuSample
+from infermeter.gpu.source import Choose
+from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 MEMORY_TOTAL_BYTES = 24 * 2**30
 MEMORY_USED_BYTES = 16 * 2**30

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-from infermeter.model import GpuIdentity, GpuSample
-
-Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
-"""Why a reading was rejected: the device didn't answer or the row was out of order (`read`), or its value is absurd (`outlier`)."""
+from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 Choose: TypeAlias = Callable[[tuple[GpuIdentity, ...]], tuple[GpuIdentity, ...]]
 """Picks the server's own devices out of all that a source sees, with their shares. Raises: ConfigError."""

@@ -14,8 +14,8 @@ import pytest
 
 from infermeter.errors import ConfigError, GpuUnavailable, InputError
 from infermeter.gpu.sampler import Sampler, next_due
-from infermeter.gpu.source import Reading, Rejection
-from infermeter.model import GpuIdentity, GpuSample
+from infermeter.gpu.source import Reading
+from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 DEVICE = GpuIdentity("GPU-a", index=0)
 TIMEOUT_SECONDS = 0.02
