@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import date
 
+from infermeter.demo.network import MODEL
 from infermeter.demo.scenarios import Scenario
 
 SLA_SECONDS = 0.25
@@ -18,7 +19,7 @@ def configuration(scenario: Scenario, *, web_port: int, otlp_http_port: int, tod
     """The sidecar's configuration file."""
     return f"""\
 # The demo's configuration. Prices are examples, not offers. The GPU is simulated: its power follows the measured busy time.
-server: {{kind: infermeter, name: demo-{scenario.name}, sampled: false}}
+server: {{kind: infermeter, name: demo-{scenario.name}, model: {MODEL}, sampled: false}}
 sla:
   default: {{quantile: 0.99, duration_seconds: {SLA_SECONDS}}}
 cost:

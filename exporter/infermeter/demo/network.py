@@ -10,6 +10,9 @@ import numpy.typing as npt
 Matrix: TypeAlias = npt.NDArray[np.float32]
 """Rows of 32-bit floats, shape (rows, features)."""
 
+MODEL = "demo-mlp"
+"""The model's name in spans and metrics."""
+
 INPUTS = 256
 """Features of one inference's input."""
 
@@ -17,7 +20,7 @@ OUTPUTS = 64
 """Features of one inference's output."""
 
 WIDTH = 2048
-LAYERS = 16
+LAYERS = 8
 DISTINCT_LAYERS = 4
 
 

@@ -37,8 +37,8 @@ SCENARIOS = {
     for scenario in (
         Scenario(
             name="healthy",
-            about="batches of up to 8, a load that rises and falls between 20 and 65 % of the capacity",
-            load=((0, 0.2), (0.3, 0.65), (0.5, 0.35), (0.8, 0.65), (1, 0.4)),
+            about="batches of up to 8, a load that rises and falls between 15 and 50 % of the capacity",
+            load=((0, 0.15), (0.3, 0.5), (0.5, 0.25), (0.8, 0.5), (1, 0.3)),
             max_batch=8,
             max_delay_seconds=0.005,
             in_flight=32,

@@ -23,13 +23,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 
 from infermeter.demo.batching import Answer, Batcher
-from infermeter.demo.network import INPUTS, Matrix, Network
+from infermeter.demo.network import INPUTS, MODEL, Matrix, Network
 from infermeter.demo.spans import SCOPE, StageInterval, TimedInference, emit
 
 log = logging.getLogger(__name__)
-
-MODEL = "demo-mlp"
-"""The model's name in spans and metrics."""
 
 EXPORT_EVERY_MILLISECONDS = 200
 

@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from infermeter.config import Assembly, Limits
 from infermeter.demo.batching import Batcher
-from infermeter.demo.network import INPUTS, OUTPUTS, Matrix
-from infermeter.demo.server import MODEL, InferenceServer, steady_unix_clock
+from infermeter.demo.network import INPUTS, MODEL, OUTPUTS, Matrix
+from infermeter.demo.server import InferenceServer, steady_unix_clock
 from infermeter.demo.spans import SCOPE, StageInterval, TimedInference, emit
 from infermeter.mapping import Mapper, load_mappings
 from infermeter.model import STAGES, InferenceBatch
