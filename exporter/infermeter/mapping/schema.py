@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, TypeVar, cast
 
-from infermeter.errors import ConfigError, ConfigErrors
+from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.mapping.places import Place, Unreadable, every
 from infermeter.mapping.rules import (
     PART_NAME,
@@ -56,7 +56,7 @@ def read_mapping(text: str, where: str) -> ServerMapping:
     try:
         mapping = _mapping(Place(parse_yaml(text, where), where, problems))
     except ConfigError as error:
-        raise ConfigErrors((error,)) from error
+        raise ConfigErrors((MappingError(error.where, error.problem),)) from error
     except Unreadable:
         raise ConfigErrors(tuple(problems)) from None
     if problems:
@@ -259,7 +259,7 @@ def _rule(place: Place) -> Rule:
     if "since" in at:
         at["since"].text()
     if any(isinstance(operator, Attribute) and operator.within_duration for operator in operators(rule.e2e)):
-        raise latency["e2e"].wrong("e2e can't be limited by itself (max_of: e2e)")
+        raise latency["e2e"].wrong("can't be limited by itself (max_of: e2e)")
     elsewhere = any(isinstance(operator, Where) for operator in operators(rule))
     complete_when = at["complete_when"].choice(("self", "subtree")) if "complete_when" in at else None
     if complete_when == "self" and elsewhere:
@@ -280,6 +280,8 @@ def _stage(stage: Stage, place: Place) -> StageRule:
     if form == "rest":
         at = place.keys("rest estimated")
         at["rest"].true()
+        if stage == "compute":
+            raise place.wrong("compute is never the rest: time that nobody claims is `other`, and counts as computing")
         return StageRule(stage, (), estimated=_flag(at, "estimated"))
     if form == "parts":
         named = place.keys("parts")["parts"].mapping()

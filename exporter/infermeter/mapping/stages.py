@@ -62,8 +62,8 @@ class StageTimes:
 def stage_times(start_ns: Ints, duration_ns: Ints, told: Sequence[Told], rest: Stage | None = None) -> StageTimes:
     """The stages of n inferences.
 
-    `told` has the parts of a stage in order of precedence. A stage with a rejected part is absent. `rest` is the stage that is all
-    the time which the others leave; it is absent where one of them isn't known.
+    `told` has the parts of a stage in order of precedence. A stage with a rejected part is absent. `rest` is the stage (not
+    compute) that is all the time which the others leave; it is absent where one of them isn't known.
     """
     told = _without_rejected(sorted(told, key=lambda one: STAGE_PRIORITY.index(one.stage)))
     segments, owner = disjoint(start_ns, duration_ns, [one.intervals for one in told])
