@@ -30,7 +30,7 @@ demo: $(READY)  ## the product at work on this machine, without a GPU (DEMO="--s
 	@$(BIN)/infermeter demo $(DEMO)
 
 test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
-	@.ci/need prometheus
+	@.ci/need prometheus gcc libc6-dev
 	@$(PYTEST) $(TESTS)
 
 check: $(READY)  ## linters, types, import rules, generated files
