@@ -23,7 +23,7 @@ from infermeter.demo.launch import configuration, server_command
 from infermeter.demo.load import Load
 from infermeter.demo.processes import Child, DemoFailed, free_ports
 from infermeter.demo.scenarios import SCENARIOS, Scenario
-from infermeter.demo.table import Report, heading, row
+from infermeter.demo.table import Report, drawn, heading, row
 from infermeter.durations import duration_seconds
 from infermeter.metrics.report_text import report_text
 
@@ -159,7 +159,7 @@ async def _report(http: aiohttp.ClientSession, web: str) -> Report:
 
 
 async def _table(http: aiohttp.ClientSession, web: str, load: Load) -> None:
-    """Prints a row a reading, for ever: on a terminal over the row before, elsewhere only those that stay."""
+    """Prints a row for each reading, for ever."""
     terminal = sys.stdout.isatty()
     readings = deque([await _report(http, web)], maxlen=ROW_READINGS + 1)
     print(heading(), flush=True)
@@ -168,10 +168,8 @@ async def _table(http: aiohttp.ClientSession, web: str, load: Load) -> None:
         await asyncio.sleep(READING_SECONDS)
         readings.append(await _report(http, web))
         count += 1
-        stays = count % KEPT_READINGS == 0
-        if terminal or stays:
-            text = row(readings[0], readings[-1], offered_per_second=load.offered_per_second)
-            print(f"\r\x1b[2K{text}" if terminal else text, end="\n" if stays else "", flush=True)
+        text = row(readings[0], readings[-1], offered_per_second=load.offered_per_second)
+        print(drawn(text, stays=count % KEPT_READINGS == 0, terminal=terminal), end="", flush=True)
 
 
 async def _settled_report(http: aiohttp.ClientSession, web: str) -> Report:

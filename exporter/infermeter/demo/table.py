@@ -49,6 +49,13 @@ def row(earlier: Report, later: Report, *, offered_per_second: float) -> str:
     return "".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 
 
+def drawn(text: str, *, stays: bool, terminal: bool) -> str:
+    """What to write for a row: on a terminal each is drawn over the one before it unless that one stays; elsewhere only those that stay."""
+    if terminal:
+        return f"\r\x1b[2K{text}" + ("\n" if stays else "")
+    return f"{text}\n" if stays else ""
+
+
 def _rows(report: Report, family: str, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
     return [r for r in report.get(family, ()) if labels.items() <= r["labels"].items()]
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from infermeter.cli import main
+
 PATIENCE_SECONDS = 60
 
 
@@ -38,14 +40,15 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def test_a_short_demo_shows_rows_of_numbers_and_a_closing_report() -> None:
-    with demo("--scenario", "healthy", "--duration", "6s") as process:
-        status, output, errors = ended(process)
-    assert (status, errors) == (0, "")
+def test_a_short_demo_shows_rows_of_numbers_and_a_closing_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--scenario", "healthy", "--duration", "6s"]) == 0
+    output, errors = capsys.readouterr()
+    assert errors == ""
     rows = output.partition("SLA, 1m\n")[2]
     assert re.match(r" +\d+ +\d+\.\d +(queue|compute) ", rows), rows
     assert "demo-mlp" in output
     assert "example prices of the demo" in output
+    assert psutil.Process().children() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infermeter.demo.table import COLUMNS, Report, heading, row
+from infermeter.demo.table import COLUMNS, Report, drawn, heading, row
 
 
 def series(value: float, **labels: str) -> dict[str, Any]:
@@ -63,3 +63,13 @@ def test_two_readings_at_one_instant_divide_by_nothing() -> None:
 
 def test_columns_stand_below_their_headings() -> None:
     assert len(heading()) == len(row(EARLIER, LATER, offered_per_second=21.4))
+
+
+def test_on_a_terminal_a_row_is_drawn_over_the_one_before() -> None:
+    assert drawn("row", stays=False, terminal=True) == "\r\x1b[2Krow"
+    assert drawn("row", stays=True, terminal=True) == "\r\x1b[2Krow\n"
+
+
+def test_without_a_terminal_only_rows_that_stay_are_written() -> None:
+    assert drawn("row", stays=False, terminal=False) == ""
+    assert drawn("row", stays=True, terminal=False) == "row\n"
