@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NoAnswer
 from functools import partial
 from typing import NoReturn
 
@@ -89,8 +88,8 @@ class GrpcReceiver:
             return answer.result(self._receiver.limits.request_time)
         except (DecodeError, Overloaded) as error:
             _abort(context, error)
-        except NoAnswer:
-            _abort(context, Overloaded("not decoded in time"))
+        except TimeoutError:
+            _abort(context, Overloaded("not decoded in time"))  # it will be: the retry is then recognised
 
     def _refuse_signal(self, loop: asyncio.AbstractEventLoop, _body: bytes, context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to metrics and logs."""
