@@ -40,7 +40,9 @@ def batch(
     inferences: Iterable[Inference], *, parts: tuple[PartColumn, ...] = (), quality: Mapping[Stage, Quality] | None = None
 ) -> InferenceBatch:
     rows = list(inferences)
-    compute = [(row, at(a), at(b)) for row, one in enumerate(rows) for a, b in (((one.start, one.end),) if one.compute is None else one.compute)]
+    compute = [
+        (row, at(a), at(b)) for row, one in enumerate(rows) for a, b in (((one.start, one.end),) if one.compute is None else one.compute)
+    ]
     return InferenceBatch(
         model=[one.model for one in rows],
         start_ns=np.array([at(one.start) for one in rows], np.int64),
@@ -62,23 +64,40 @@ def batch(
 
 
 def samples(
-    until: float, *, watts: float = 100.0, utilisation: float | None = 0.0, uuid: str = GPU, interval: float = 1.0, start: float = 0.0,
-    memory: int | None = 8 * 2**30, counter: bool = True,
+    until: float,
+    *,
+    watts: float = 100.0,
+    utilisation: float | None = 0.0,
+    uuid: str = GPU,
+    interval: float = 1.0,
+    start: float = 0.0,
+    memory: int | None = 8 * 2**30,
+    counter: bool = True,
 ) -> list[GpuSample]:
     """Readings of a device that draws the same power all the time."""
     count = round((until - start) / interval)
     return [
         GpuSample(
-            uuid, at(start + i * interval), power_watts=watts, energy_joules=1e6 + watts * i * interval if counter else None,
-            utilisation_ratio=utilisation, memory_used_bytes=memory, memory_total_bytes=80 * 2**30,
+            uuid,
+            at(start + i * interval),
+            power_watts=watts,
+            energy_joules=1e6 + watts * i * interval if counter else None,
+            utilisation_ratio=utilisation,
+            memory_used_bytes=memory,
+            memory_total_bytes=80 * 2**30,
         )
         for i in range(count + 1)
     ]
 
 
 def config(
-    *, per_hour: float | None = 3600.0, sla: Slas | Sla | None = None, windows: Sequence[tuple[str, float]] = (("1h", 3600.0),),
-    span_delay: float = 30.0, baseline_watts: float | None = None, **keys: object,
+    *,
+    per_hour: float | None = 3600.0,
+    sla: Slas | Sla | None = None,
+    windows: Sequence[tuple[str, float]] = (("1h", 3600.0),),
+    span_delay: float = 30.0,
+    baseline_watts: float | None = None,
+    **keys: object,
 ) -> Config:
     cost = None if per_hour is None else Cost(currency="USD", rent=Rent(per_hour=per_hour, per="instance"))
     return Config(
@@ -92,12 +111,12 @@ def config(
 
 
 def ledger(config_: Config | None = None, *, gpus: Sequence[str] = (GPU,), sampled: bool = False, offline: bool = True) -> Ledger:
-    return Ledger(
-        config_ or config(), start_ns=START_NS, sampled=sampled, gpus=[GpuIdentity(uuid) for uuid in gpus], offline=offline
-    )
+    return Ledger(config_ or config(), start_ns=START_NS, sampled=sampled, gpus=[GpuIdentity(uuid) for uuid in gpus], offline=offline)
 
 
-def replayed(inferences: Iterable[Inference], gpu: Iterable[GpuSample] = (), *, end: float, config_: Config | None = None, **keys: object) -> LedgerSnapshot:
+def replayed(
+    inferences: Iterable[Inference], gpu: Iterable[GpuSample] = (), *, end: float, config_: Config | None = None, **keys: object
+) -> LedgerSnapshot:
     """The snapshot of a replay from the start to `end`."""
     book = ledger(config_, **keys)
     book.add(batch(inferences), at(end))

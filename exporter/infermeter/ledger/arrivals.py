@@ -113,4 +113,4 @@ class Arrivals:
 
 def _as_ns(seconds: Floats) -> Ints:
     """Seconds as whole nanoseconds; -1 where not told."""
-    return np.where(np.isnan(seconds), -1, np.rint(np.nan_to_num(seconds) * SECOND_NS)).astype(np.int64)
+    return np.rint(np.where(np.isnan(seconds), -1 / SECOND_NS, seconds) * SECOND_NS).astype(np.int64)

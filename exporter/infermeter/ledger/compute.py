@@ -69,13 +69,7 @@ class ComputeTime:
 
     def skip(self, stop_tick: int) -> None:
         """Ticks up to `stop_tick` are forgotten; there is nothing in them."""
-        self._level[:] = 0
         self._forget(stop_tick)
-
-    def busy_ns(self, start_ns: int, end_ns: int) -> int:
-        """Length of the union between two instants, both at or after the first tick that isn't settled."""
-        self._compact()
-        return int((np.clip(self._ends_ns, start_ns, end_ns) - np.clip(self._starts_ns, start_ns, end_ns)).sum())
 
     @property
     def stop_tick(self) -> int:

@@ -76,18 +76,20 @@ class Histograms:
         told = values >= 0
         np.add.at(self._counts.reshape(-1), places[told], 1)
         tally(self._sums_ns, codes, np.where(told, values, 0))
-        for column in range(len(SIGNALS)):
-            self._remember(places[:, column], told[:, column], values[:, column], ends_ns, trace_of)
+        self._remember(places[:, : len(SIGNALS)], told[:, : len(SIGNALS)], values, ends_ns, trace_of)
 
     def _remember(self, places: Ints, told: Bools, values_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
         """Keeps for each bucket the inference that ended last."""
-        rows = np.flatnonzero(told)
-        rows = rows[np.argsort(ends_ns[rows], kind="stable")]
-        latest = dict(zip(places[rows].tolist(), rows.tolist(), strict=True))
-        for place, row in latest.items():
+        latest = np.full(self._counts.size, -1)
+        order = np.argsort(ends_ns, kind="stable")
+        for column in range(len(SIGNALS)):
+            rows = order[told[order, column]]
+            latest[places[rows, column]] = rows * len(SIGNALS) + column
+        for place in np.flatnonzero(latest >= 0).tolist():
+            row, column = divmod(int(latest[place]), len(SIGNALS))
             before, end_ns = self._exemplars.get(place), int(ends_ns[row])
             if before is None or before[2] <= end_ns:
-                self._exemplars[place] = trace_of(row), int(values_ns[row]), end_ns
+                self._exemplars[place] = trace_of(row), int(values_ns[row, column]), end_ns
 
     def has(self, code: int, family: Signal | Stage) -> bool:
         """Whether anything was counted for the model in this family."""

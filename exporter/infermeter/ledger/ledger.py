@@ -26,8 +26,8 @@ from infermeter.ledger.watermarks import Watermarks
 from infermeter.ledger.windows import WindowQuantiles, WindowReader
 from infermeter.model import GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot, ModelFacts
 
-_MOST_AHEAD_NS: Final = HOUR_SECONDS * SECOND_NS
-"""A GPU sample that is later than the latest instant known by more than this is absurd."""
+_LEAP_NS: Final = HOUR_SECONDS * SECOND_NS
+"""Further ahead than this, a GPU sample is absurd, and a clock has been set."""
 
 
 class Ledger:
@@ -37,11 +37,14 @@ class Ledger:
     """
 
     def __init__(self, config: Config, *, start_ns: int, sampled: bool, gpus: Sequence[GpuIdentity], offline: bool = False) -> None:
-        """`start_ns`: nothing before it counts; `sampled`: spans are a sample of the inferences, so they never prove idleness."""
+        """`start_ns`: nothing before it counts; `sampled`: spans are a sample of the inferences, so they never prove idleness.
+
+        `sampled` may be set later, once the server is recognised; it speaks for the ticks that are settled from then on.
+        """
         tick = start_ns // TICK_NS
         self._config = config
         self._start_ns = start_ns
-        self._sampled = sampled
+        self.sampled = sampled
         self._offline = offline
         self._now_ns = start_ns
         self._settled_ns: int | None = None
@@ -66,7 +69,7 @@ class Ledger:
         """Books inferences that have arrived by `now_ns`; what ends later than that ends now."""
         if not len(inferences):
             return
-        self._move(now_ns)
+        self._see_clock(now_ns)
         booked = self._arrivals.add(inferences)
         self._widen()
         last_ns = np.iinfo(np.int64).max if self._offline else now_ns
@@ -75,7 +78,7 @@ class Ledger:
 
     def add_samples(self, samples: Iterable[GpuSample]) -> None:
         """Takes in readings of the GPUs, in order of time for each."""
-        latest_ns = None if self._offline else self._now_ns + _MOST_AHEAD_NS
+        latest_ns = None if self._offline else self._now_ns + _LEAP_NS
         for sample in samples:
             for tick, joules in self._devices.add(sample, latest_ns=latest_ns):
                 self._accrual.add_joules(tick, joules)
@@ -98,9 +101,9 @@ class Ledger:
 
     def advance(self, now_ns: int, elapsed_ns: int) -> None:
         """`elapsed_ns` have passed on a monotonic clock since the last call (or the start), and the wall clock says `now_ns`."""
+        self._see_clock(now_ns)
         self._accrual.advance(now_ns, elapsed_ns)
         self._move(now_ns)
-        self._now_ns = now_ns
 
     def finish(self, end_ns: int) -> None:
         """Nothing more comes: all is complete and settled. Offline, the whole period accrues, and windows end at its end."""
@@ -118,18 +121,13 @@ class Ledger:
                 blocks.cut(self._slots.closed - 1)
         self._settled_ns = end_ns
 
-    def busy_ratio(self, start_ns: int, end_ns: int) -> float:
-        """The part of a recent stretch of time in which something was computing, as far as spans have told yet."""
-        start_ns = max(start_ns, self._compute.first_tick * TICK_NS)
-        return self._compute.busy_ns(start_ns, end_ns) / (end_ns - start_ns) if end_ns > start_ns else 0.0
-
     def snapshot(self, now_ns: int) -> LedgerSnapshot:
         """What the ledger says at an instant; taking it changes nothing."""
         accrual, devices, names = self._accrual, self._devices, self._arrivals.names.names
         told = [self._told(code) for code in range(len(names))]
         by_name = sorted(range(len(names)), key=names.__getitem__)
         readers = [
-            WindowReader(window, self._slots, self._quantiles, sampled=self._sampled, confidence=self._config.ledger.confidence)
+            WindowReader(window, self._slots, self._quantiles, sampled=self.sampled, confidence=self._config.ledger.confidence)
             for window in self._config.windows
         ]
         priced, metered = bool(accrual.cost), devices.metered
@@ -140,7 +138,7 @@ class Ledger:
             settled_ns=self._settled_ns,
             models=tuple(self._facts(code, told[code], readers) for code in by_name),
             windows=tuple(reader.server(slas, priced=priced, metered=metered) for reader in readers),
-            slots=self._slots.closed_rows(told, start_ns=self._start_ns, priced=priced, metered=metered),
+            slots=self._slots.closed_rows(by_name, [told[code] for code in by_name], start_ns=self._start_ns, priced=priced, metered=metered),
             busy_seconds=self._busy_ns / SECOND_NS,
             stage_quality=dict(self._arrivals.quality),
             gpus=devices.facts(now_ns),
@@ -176,6 +174,12 @@ class Ledger:
             self._late_for_energy += len(np.unique(inferences.compute_rows[starts_ns < self._settled_ns]))
         self._compute.add(codes[inferences.compute_rows], starts_ns, np.minimum(inferences.compute_end_ns, last_ns))
 
+    def _see_clock(self, now_ns: int) -> None:
+        """The wall clock says `now_ns`. If it was set ahead, what lies behind is settled first: ticks are never kept across a leap."""
+        if now_ns - self._now_ns > _LEAP_NS:
+            self._move(now_ns)
+        self._now_ns = now_ns
+
     def _move(self, now_ns: int) -> None:
         """Moves the watermarks, and settles what they have passed."""
         if self._offline:
@@ -208,14 +212,14 @@ class Ledger:
         length_ns = round(min(money.accrued_ns, TICK_NS)) or TICK_NS
         busy_ratio = min(1.0, busy_ns / length_ns)
         lanes = self._devices.lanes(tick, length_ns)
-        use = tick_use(busy_ratio, lanes, sampled=self._sampled)
+        use = tick_use(busy_ratio, lanes, sampled=self.sampled)
         seconds = money.accrued_ns / SECOND_NS
         known = min(1.0, TICK_NS / money.accrued_ns) if money.accrued_ns else 1.0
         time = use.time.times(known).plus(Split(unattributed=1.0 - known))
         metered = use.joules.times(money.metered_cost / use.joules.total) if use.joules.total > 0 else time.times(money.metered_cost)
         cost = time.times(money.fixed_cost).plus(metered)
         self._book(tick, compute_ns, busy_ns, time=time, cost=cost, joules=use.joules, seconds=seconds)
-        quiet = None if self._sampled or busy_ns else tick - self._last_busy_tick - 1
+        quiet = None if self.sampled or busy_ns else tick - self._last_busy_tick - 1
         self._devices.settle(tick, lanes, use.lanes, seconds=seconds, quiet_ticks=quiet)
         self._busy_ns += busy_ns
         if busy_ns:

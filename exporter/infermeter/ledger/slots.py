@@ -71,15 +71,15 @@ class Slots:
         """Over the slots [first, stop)."""
         return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in (self._counts, self._amounts, self._server)))
 
-    def closed_rows(self, told: Sequence[Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
-        """The closed slots for the report; `told` has one entry a model, in the order of codes."""
-        first, models = self._counts.first, len(told)
+    def closed_rows(self, codes: Sequence[int], told: Sequence[Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
+        """The closed slots for the report, models in the order of `codes`; `told` has one entry for each."""
+        first = self._counts.first
         return ClosedSlots(
             told=told,
             first_slot=first,
             start_ns=start_ns,
-            counts=self._counts.rows(first, self.closed)[:, :models].copy(),
-            amounts=self._amounts.rows(first, self.closed)[:, :models].copy(),
+            counts=self._counts.rows(first, self.closed)[:, codes],
+            amounts=self._amounts.rows(first, self.closed)[:, codes],
             seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy(),
             priced=priced,
             metered=metered,

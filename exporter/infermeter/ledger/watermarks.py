@@ -49,6 +49,7 @@ class Watermarks:
         self._span_delay_ns = nanoseconds(span_delay_seconds)
         self._delays = Recent()
         self._durations = Recent()
+        self._second = 0
 
     def observe(self, delays_ns: Ints, durations_ns: Ints) -> None:
         """Learns from inferences that arrived."""
@@ -56,7 +57,10 @@ class Watermarks:
         self._durations.add(durations_ns)
 
     def move(self, now_ns: int) -> None:
-        """Moves both up to what this instant allows."""
+        """Moves both up to what this instant allows, at most once a second."""
+        if now_ns // SECOND_NS <= self._second:
+            return
+        self._second = now_ns // SECOND_NS
         delay_ns = min(max(self._span_delay_ns, self._delays.high_ns(now_ns)), _MOST_DELAY_NS)
         longest_ns = min(max(2 * delay_ns, self._durations.high_ns(now_ns)), _MOST_DURATION_NS)
         self.counting_slot = max(self.counting_slot, (now_ns - delay_ns) // SLOT_NS)
