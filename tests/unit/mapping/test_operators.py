@@ -139,20 +139,28 @@ def test_a_value_that_is_a_sentinel_is_rejected_where_the_rule_says_so() -> None
 def test_differences_and_quotients_are_of_what_was_told() -> None:
     rule = "{latency: {tpot: {div: [{sub: [{attr: total, unit: s}, {attr: first, unit: s}]}, {sub: [{attr: n}, 1]}]}}}"
     assert mapped(rule, Span("inference", 0, 9, attributes={"total": 3.0, "first": 1.0, "n": 5})).tpot_seconds[0] == 0.5
-    for incomplete in ({"total": 3.0, "n": 5}, {"total": 3.0, "first": 1.0}, {"total": 3.0, "first": 1.0, "n": 1}, {"total": 1.0, "first": 2.0, "n": 3}):
+    for incomplete in (
+        {"total": 3.0, "n": 5},
+        {"total": 3.0, "first": 1.0},
+        {"total": 3.0, "first": 1.0, "n": 1},
+        {"total": 1.0, "first": 2.0, "n": 3},
+    ):
         assert math.isnan(mapped(rule, Span("inference", 0, 9, attributes=incomplete)).tpot_seconds[0])
 
 
 @pytest.mark.parametrize("wrong", [{"a": math.inf, "b": 1.0}, {"a": 1.0, "b": math.inf}, {"a": -1.0, "b": 1.0}, {"a": 1.0, "b": -1.0}])
 def test_a_difference_of_what_cannot_be_right_is_rejected(wrong: dict[str, float]) -> None:
     batch = mapped(
-        "{stages: {compute: [{sub: [{attr: a, unit: ms}, {attr: b, unit: ms}]}, {duration: true}]}}", Span("inference", 0, 9, attributes=wrong)
+        "{stages: {compute: [{sub: [{attr: a, unit: ms}, {attr: b, unit: ms}]}, {duration: true}]}}",
+        Span("inference", 0, 9, attributes=wrong),
     )
     assert stages_ms(batch) == {"other": 9}
 
 
 def test_the_span_s_own_duration_is_a_value() -> None:
-    batch = mapped("{latency: {ttft: {duration: true}, tpot: {between: [{event: E}, span.end]}}}", Span("inference", 0, 250, events=[("E", 50)]))
+    batch = mapped(
+        "{latency: {ttft: {duration: true}, tpot: {between: [{event: E}, span.end]}}}", Span("inference", 0, 250, events=[("E", 50)])
+    )
     assert (batch.ttft_seconds[0], batch.tpot_seconds[0]) == (0.25, 0.2)
 
 
@@ -220,7 +228,9 @@ def test_where_compute_is_not_told_what_nobody_claims_counts_as_computing() -> N
 
 
 def test_where_compute_is_not_told_and_other_stages_only_by_length_it_begins_when_the_queue_ends() -> None:
-    batch = mapped("{stages: {queue: {attr: q, unit: ms}, transfer: {attr: t, unit: ms}}}", Span("inference", 0, 100, attributes={"q": 30, "t": 10}))
+    batch = mapped(
+        "{stages: {queue: {attr: q, unit: ms}, transfer: {attr: t, unit: ms}}}", Span("inference", 0, 100, attributes={"q": 30, "t": 10})
+    )
     assert compute_ms(batch) == [(30, 90)]
     assert batch.compute_estimated.tolist() == [True]
 
@@ -328,7 +338,9 @@ def test_the_ninth_name_of_a_part_is_other() -> None:
 
 
 def test_a_rule_may_match_by_resource_and_by_any_of_several_conditions() -> None:
-    rule = mapping("{}", match="{any: [{resource: {engine: {any: [x, y]}}}, {attrs: {served: true}}, {span: {re: '^in.*n$'}, kind: [client]}]}")
+    rule = mapping(
+        "{}", match="{any: [{resource: {engine: {any: [x, y]}}}, {attrs: {served: true}}, {span: {re: '^in.*n$'}, kind: [client]}]}"
+    )
     matching = [
         Span("a", 0, 1, trace="1", resource={"engine": "y"}),
         Span("a", 0, 1, trace="2", attributes={"served": 0}),

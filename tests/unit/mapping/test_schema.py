@@ -82,7 +82,9 @@ def test_a_problem_is_told_with_its_path(text: str, problem: str) -> None:
 
 
 def test_every_problem_has_its_own_line() -> None:
-    text = rule("{id: a, match: {spam: s}, emit: {}}\n  - {id: b, emit: {}}\n  - {id: c, match: {span: s}, emit: {stages: {queue: 1, compute: x}}}")
+    text = rule(
+        "{id: a, match: {spam: s}, emit: {}}\n  - {id: b, emit: {}}\n  - {id: c, match: {span: s}, emit: {stages: {queue: 1, compute: x}}}"
+    )
     assert problems(text) == [
         "own.yaml: rules[0].match.spam: unknown key; did you mean span?",
         "own.yaml: rules[0].match: matches every span: must say which",
@@ -115,7 +117,9 @@ def test_a_rule_that_reads_other_spans_waits_for_its_trace_and_another_does_not(
 
 def test_a_mapping_is_what_its_file_says() -> None:
     text = HEAD + "priority: 7\nsampled: true\nsources: [a, b]\ntracing: {enable: --trace, protocol: grpc}\nignore: [{span: x}]\n"
-    mapping = read_mapping(text + "rules: [{id: r, match: {span: s}, emit: {latency: {ttft: {between: [span.start, {event: E, pick: last}]}}}}]\n", "f.yaml")
+    mapping = read_mapping(
+        text + "rules: [{id: r, match: {span: s}, emit: {latency: {ttft: {between: [span.start, {event: E, pick: last}]}}}}]\n", "f.yaml"
+    )
     assert (mapping.server, mapping.role, mapping.priority, mapping.sampled) == ("test", "engine", 7, True)
     assert (mapping.sources, mapping.tracing) == (("a", "b"), {"enable": "--trace", "protocol": "grpc"})
     assert mapping.rules[0].ttft == (Between(Edge("start"), Event(("E",), "last", None)),)
