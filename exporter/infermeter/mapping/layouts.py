@@ -66,7 +66,7 @@ class Layouts:
         labels = [label for label in everything if isinstance(label, Label) and label.resource]
         self._resource_keys = frozenset([key for m in matches for key, _ in m.resource] + [key for label in labels for key in label.keys])
         self.event_names = frozenset(name for event in everything if isinstance(event, Event) for name in event.names)
-        self.links = any(where.relation == "descendant" for where in self._wheres)
+        self.links = any(rule.subtree for _, rule in self.rules)
         self._by_name: dict[tuple[str, str], Layout] = {}
         self._by_meaning: dict[object, Layout] = {}
         self._plans: dict[Layout, Plan] = {}
