@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from mapping.recordings import TESTS, mapped
 
 from infermeter.mapping import shipped_mappings
 from infermeter.model import STAGES, InferenceBatch
+from mapping.recordings import TESTS, mapped
 
 CASES = sorted((TESTS / "mapping" / "cases").glob("*/*.yaml"))
 ORIGINS = ("captured", "published", "derived from source")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from unit.mapping.hand_made import EPOCH_NS, Span, batches, duration_ms, mapped, mapper, mapping, ns, stages_ms
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping, load_mappings
 from infermeter.model import InferenceBatch
+from unit.mapping.hand_made import EPOCH_NS, Span, batches, duration_ms, mapped, mapper, mapping, ns, stages_ms
 
 QUEUED = "{stages: {queue: {duration: true, in: {rel: child, span: wait}}}}"
 BELOW = "{stages: {queue: {duration: true, in: {rel: descendant, span: wait}}}}"
@@ -89,7 +89,9 @@ def test_the_end_completes_everything() -> None:
 # --- losses --------------------------------------------------------------------------------------------------------------------------
 def test_spans_from_the_future_and_from_long_ago_are_dropped() -> None:
     of = mapper(mapping("{}"), limits=Limits(age=3600.0, future=5.0))
-    add(of, Span("inference", 0, 5001, "a"), Span("inference", 0, 5000, "b"), Span("inference", -3600 * SECOND - 1, -3600 * SECOND - 1, "c"))
+    add(
+        of, Span("inference", 0, 5001, "a"), Span("inference", 0, 5000, "b"), Span("inference", -3600 * SECOND - 1, -3600 * SECOND - 1, "c")
+    )
     add(of, Span("inference", 0, 9000, "d"))
     assert fates(of) == {"future": 2, "ancient": 1}
     assert of.last_span_ns == ns(5000)
@@ -198,7 +200,12 @@ def test_links_come_in_any_order() -> None:
 
 
 def test_spans_that_are_their_own_ancestors_count_nowhere_and_harm_nothing() -> None:
-    circle = [Span("inference", 0, 100, "a", "b"), Span("inference", 0, 100, "b", "a"), Span("wait", 0, 10, "w", "v"), Span("x", 0, 1, "v", "w")]
+    circle = [
+        Span("inference", 0, 100, "a", "b"),
+        Span("inference", 0, 100, "b", "a"),
+        Span("wait", 0, 10, "w", "v"),
+        Span("x", 0, 1, "v", "w"),
+    ]
     of = mapper(mapping(BELOW))
     add(of, *circle, Span("inference", 0, 100, "own", "own", trace="2"))
     assert count(of.take(ns(12 * SECOND))) == 1
@@ -209,7 +216,12 @@ def test_spans_that_are_their_own_ancestors_count_nowhere_and_harm_nothing() -> 
 @pytest.mark.parametrize("told", [-1.0, 1e9, "soon", float("nan"), 20.0])
 def test_an_inference_whose_duration_cannot_be_right_is_not_counted(told: float | str) -> None:
     of = mapper(mapping("{latency: {e2e: [{attr: e, unit: s}, {duration: true}]}}"))
-    add(of, Span("inference", 0, 1000, attributes={"e": told}), Span("inference", 0, 1000, "b", attributes={"e": 0.9}), Span("inference", 0, 1000, "c"))
+    add(
+        of,
+        Span("inference", 0, 1000, attributes={"e": told}),
+        Span("inference", 0, 1000, "b", attributes={"e": 0.9}),
+        Span("inference", 0, 1000, "c"),
+    )
     assert count(of.take(ns(0))) == 2
     assert fates(of) == {"mapped": 2, "invalid": 1}
 
@@ -249,7 +261,10 @@ def role(name: str, span: str, *, rule: str = "{}", extra: str = "") -> ServerMa
 
 
 def test_the_first_rule_that_a_span_fits_has_it() -> None:
-    of = mapper(mapping("{labels: {model: {attr: a}}}", server="one", match="{attrs: {a: true}}"), mapping("{labels: {model: {attr: b}}}", server="two"))
+    of = mapper(
+        mapping("{labels: {model: {attr: a}}}", server="one", match="{attrs: {a: true}}"),
+        mapping("{labels: {model: {attr: b}}}", server="two"),
+    )
     add(of, Span("inference", 0, 1, "x", attributes={"a": "A", "b": "B"}), Span("inference", 0, 1, "y", attributes={"b": "B"}))
     batch = of.take(ns(0))
     assert batch is not None
@@ -258,7 +273,13 @@ def test_the_first_rule_that_a_span_fits_has_it() -> None:
 
 def test_a_span_below_an_inference_is_not_another_one() -> None:
     of = mapper(mapping(QUEUED))
-    add(of, Span("inference", 0, 100), Span("inner", 0, 60, "i", "root"), Span("inference", 0, 50, "nested", "i"), Span("wait", 5, 10, "w", "nested"))
+    add(
+        of,
+        Span("inference", 0, 100),
+        Span("inner", 0, 60, "i", "root"),
+        Span("inference", 0, 50, "nested", "i"),
+        Span("wait", 5, 10, "w", "nested"),
+    )
     batch = of.take(ns(SECOND))
     assert batch is not None
     assert duration_ms(batch) == 100
@@ -357,9 +378,16 @@ def test_every_reason_is_there_from_the_start() -> None:
 
 def test_inferences_of_several_rules_come_as_one_batch() -> None:
     one = mapping("{stages: {queue: {parts: {p: {attr: q, unit: ms}}}}}", server="one", match="{span: a}")
-    two = mapping("{stages: {queue: {parts: {p: {attr: q, unit: ms, estimated: true}}}, transfer: {rest: true}}}", server="two", match="{span: b}")
+    two = mapping(
+        "{stages: {queue: {parts: {p: {attr: q, unit: ms, estimated: true}}}, transfer: {rest: true}}}", server="two", match="{span: b}"
+    )
     of = mapper(one, two)
-    add(of, Span("a", 0, 10, "1", attributes={"q": 1}), Span("b", 0, 20, "2", attributes={"q": 2}), Span("b", 0, 30, "3", attributes={"q": 3}))
+    add(
+        of,
+        Span("a", 0, 10, "1", attributes={"q": 1}),
+        Span("b", 0, 20, "2", attributes={"q": 2}),
+        Span("b", 0, 30, "3", attributes={"q": 3}),
+    )
     batch = of.take(ns(0))
     assert batch is not None
     (part,) = batch.parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from unit.mapping.hand_made import Span, compute_ms, duration_ms, mapped, mapping, parts_ms, stages_ms
 
 CHILD_QUEUE = "{stages: {queue: {duration: true, in: {rel: child, span: wait}}}}"

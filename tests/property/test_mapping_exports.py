@@ -1,0 +1,154 @@
+"""Law 4 for spans: order and splitting of exports change nothing, nor do repeated spans; and every span is counted exactly once."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infermeter.config import Assembly, Limits
+from infermeter.mapping import Mapper, ServerMapping
+from infermeter.model import InferenceBatch, SpanBatch
+from mapping.recordings import TESTS, decoded, unbounded
+from unit.mapping.hand_made import Span, batches, mapper, mapping, ns
+
+RECORDINGS = {
+    "triton": ("triton/001.json", "triton/003.json", "triton/variants/001.json", "triton/variants/002.json"),
+    "pytriton": ("pytriton/002.json", "pytriton/005.json", "pytriton/006.pb", "pytriton/007.pb", "pytriton/008.pb"),
+    "bentoml": ("bentoml/002.pb",),
+    "vllm": ("vllm/grpc/003.pb", "vllm/grpc/004.pb", "vllm/http/008.pb"),
+}
+
+
+def inferences(batch: InferenceBatch | None) -> Counter[tuple[object, ...]]:
+    """Everything that is known of each inference, as a bag."""
+    if batch is None:
+        return Counter()
+    more: list[set[tuple[object, ...]]] = [set() for _ in range(len(batch))]
+    for part in batch.parts:
+        for row, part_ns in zip(part.rows.tolist(), part.ns.tolist(), strict=True):
+            more[row].add((part.stage, part.part, part_ns))
+    for row, *interval in zip(batch.compute_rows.tolist(), batch.compute_start_ns.tolist(), batch.compute_end_ns.tolist(), strict=True):
+        more[row].add(tuple(interval))
+    columns = ("model", "start_ns", "end_ns", "compute_estimated", "tokens_input", "tokens_output", "error", "trace_id")
+    return Counter(
+        (
+            *(getattr(batch, name)[row] for name in columns),
+            *batch.stages_ns[row].tolist(),
+            *(None if told != told else told for told in (batch.ttft_seconds[row], batch.tpot_seconds[row])),  # noqa: PLR0124 - NaN
+            frozenset(more[row]),
+        )
+        for row in range(len(batch))
+    )
+
+
+def test_inferences_are_compared_by_all_that_is_known_of_them() -> None:
+    assert {field.name for field in fields(InferenceBatch)} == {
+        *("model", "start_ns", "end_ns", "stages_ns", "parts", "compute_rows", "compute_start_ns", "compute_end_ns", "compute_estimated"),
+        *("ttft_seconds", "tpot_seconds", "tokens_input", "tokens_output", "error", "trace_id", "quality"),
+    }
+
+
+def single_spans(of: Mapper, name: str) -> list[SpanBatch]:
+    """Every span of a recording alone, in the order of the files."""
+    exports = [decoded(TESTS / "captures" / path, of) for path in RECORDINGS[name]]
+    return [single(batch, row) for export in exports for batch in export.batches for row in range(len(batch))]
+
+
+def single(batch: SpanBatch, row: int) -> SpanBatch:
+    columns = ("trace_id", "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns")
+    return replace(
+        batch,
+        **{name: [getattr(batch, name)[row]] for name in columns},
+        attributes=tuple([column[row]] for column in batch.attributes),
+        events=[batch.events[row]] if batch.layout.events else (),
+    )
+
+
+@cache
+def expected(name: str) -> tuple[Counter[tuple[object, ...]], int, Counter[str]]:
+    """What a recording gives as it was sent: inferences, spans mapped and unmapped."""
+    of = unbounded("auto")
+    for path in RECORDINGS[name]:
+        of.add(decoded(TESTS / "captures" / path, of).batches, 0)
+    return inferences(of.finish()), of.spans_mapped, of.spans_unmapped
+
+
+@settings(max_examples=4, deadline=None)
+@pytest.mark.parametrize("name", RECORDINGS)
+@given(seed=st.integers(0, 2**32), exports=st.integers(1, 60))
+def test_order_and_splitting_of_exports_change_nothing(name: str, seed: int, exports: int) -> None:
+    of = unbounded("auto")
+    spans = single_spans(of, name)
+    chance = random.Random(seed)
+    chance.shuffle(spans)
+    cuts = sorted(chance.choices(range(len(spans)), k=exports))
+    for first, last in zip([0, *cuts], [*cuts, len(spans)], strict=True):
+        of.add(spans[first:last], 0)
+    assert (inferences(of.finish()), of.spans_mapped, of.spans_unmapped) == expected(name)
+
+
+@settings(max_examples=4, deadline=None)
+@pytest.mark.parametrize("name", ["triton", "bentoml"])
+@given(seed=st.integers(0, 2**32))
+def test_spans_that_come_again_within_their_trace_change_nothing(name: str, seed: int) -> None:
+    of = unbounded("auto")
+    spans = single_spans(of, name)
+    chance = random.Random(seed)
+    again = chance.choices(spans, k=50)
+    everything = spans + again
+    chance.shuffle(everything)
+    of.add(everything, 0)
+    assert (inferences(of.finish()), of.spans_mapped, of.spans_unmapped) == expected(name)
+    assert of.spans_dropped["duplicate"] == len(again)
+
+
+# --- every span is counted exactly once ----------------------------------------------------------------------------------------------
+MAPPINGS: tuple[ServerMapping, ...] = (
+    mapping("{stages: {queue: {duration: true, in: {rel: descendant, span: wait}}}}", server="trace", match="{span: run}"),
+    mapping("{latency: {e2e: {attr: e, unit: ms}}}", server="alone", match="{span: now}"),
+    mapping("{}", server="last", role="generic", match="{span: any}", extra="ignore: [{attrs: {e: '0'}}]"),
+)
+
+SPANS = st.builds(
+    Span,
+    name=st.sampled_from(["run", "run", "wait", "wait", "now", "any", "else"]),
+    start=st.just(-100.0),
+    end=st.sampled_from([0.0, 10.0, 10.0, 10.0, 10**5, -(10**4)]),
+    id=st.sampled_from("abcdef"),
+    parent=st.sampled_from(["", "a", "b", "c", "d", "far"]),
+    trace=st.sampled_from("123456"),
+    attributes=st.sampled_from([{}, {"e": 5}, {"e": -5}, {"e": 0}]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.lists(SPANS, max_size=6), st.sampled_from([0, 100, 1000, 20_000])), max_size=12), st.integers(1, 4), st.booleans()
+)
+def test_every_span_is_mapped_unmapped_dropped_or_pending(
+    steps: Sequence[tuple[Sequence[Span], int]], pending_traces: int, bounded: bool
+) -> None:
+    limits = Limits(pending_traces=pending_traces, age=5.0, future=5.0)
+    of = mapper(*MAPPINGS, bounded=bounded, assembly=Assembly(), limits=limits)
+    received, now = 0, 0
+    for spans, milliseconds in steps:
+        of.add(batches(spans, of.wanted), ns(0))
+        received += len(spans)
+        now += milliseconds
+        of.take(ns(now))
+        assert accounted(of) == received
+        assert not bounded or of.traces_pending <= pending_traces
+    of.finish()
+    assert of.spans_pending == 0
+    assert accounted(of) == received
+
+
+def accounted(of: Mapper) -> int:
+    return of.spans_mapped + of.spans_unmapped.total() + of.spans_dropped.total() + of.spans_pending
