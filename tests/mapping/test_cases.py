@@ -2,9 +2,9 @@
 
 A case: `origin` (captured: a real server sent it; published: somebody else's recording; derived from source: written after reading the
 server's code, never called measured), `kind`, `input` (files below tests/), `tolerance_seconds` of every sum, and `expect`:
-`inferences`, `spans` (mapped, and unmapped by reason), `models`, `errors`, `tokens`, sums in `seconds` (duration, stages, other, ttft) and
-`parts`, stages that are `absent`, `quality`, `estimated` (inferences whose compute is), `other_share_below`, and `each`: for every inference,
-in order of its start, some of its values in milliseconds.
+`inferences`, `spans` (mapped, and unmapped by reason), `models`, `errors`, `tokens`, sums in `seconds` (duration, stages, other, ttft)
+and in `parts`, stages that are `absent`, `quality`, `estimated` (inferences whose compute is), `other_share_below`, and `each`: for every
+inference, in order of its start, some of its values in milliseconds.
 """
 
 from __future__ import annotations

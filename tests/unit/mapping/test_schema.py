@@ -38,16 +38,25 @@ def problems(text: str) -> list[str]:
     [
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("schema: 1", "schema: 2")), "schema: must be 1"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("title", "tilte")), "tilte: unknown key; did you mean title?"),
-        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("engine", "motor")), "role: unknown; known are engine, router, gateway, generic"),
+        (
+            rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("engine", "motor")),
+            "role: unknown; known are engine, router, gateway, generic",
+        ),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("engine", "gatway")), "role: unknown; did you mean gateway?"),
-        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("server: test", "server: My Server")), "server: must match [a-z0-9_]{1,32}"),
+        (
+            rule("{id: a, match: {span: s}, emit: {}}", head=HEAD.replace("server: test", "server: My Server")),
+            "server: must match [a-z0-9_]{1,32}",
+        ),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "sampled: yes\n"), "sampled: must be true (or left out)"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "priority: high\n"), "priority: must be a number"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + 'title: ""\n'), "title: given twice"),
         (HEAD + "rules: []\n", "rules: is empty"),
         (rule("{id: a, match: {}, emit: {}}"), "rules[0].match: matches every span: must say which"),
         (rule("{id: a, match: s, emit: {}}"), "rules[0].match: must be a mapping"),
-        (rule("{id: a, match: {span: {re: '('}}, emit: {}}"), "rules[0].match.span.re: not a regular expression: missing ), unterminated subpattern at position 0"),
+        (
+            rule("{id: a, match: {span: {re: '('}}, emit: {}}"),
+            "rules[0].match.span.re: not a regular expression: missing ), unterminated subpattern at position 0",
+        ),
         (rule("{id: a, match: {span: {re: a, prefix: b}}, emit: {}}"), "rules[0].match.span: must have exactly one of any, prefix, re"),
         (rule("{id: a, match: {kind: [servr]}, emit: {}}"), "rules[0].match.kind[0]: unknown; did you mean server?"),
         (rule("{id: a, match: {attrs: {x: [1]}}, emit: {}}"), "rules[0].match.attrs.x: must be a text"),
@@ -58,13 +67,28 @@ def problems(text: str) -> list[str]:
         (emit("stages: {queue: {duration: false}}"), "rules[0].emit.stages.queue.duration: must be true (or left out)"),
         (emit("stages: {queue: {attr: a, unit: min}}"), "rules[0].emit.stages.queue.unit: unknown; known are s, ms, us, ns"),
         (emit("stages: {queue: {between: [span.start]}}"), "rules[0].emit.stages.queue.between: must be a list of two"),
-        (emit("stages: {queue: {between: [span.begin, span.end]}}"), "rules[0].emit.stages.queue.between[0]: unknown; did you mean span.end?"),
+        (
+            emit("stages: {queue: {between: [span.begin, span.end]}}"),
+            "rules[0].emit.stages.queue.between[0]: unknown; did you mean span.end?",
+        ),
         (emit("stages: {queue: {duration: true, in: {rel: child}}}"), "rules[0].emit.stages.queue.in: selects every span: must say which"),
         (emit("stages: {queue: {rest: true}, transfer: {rest: true}}"), "rules[0].emit.stages: only one stage can be the rest"),
-        (emit("stages: {compute: {rest: true}}"), "rules[0].emit.stages.compute: compute is never the rest: time that nobody claims is `other`, and counts as computing"),
-        (emit("stages: {queue: {parts: {Net In: {attr: a}}}}"), "rules[0].emit.stages.queue.parts.Net In: the name of a part must match [a-z][a-z0-9_]{0,31}"),
-        (emit("stages: {queue: {of: {attr: a}, part_attr: p}}"), "rules[0].emit.stages.queue.of: must be the duration of other spans: they name their parts"),
-        (emit("latency: {e2e: {duration: true, in: {rel: child, span: x}}}"), "rules[0].emit.latency.e2e.in: only a stage is made of other spans"),
+        (
+            emit("stages: {compute: {rest: true}}"),
+            "rules[0].emit.stages.compute: compute is never the rest: time that nobody claims is `other`, and counts as computing",
+        ),
+        (
+            emit("stages: {queue: {parts: {Net In: {attr: a}}}}"),
+            "rules[0].emit.stages.queue.parts.Net In: the name of a part must match [a-z][a-z0-9_]{0,31}",
+        ),
+        (
+            emit("stages: {queue: {of: {attr: a}, part_attr: p}}"),
+            "rules[0].emit.stages.queue.of: must be the duration of other spans: they name their parts",
+        ),
+        (
+            emit("latency: {e2e: {duration: true, in: {rel: child, span: x}}}"),
+            "rules[0].emit.latency.e2e.in: only a stage is made of other spans",
+        ),
         (emit("latency: {e2e: {attr: a, valid: {max_of: e2e}}}"), "rules[0].emit.latency.e2e: can't be limited by itself (max_of: e2e)"),
         (emit("latency: {ttft: {attr: a, valid: {max_of: ttft}}}"), "rules[0].emit.latency.ttft.valid.max_of: unknown; known are e2e"),
         (emit("labels: {model: {}}"), "rules[0].emit.labels.model: must have exactly one of attr, resource"),
@@ -76,7 +100,7 @@ def problems(text: str) -> list[str]:
         ),
         (rule("{id: a, match: {span: s}, emit: {}}\n  - {id: a, match: {span: t}, emit: {}}"), "rules: two rules are called a"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_is_told_with_its_path(text: str, problem: str) -> None:
     assert problems(text)[0] == f"own.yaml: {problem}"
 
@@ -157,7 +181,7 @@ def test_an_own_mapping_takes_the_place_of_the_shipped_one_of_its_server() -> No
 def test_a_kind_that_nothing_maps_is_told() -> None:
     with pytest.raises(ConfigErrors, match=r"^server.kind: no mapping is called vlm; did you mean vllm\?$"):
         load_mappings("vlm", {})
-    with pytest.raises(ConfigErrors, match="^server.kind: no mapping is called X; known are auto, generic_rpc, infermeter, triton, vllm$"):
+    with pytest.raises(ConfigErrors, match=r"^server.kind: no mapping is called X; known are auto, generic_rpc, infermeter, triton, vllm$"):
         load_mappings("X", {})
 
 
