@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 DEMO ?=
 TESTS ?=
 
-.PHONY: help setup demo test check format docs lock e2e e2e-vllm bench clean
+.PHONY: help setup demo test coverage check format docs lock e2e e2e-vllm bench clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,10 @@ demo: $(READY)  ## the product at work on this machine, without a GPU (DEMO="--s
 test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
 	@.ci/need prometheus gcc libc6-dev
 	@$(PYTEST) $(TESTS)
+
+coverage: $(READY)  ## the fast suite, and what it leaves untried
+	@.ci/need prometheus gcc libc6-dev
+	@$(PYTEST) --cov --cov-report=term
 
 check: $(READY)  ## linters, types, import rules, generated files
 	@$(BIN)/ruff check

@@ -10,7 +10,6 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import NoReturn
 
 from infermeter import __version__
@@ -33,12 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
-    command = _module(arguments[0]) if arguments[0] in COMMANDS else None
-    args = _parser(arguments[0], command).parse_args(arguments)
-    if command is None:  # argparse has refused whatever isn't a command
-        raise AssertionError(arguments[0])
+    args = _parser(arguments[0]).parse_args(arguments)
     try:
-        code: int = command.run(args)
+        code: int = args.run(args)
         sys.stdout.flush()
     except ConfigErrors as errors:
         return _failed(WRONG, *errors.problems)
@@ -56,19 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _module(command: str) -> ModuleType:
-    return importlib.import_module(f"infermeter.commands.{command.replace('-', '_')}")
-
-
-def _parser(chosen: str, command: ModuleType | None) -> argparse.ArgumentParser:
-    """A parser that knows every command by name, and the options of the chosen one."""
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """A parser that knows every command by name, and the options of the chosen one; `run` of what it parses is that command's."""
     parser = _OneLineParser("infermeter", description="The meter on AI inference servers: cost per inference at the SLA.")
     parser.add_argument("--version", action="version", version=f"infermeter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        if command is not None and name == chosen:
-            command.add_arguments(subparser)
+        if name == chosen:
+            module = importlib.import_module(f"infermeter.commands.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
     return parser
 
 

@@ -43,8 +43,7 @@ def _section(dataclass: type, prefix: str, title: str) -> Iterator[str]:
     kinds = field_kinds(dataclass)
     below = {name: section for name, kind in kinds.items() if (section := _below(kind)) is not None}
     rows = [_row(f"{prefix}{name}", field, kinds[name]) for name, field in known.items() if name not in below]
-    if rows:
-        yield from ("", f"## {title}", "", "| key | takes | default | |", "| --- | --- | --- | --- |", *rows)
+    yield from ("", f"## {title}", "", "| key | takes | default | |", "| --- | --- | --- | --- |", *rows)
     for name, section in below.items():
         path = f"{prefix}{name}"
         yield from _section(section, f"{path}.", f"`{path}`: {_about(known[name])}")
