@@ -35,7 +35,7 @@ test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
 
 coverage: $(READY)  ## the fast suite, and what it leaves untried
 	@.ci/need prometheus gcc libc6-dev
-	@$(PYTEST) --cov --cov-report=term
+	@$(PYTEST) --cov --cov-report=term --cov-fail-under=95
 
 check: $(READY)  ## linters, types, import rules, generated files
 	@$(BIN)/ruff check
