@@ -154,9 +154,9 @@ def _reads(rule: Rule) -> dict[Where | None, _Reads]:
             case Duration(where=where):
                 reads.setdefault(where, _Reads())
             case Part(name_key=str(key), sources=sources):
-                for source in sources:
-                    if isinstance(source, Duration):
-                        reads.setdefault(source.where, _Reads()).keys.add(key)
+                for where in operators(sources):
+                    if isinstance(where, Where):
+                        reads.setdefault(where, _Reads()).keys.add(key)
             case _:
                 pass
     return reads

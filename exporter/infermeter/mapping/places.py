@@ -32,11 +32,6 @@ class Place:
         return Unreadable()
 
     @property
-    def is_list(self) -> bool:
-        """Whether a list stands here."""
-        return isinstance(self._tree, strict_yaml.Sequence)
-
-    @property
     def is_mapping(self) -> bool:
         """Whether a mapping stands here."""
         return isinstance(self._tree, strict_yaml.Mapping)

@@ -50,6 +50,11 @@ def test_an_event_beyond_the_calendar_is_no_event() -> None:
     assert stages_ms(batch) == {"other": 100}
 
 
+def test_a_stage_may_be_the_whole_span() -> None:
+    rule = "{stages: {compute: {duration: true}}, latency: {e2e: {between: [{event: E}, span.end]}}}"
+    assert stages_ms(mapped(rule, Span("inference", 20, 100, events=[("E", 0)]))) == {"compute": 80, "other": 20}
+
+
 def test_what_lies_outside_of_the_inference_is_cut_off() -> None:
     batch = mapped(CHILD_QUEUE, Span("inference", 10, 100), Span("wait", 0, 20, "a", "root"), Span("wait", 95, 300, "b", "root"))
     assert stages_ms(batch) == {"queue": 15, "other": 75}
@@ -349,3 +354,5 @@ def test_a_rule_may_match_by_resource_and_by_any_of_several_conditions() -> None
     ]
     others = [Span("a", 0, 1, trace="4", resource={"engine": "z"}), Span("a", 0, 1, trace="5"), Span("inflation", 0, 1, trace="6")]
     assert len(mapped(rule, *matching, *others)) == 3
+    rule = mapping("{}", match="{any: [{span: a}, {span: b}]}")
+    assert len(mapped(rule, Span("a", 0, 1, trace="1"), Span("b", 0, 1, trace="2"), Span("c", 0, 1, trace="3"))) == 2
