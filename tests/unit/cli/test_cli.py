@@ -130,3 +130,9 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     with os.fdopen(writing, "wb") as closed:
         done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("topic", ["config", "metrics"])
+def test_a_reference_is_printed_as_markdown(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["reference", topic]) == 0
+    assert capsys.readouterr().out.startswith("# ")
