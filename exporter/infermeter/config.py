@@ -279,7 +279,7 @@ class LedgerConfig:
 
     span_delay: Duration = key(30.0, "how long a span may take from its end to here", above=0, maximum=120)
     confidence: float = key(0.95, "one-sided, of every verdict", above=0.5, maximum=0.9999)
-    coverage_below_ratio: float = key(0.9, "below, busy time never comes from spans", above=0, maximum=1)
+    coverage_below_ratio: float = key(0.9, "below, busy time never comes from spans", planned=True, above=0, maximum=1)
     capacity_horizon: Duration = key(7 * 86400.0, "how long slots speak for capacity", planned=True, above=0)
 
 
