@@ -29,6 +29,12 @@ class Split(NamedTuple):
         """Every use times a factor."""
         return Split(self.active * factor, self.idle * factor, self.unattributed * factor)
 
+    @property
+    def ratios(self) -> Split:
+        """Every use as a part of the total, which isn't 0."""
+        total = self.total
+        return Split(self.active / total, self.idle / total, self.unattributed / total)
+
     def plus(self, other: Split) -> Split:
         """The sum, use by use."""
         return Split(self.active + other.active, self.idle + other.idle, self.unattributed + other.unattributed)

@@ -216,7 +216,7 @@ class Ledger:
         seconds = money.accrued_ns / SECOND_NS
         known = min(1.0, TICK_NS / money.accrued_ns) if money.accrued_ns else 1.0
         time = use.time.times(known).plus(Split(unattributed=1.0 - known))
-        metered = use.joules.times(money.metered_cost / use.joules.total) if use.joules.total > 0 else time.times(money.metered_cost)
+        metered = (use.joules.ratios if use.joules.total > 0 else time).times(money.metered_cost)
         cost = time.times(money.fixed_cost).plus(metered)
         self._book(tick, compute_ns, busy_ns, time=time, cost=cost, joules=use.joules, seconds=seconds)
         quiet = None if self.sampled or busy_ns else tick - self._last_busy_tick - 1
