@@ -1,6 +1,9 @@
-"""What every test sees: no configuration of the machine that it runs on, and hypothesis without deadlines."""
+"""What every test sees: no configuration or log handler of anything else, and hypothesis without deadlines."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,3 +16,14 @@ settings.load_profile("fast")
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INFERMETER_CONFIG", "INFERMETER_SERVER_NAME", "INFERMETER_LOG_LEVEL", "NVIDIA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_outlives_its_test() -> Iterator[None]:
+    """A command sends its log to standard error, which is another one in each test."""
+    root, program = logging.getLogger(), logging.getLogger("infermeter")
+    handlers, levels = root.handlers[:], (root.level, program.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    program.setLevel(levels[1])

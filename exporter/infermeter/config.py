@@ -203,7 +203,7 @@ class Gpu:
     """Where GPU readings come from."""
 
     source: Literal["auto", "nvml", "dcgm", "triton", "amd", "hwmon", "replay", "simulated", "none"] = key(
-        "auto", "auto: nvml, else none; never simulated"
+        "auto", "auto: nvml, else none; never simulated. dcgm, triton, amd and hwmon are not in this version"
     )
     interval: Duration = key(1.0, "between readings", minimum=0.01)
     timeout: Duration = key(2.0, "a call that takes longer marks that GPU", above=0)

@@ -17,7 +17,7 @@ WINDOWS_LIMIT = 4
 WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
 
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-_UNREAD_SOURCES = ("dcgm", "triton", "amd", "hwmon")
+_LATER_SOURCES = ("dcgm", "triton", "amd", "hwmon")
 
 
 def contradictions(config: Config) -> Iterator[Problem]:
@@ -40,8 +40,6 @@ def contradictions(config: Config) -> Iterator[Problem]:
 def notices(config: Config) -> tuple[str, ...]:
     """One line for each thing that is set, and that this version does nothing with."""
     unread = [f"{path}: accepted, but has no effect in this version" for path in _planned(config, "")]
-    if config.gpu.source in _UNREAD_SOURCES:
-        unread.append(f"gpu.source: {config.gpu.source} is accepted, but no GPU is read from it in this version")
     if config.cost is not None and config.cost.power.host_watts == "measured" and config.gpu.source != "replay":
         unread.append("cost.power.host_watts: only recordings tell measured watts in this version")
     return tuple(unread)
@@ -137,6 +135,8 @@ def _gpus(choices: Sequence[GpuChoice]) -> Iterator[Problem]:
 
 
 def _gpu(gpu: Gpu) -> Iterator[Problem]:
+    if gpu.source in _LATER_SOURCES:  # accepted, it would only look like a server without GPUs
+        yield "gpu.source", f"{gpu.source} is not in this version"
     if gpu.source == "replay" and gpu.file is None:
         yield "gpu.file", "is required with gpu.source: replay"
     if gpu.source != "replay" and gpu.file is not None:

@@ -29,10 +29,18 @@ def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Con
     Raises: ConfigErrors, ConfigError.
     """
     named = path or environ.get("INFERMETER_CONFIG")
-    config = with_environment(load_config(configuration_text(named), named) if named else Config(), environ)
+    config = with_environment(written_configuration(named) if named else Config(), environ)
     log_to_stderr(config.log.level, config.log.format)
     if not named:
         log.info("no configuration: no prices and no SLA, so neither are in /metrics; --config F or INFERMETER_CONFIG names one")
+    return config
+
+
+def written_configuration(path: str) -> Config:
+    """The configuration of a file (`-`: standard input), and the files that it names are there. Raises: ConfigErrors, ConfigError."""
+    config = load_config(configuration_text(path), path)
+    if config.gpu.file is not None and not Path(config.gpu.file).is_file():
+        raise ConfigError("gpu.file", f"no such file: {config.gpu.file}")
     return config
 
 

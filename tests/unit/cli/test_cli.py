@@ -56,10 +56,13 @@ def test_a_configuration_is_read_from_standard_input(monkeypatch: pytest.MonkeyP
         ("gpu: {source: replay, file: /nowhere.csv}", "gpu.file"),
     ],
 )
-def test_what_a_configuration_names_must_be_there(text: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", [["check-config"], ["serve", "--config"]], ids=["check-config", "serve"])
+def test_what_a_configuration_names_must_be_there(
+    command: list[str], text: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "infermeter.yaml"
     path.write_text(text)
-    assert cli.main(["check-config", str(path)]) == 2
+    assert cli.main([*command, str(path)]) == 2
     (line,) = lines(capsys.readouterr().err)
     assert line.startswith(problem)
 

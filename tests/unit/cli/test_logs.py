@@ -5,21 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from infermeter.logs import JsonLines, TextLines, log_to_stderr
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    root, program = logging.getLogger(), logging.getLogger("infermeter")
-    before = root.handlers[:], root.level, program.level
-    yield
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    program.setLevel(before[2])
 
 
 def record(message: str, *, failed: bool = False) -> logging.LogRecord:

@@ -12,11 +12,6 @@ from infermeter.config import Config
 from infermeter.errors import ConfigError, ConfigErrors
 
 
-@pytest.fixture(autouse=True)
-def _own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-
-
 def written(folder: Path, text: str) -> str:
     path = folder / "infermeter.yaml"
     path.write_text(text)
