@@ -74,6 +74,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _failed(code: int, *errors: Exception) -> int:
+    """Tells each error in one line, whatever a file that it speaks of holds."""
     for error in errors:
-        print(error, file=sys.stderr)
+        print("".join(letter if letter.isprintable() else " " for letter in str(error)), file=sys.stderr)
     return code

@@ -221,10 +221,10 @@ def _outside(value: object, bounds: Mapping[str, Any], *, duration: bool) -> str
     """What is wrong with the form of a text or the size of a number."""
     if isinstance(value, str):
         pattern = bounds.get("pattern")
-        return None if pattern is None or re.fullmatch(pattern, value) else f"`{value}` doesn't match {pattern}"
+        return None if pattern is None or re.fullmatch(pattern, value) else f"`{value[:64]}` doesn't match {pattern}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    show = duration_text if duration else "{:g}".format
+    show = duration_text if duration else "{:.12g}".format
     minimum, above, maximum = bounds.get("minimum"), bounds.get("above"), bounds.get("maximum")
     if minimum is not None and value < minimum:
         return f"must be at least {show(minimum)}, not {show(value)}"

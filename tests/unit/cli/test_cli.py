@@ -80,6 +80,7 @@ def test_a_configuration_that_is_missing_is_wrong_use(command: list[str], capsys
         (ConfigErrors((ConfigError("a", "b"), ConfigError("c", "d"))), 2, ["a: b", "c: d"]),
         (InputError("001.pb", "truncated at byte 7"), 1, ["001.pb: truncated at byte 7"]),
         (ListenError("listen.web", "taken"), 1, ["listen.web: taken"]),
+        (ConfigError("a\nb", "c\x1b[2J"), 2, ["a b: c [2J"]),
         (GpuUnavailable("no driver"), 1, ["no driver"]),
         (OSError(28, "No space left on device", "/out"), 1, ["[Errno 28] No space left on device: '/out'"]),
         (KeyboardInterrupt(), 130, []),
