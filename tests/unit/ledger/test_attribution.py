@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from infermeter.ledger.attribution import NO_GPU, Lane, Split, shares, tick_use
+
+IDLE = Lane(1.0, 100.0, 0.0, 1.0, 1.0, 0.0, 60.0)
+
+
+def use(busy: float, *lanes: Lane, sampled: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    split = tick_use(busy, lanes, sampled=sampled)
+    return tuple(map(pytest.approx, split.time)), tuple(map(pytest.approx, split.joules))
+
+
+def test_nothing_computing_and_no_utilisation_is_idle() -> None:
+    assert use(0.0, IDLE) == ((0, 1, 0), (0, 100, 0))
+
+
+@pytest.mark.parametrize("utilisation", [0.3, None])
+def test_a_gpu_that_is_busy_for_nobody_or_does_not_say_is_unattributed(utilisation: float | None) -> None:
+    assert use(0.0, IDLE._replace(utilisation_ratio=utilisation)) == ((0, 0, 1), (0, 0, 100))
+
+
+def test_while_something_computes_the_baseline_of_the_rest_is_idle() -> None:
+    assert use(0.25, IDLE._replace(utilisation_ratio=1.0)) == ((0.25, 0.75, 0), (55, 45, 0))
+    assert use(1.0, IDLE._replace(utilisation_ratio=1.0)) == ((1, 0, 0), (100, 0, 0))
+
+
+def test_without_a_baseline_no_energy_of_a_touched_tick_is_idle() -> None:
+    assert use(0.1, IDLE._replace(baseline_watts=None)) == ((0.1, 0.9, 0), (100, 0, 0))
+
+
+def test_idle_energy_is_never_more_than_there_was() -> None:
+    assert use(0.5, IDLE._replace(joules=10.0)) == ((0.5, 0.5, 0), (0, 10, 0))
+
+
+def test_what_no_sample_covers_is_not_idle() -> None:
+    assert use(0.0, IDLE._replace(seen_ratio=0.25)) == ((0, 0.25, 0.75), (0, 100, 0))
+    assert use(0.5, IDLE._replace(seen_ratio=0.5)) == ((0.5, 0.25, 0.25), (70, 30, 0))
+
+
+def test_energy_across_a_gap_is_unattributed() -> None:
+    assert use(0.0, IDLE._replace(stray_joules=7.0))[1] == (0, 100, 7)
+    assert use(0.5, IDLE._replace(stray_joules=7.0))[1] == (70, 30, 7)
+
+
+def test_without_a_gpu_the_spans_of_a_server_that_tells_all_speak() -> None:
+    assert use(0.25) == ((0.25, 0.75, 0), (0, 0, 0))
+    assert use(0.0) == ((0, 1, 0), (0, 0, 0))
+    assert NO_GPU.weight == 1.0
+
+
+def test_a_sample_of_spans_never_proves_idleness() -> None:
+    assert use(0.25, sampled=True) == ((0.25, 0, 0.75), (0, 0, 0))
+    assert use(0.0, sampled=True) == ((0, 0, 1), (0, 0, 0))
+    assert use(0.25, IDLE._replace(utilisation_ratio=None), sampled=True) == ((0.25, 0, 0.75), (25, 0, 75))
+
+
+def test_of_a_sample_of_spans_the_gpus_utilisation_says_what_was_busy() -> None:
+    assert use(0.0, IDLE, sampled=True) == ((0, 1, 0), (0, 100, 0))
+    assert use(0.01, IDLE._replace(utilisation_ratio=0.9), sampled=True) == ((0.9, 0.1, 0), (94, 6, 0))
+
+
+def test_a_gpu_that_stood_still_while_another_worked_was_not_computing() -> None:
+    first, second = IDLE._replace(weight=0.75, utilisation_ratio=0.5), IDLE._replace(weight=0.25)
+    split = tick_use(0.8, (first, second), sampled=False)
+    assert split.time == pytest.approx((0.6, 0.4, 0.0))
+    assert split.lanes == (pytest.approx((0.8, 0.2, 0.0)), pytest.approx((0.0, 1.0, 0.0)))
+    assert split.joules == pytest.approx((88.0, 112.0, 0.0))
+
+
+def test_two_gpus_that_both_say_0_follow_the_spans() -> None:
+    half = IDLE._replace(weight=0.5)
+    assert tick_use(0.8, (half, half), sampled=False).time == pytest.approx((0.8, 0.2, 0.0))
+
+
+@given(
+    st.lists(st.integers(0, 10**12), min_size=1, max_size=20).filter(any),
+    st.floats(0, 1e6, allow_subnormal=False),
+)
+def test_shares_are_never_negative_and_leave_no_remainder(weights: list[int], amount: float) -> None:
+    portions = shares(np.array([amount, 1.0]), np.array(weights))
+    assert (portions >= 0).all()
+    assert portions.sum(axis=1) == pytest.approx([amount, 1.0], rel=1e-12)
+    assert portions[1] == pytest.approx(np.array(weights) / sum(weights), abs=1e-12)
+
+
+def test_a_split_knows_its_total_and_its_ratios() -> None:
+    assert Split(1, 2, 5).total == 8
+    assert Split(1, 2, 5).ratios == (0.125, 0.25, 0.625)

@@ -1,0 +1,141 @@
+import math
+
+import pytest
+from infermeter.ledger.energy import EnergyMeter, Step, gap_limit_ns
+from infermeter.model import GpuSample
+
+S = 1_000_000_000
+
+
+def sample(second: float, watts: float | None = None, joules: float | None = None, **keys: float) -> GpuSample:
+    return GpuSample("g", round(second * S), power_watts=watts, energy_joules=joules, **keys)
+
+
+def meter() -> EnergyMeter:
+    return EnergyMeter(gap_limit_ns(1.0))
+
+
+def test_a_gap_is_3_seconds_or_3_intervals() -> None:
+    assert gap_limit_ns(0.5) == 3 * S
+    assert gap_limit_ns(5.0) == 15 * S
+
+
+def test_the_counter_goes_before_the_power() -> None:
+    book = meter()
+    book.read(sample(0, 100, 1000))
+    step = book.read(sample(1, 100, 1150)).step
+    assert step is not None
+    assert step.joules == pytest.approx(150)
+
+
+def test_without_a_counter_the_power_is_integrated_evenly() -> None:
+    book = meter()
+    book.read(sample(0.5, 100))
+    step = book.read(sample(2.5, 300)).step
+    assert step == Step(S // 2, 5 * S // 2, 100, 300, watched=True)
+    assert list(step.by_tick(0)) == [(0, S // 2, pytest.approx(62.5)), (1, S, pytest.approx(200)), (2, S // 2, pytest.approx(137.5))]
+
+
+def test_a_counter_that_moves_every_third_reading_is_spread_over_all_three() -> None:
+    book = meter()
+    readings = [book.read(sample(i, None, joules)) for i, joules in enumerate((0, 0, 0, 300, 300, 300, 600))]
+    steps = [reading.step for reading in readings if reading.step is not None]
+    assert [(step.start_ns // S, step.end_ns // S, step.joules) for step in steps] == [(0, 3, pytest.approx(300)), (3, 6, pytest.approx(300))]
+    assert all(reading.watched_from_ns is not None for reading in readings[1:])
+
+
+def test_a_counter_that_stands_still_for_a_minute_is_believed() -> None:
+    book = meter()
+    steps = [step for i in range(62) if (step := book.read(sample(i, None, 5.0)).step) is not None]
+    assert steps == [Step(0, 60 * S, 0, 0, watched=True)]
+    assert book.finish() == Step(60 * S, 61 * S, 0, 0, watched=True)
+
+
+def test_a_meter_without_a_counter_holds_nothing_back() -> None:
+    assert meter().finish() is None
+    book = meter()
+    book.read(sample(0, 100))
+    assert book.finish() is None
+    book.read(sample(1, None, 5))
+    assert book.finish() is None
+
+
+def test_over_a_gap_the_counter_still_counts_but_nobody_watched() -> None:
+    book = meter()
+    book.read(sample(0, 100, 0))
+    reading = book.read(sample(10, 100, 1000))
+    assert reading.watched_from_ns is None
+    assert reading.rejected is None
+    assert reading.step == Step(0, 10 * S, 100, 100, watched=False)
+
+
+def test_over_a_gap_the_power_says_nothing() -> None:
+    book = meter()
+    book.read(sample(0, 100))
+    reading = book.read(sample(3.5, 100))
+    assert (reading.step, reading.rejected) == (None, "gap")
+
+
+def test_a_counter_that_fell_was_reset_and_the_power_speaks() -> None:
+    book = meter()
+    book.read(sample(0, 100, 1000))
+    reading = book.read(sample(1, 100, 10))
+    assert reading.rejected == "reset"
+    assert reading.step is not None
+    assert reading.step.joules == pytest.approx(100)
+    after = book.read(sample(2, 100, 110)).step
+    assert after is not None
+    assert after.joules == pytest.approx(100)
+
+
+def test_a_counter_that_leaps_is_an_outlier_and_loses_no_later_energy() -> None:
+    book = meter()
+    book.read(sample(0, None, 0))
+    reading = book.read(sample(1, None, 1e9))
+    assert (reading.rejected, reading.step, reading.watched_from_ns) == ("outlier", None, 0)
+    after = book.read(sample(2, None, 1e9 + 50)).step
+    assert after is not None
+    assert after.joules == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        sample(1, -1),
+        sample(1, 10_001),
+        sample(1, math.nan),
+        sample(1, None, -5),
+        sample(1, None, math.inf),
+        sample(1, None, math.nan),
+        sample(1, 100, utilisation_ratio=1.5),
+        sample(1, 100, memory_used_bytes=-1),
+        sample(0, 100),
+    ],
+)
+def test_absurd_values_are_rejected_and_never_clipped(absurd: GpuSample) -> None:
+    book = meter()
+    book.read(sample(0, 100))
+    assert book.read(absurd).rejected == "outlier"
+    step = book.read(sample(2, 100)).step
+    assert step is not None
+    assert step.joules == pytest.approx(200)
+
+
+def test_time_that_goes_back_begins_anew() -> None:
+    book = meter()
+    book.read(sample(100, 100, 1000))
+    assert book.read(sample(50, 100, 1100)).rejected == "reset"
+    assert book.read(sample(51, 100, 1200)).step == Step(50 * S, 51 * S, 100, 100, watched=True)
+
+
+def test_a_sample_that_tells_neither_power_nor_energy_still_watches() -> None:
+    book = meter()
+    book.read(sample(0))
+    assert book.read(sample(1)).watched_from_ns == 0
+    assert book.read(sample(1.5, 5)).step is None
+
+
+def test_energy_before_the_first_tick_that_is_kept_comes_in_one_piece() -> None:
+    pieces = list(Step(0, 4 * S, 100, 100, watched=True).by_tick(3))
+    assert pieces == [(3, 0, pytest.approx(300)), (3, S, pytest.approx(100))]
+    assert list(Step(0, 4 * S, 100, 100, watched=True).by_tick(9)) == [(9, 0, pytest.approx(400))]

@@ -1,0 +1,50 @@
+from infermeter.ledger.names import ModelNames
+
+
+def names(limit: int = 3, configured: tuple[str, ...] = (), unnamed: str | None = None) -> ModelNames:
+    return ModelNames(limit, configured=configured, unnamed=unnamed)
+
+
+def test_models_have_codes_by_first_sight() -> None:
+    book = names()
+    assert book.codes(["b", "a", "b"]).tolist() == [0, 1, 0]
+    assert book.codes(["a", "a"]).tolist() == [1, 1]
+    assert book.names == ["b", "a"]
+
+
+def test_a_span_without_a_model_has_the_configured_one_and_unknown_without() -> None:
+    assert names().codes([None]).tolist() == [0]
+    book = names(unnamed="chat")
+    assert book.codes(["chat", None, "x"]).tolist() == [0, 0, 1]
+    book = names()
+    book.codes([None])
+    assert book.names == ["unknown"]
+
+
+def test_ten_thousand_names_are_the_limit_and_other() -> None:
+    book = names(limit=20)
+    codes = book.codes([f"model-{i}" for i in range(10_000)])
+    assert len(book.names) == 21
+    assert book.names[-1] == "other"
+    assert codes[-1] == 20
+    assert book.codes([f"model-{i}" for i in range(10_000)]).tolist() == codes.tolist()
+
+
+def test_made_up_names_never_push_out_a_configured_one() -> None:
+    book = names(limit=2, configured=("mine",), unnamed="served")
+    book.codes([f"made-up-{i}" for i in range(100)])
+    assert book.names == ["other"]
+    assert book.codes(["mine", None]).tolist() == [1, 2]
+
+
+def test_a_name_of_a_thousand_characters_is_other() -> None:
+    book = names()
+    book.codes(["x" * 1000])
+    assert book.names == ["other"]
+
+
+def test_how_many_there_are_can_be_asked() -> None:
+    book = names()
+    assert len(book) == 0
+    book.code("m")
+    assert len(book) == 1
