@@ -230,7 +230,7 @@ class Ledger:
         slot, models = tick // SLOT_TICKS, len(self._arrivals.names)
         compute_ns = widened(compute_ns, models)[:models]
         self._uses.activity.add(slot, np.ceil(compute_ns * (busy_ns / max(int(compute_ns.sum()), 1))).astype(np.int64))
-        default_code = 0
+        default_code = None
         if not self._uses.activity.ns.any() and cost.total + joules.total > 0:
             default_code = self._arrivals.code(None)
             self._widen()

@@ -48,14 +48,15 @@ class Uses:
         """Makes room for this many models."""
         self.joules, self.cost = widened(self.joules, models, axis=1), widened(self.cost, models, axis=1)
 
-    def book(self, *, cost: Split, joules: Split, active_seconds: float, compute_ns: Ints, default_code: int) -> Floats:
+    def book(self, *, cost: Split, joules: Split, active_seconds: float, compute_ns: Ints, default_code: int | None) -> Floats:
         """Books a settled tick: active by the overlap `compute_ns` (all 0: nothing is active), the rest by the activity of the last hour.
 
+        Where there was none, the rest goes to `default_code` (None: there is no rest).
         Returns what each model got, shape (models, 3): cost, joules and seconds of activity.
         """
         models = self.cost.shape[1]
         recent = widened(self.activity.ns, models)
-        if not recent.any():
+        if default_code is not None:
             recent[default_code] = 1
         by_use = zip(cost, joules, (active_seconds, 0.0, 0.0), (widened(compute_ns, models), recent, recent), strict=True)
         booked = np.zeros((3, models))
