@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
-from infermeter.demo.launch import configuration, server_command
+from infermeter.demo.launch import SERVER_ENVIRONMENT, configuration, server_command
 from infermeter.demo.load import Load
 from infermeter.demo.processes import Child, DemoFailed, free_ports
 from infermeter.demo.scenarios import SCENARIOS, Scenario
@@ -27,8 +27,10 @@ from infermeter.demo.table import Report, drawn, heading, row
 from infermeter.durations import duration_seconds
 from infermeter.metrics.report_text import report_text
 
+T = TypeVar("T")
+
 START_SECONDS = 15.0
-CAPACITY_SECONDS = 2.0
+CAPACITY_SECONDS = 1.5
 SETTLE_SECONDS = 15.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.1
@@ -67,25 +69,27 @@ def _duration(text: str) -> float:
 
 
 async def _demo(scenario: Scenario, seconds: float, *, keep: bool) -> None:
-    """Starts the sidecar, the server and the load, each after what it needs; stops them in the opposite order."""
+    """First what the server can do, then the sidecar, the server and the load beside each other."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(f"scenario {scenario.name}: {scenario.about}\n", flush=True)
+    capacity = await _measured_capacity(scenario, stop)
+    if capacity is None:
+        return
+    print(
+        f"capacity {capacity:.0f} inferences/s with {scenario.in_flight} clients that never pause: the load is shares of it\n", flush=True
+    )
+
     web_port, otlp_port, server_port = free_ports(3)
     web, server_url = f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{server_port}"
     async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infermeter-demo-")))
-        config = folder / "config.yaml"
+        config = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infermeter-demo-"))) / "config.yaml"
         config.write_text(configuration(scenario, web_port=web_port, otlp_http_port=otlp_port, today=datetime.now(UTC).date()))
-        print(f"scenario {scenario.name}: {scenario.about}\n\n{config.read_text()}")
-
+        print(config.read_text())
         sidecar = await Child.start("sidecar", [sys.executable, "-m", "infermeter", "serve", "--config", str(config)], os.environ)
         stack.push_async_callback(sidecar.stop, STOP_SECONDS)
-        server = await Child.start(
-            "server",
-            server_command(scenario, port=server_port, otlp_http_port=otlp_port),
-            os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # one core for the model, so that the others can do their part
-        )
+        server = await Child.start("server", server_command(scenario, port=server_port, otlp_http_port=otlp_port), SERVER_ENVIRONMENT)
         stack.push_async_callback(server.stop, STOP_SECONDS)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
         load = await stack.enter_async_context(Load(f"{server_url}/infer", in_flight=scenario.in_flight))
@@ -93,23 +97,38 @@ async def _demo(scenario: Scenario, seconds: float, *, keep: bool) -> None:
         async def show() -> None:
             await _ready(http, f"{web}/-/ready")
             await _ready(http, f"{server_url}/ready")
-            print(f"metrics  {web}/metrics\nreport   {web}/api/v1/report\nserver   {server_url}/infer\n")
-            capacity = await load.measured_capacity(CAPACITY_SECONDS)
-            print(f"capacity {capacity:.0f} inferences/s with {scenario.in_flight} clients that never pause: the load is shares of it\n")
+            print(f"metrics  {web}/metrics\nreport   {web}/api/v1/report\nserver   {server_url}/infer\n", flush=True)
             await _alongside(
                 load.run(seconds, lambda elapsed: capacity * scenario.load_ratio(elapsed / seconds)),
                 _table(http, web, load),
             )
-            print(f"\n{report_text(await _settled_report(http, web))}")
+            print(f"\n{report_text(await _settled_report(http, web))}", flush=True)
             if keep:
-                print(f"\ncarrying on until Ctrl-C: {web}/metrics")
+                print(f"\ncarrying on until Ctrl-C: {web}/metrics", flush=True)
                 await load.run(math.inf, lambda _: capacity * scenario.load_ratio(1))
 
         await _first(show(), stop, sidecar, server)
 
 
-async def _first(work: Coroutine[Any, Any, None], stop: asyncio.Event, *children: Child) -> None:
-    """Runs `work` until it is done or told to stop. Raises: DemoFailed if a child ends before."""
+async def _measured_capacity(scenario: Scenario, stop: asyncio.Event) -> float | None:
+    """Inferences per second of a server that no sidecar looks at: the report is to speak of the scenario alone. None: stopped."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    server = await Child.start("server", server_command(scenario, port=port), SERVER_ENVIRONMENT)
+    try:
+        async with aiohttp.ClientSession() as http, Load(f"{url}/infer", in_flight=scenario.in_flight) as load:
+
+            async def measure() -> float:
+                await _ready(http, f"{url}/ready")
+                return await load.measured_capacity(CAPACITY_SECONDS)
+
+            return await _first(measure(), stop, server)
+    finally:
+        await server.stop(STOP_SECONDS)
+
+
+async def _first(work: Coroutine[Any, Any, T], stop: asyncio.Event, *children: Child) -> T | None:
+    """The result of `work`; None if told to stop before. Raises: DemoFailed if a child ends before."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     watching = [asyncio.create_task(child.died()) for child in children]
@@ -123,8 +142,7 @@ async def _first(work: Coroutine[Any, Any, None], stop: asyncio.Event, *children
     for died in watching:
         if died in done:
             raise died.result()
-    if working in done:
-        working.result()
+    return working.result() if working in done else None
 
 
 async def _alongside(work: Coroutine[Any, Any, None], companion: Coroutine[Any, Any, None]) -> None:

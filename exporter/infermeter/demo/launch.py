@@ -5,11 +5,16 @@ Of a scenario only load and batching are used; its name is a label, read by nobo
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from datetime import date
 
 from infermeter.demo.network import MODEL
 from infermeter.demo.scenarios import Scenario
+
+SERVER_ENVIRONMENT: Mapping[str, str] = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+"""One core for the model, so that the others can do their part."""
 
 SLA_SECONDS = 0.25
 """The demo's target for an inference, at the quantile 0.99."""
@@ -32,6 +37,7 @@ cost:
 gpu:
   source: simulated
   simulated: {{gpus: 1, idle_watts: 70, peak_watts: 350}}
+  baseline_watts: 70
 listen: {{web: "127.0.0.1:{web_port}", otlp_http: "127.0.0.1:{otlp_http_port}", otlp_grpc: null}}
 windows: [1m]
 ledger: {{span_delay: 1s}}
@@ -40,12 +46,9 @@ log: {{level: warning}}
 """
 
 
-def server_command(scenario: Scenario, *, port: int, otlp_http_port: int) -> list[str]:
-    """The command that starts the server."""
-    options = {
-        "--port": port,
-        "--otlp": f"http://127.0.0.1:{otlp_http_port}",
-        "--max-batch": scenario.max_batch,
-        "--max-delay-seconds": scenario.max_delay_seconds,
-    }
+def server_command(scenario: Scenario, *, port: int, otlp_http_port: int | None = None) -> list[str]:
+    """The command that starts the server; without a port for OTLP its spans go nowhere."""
+    options: dict[str, object] = {"--port": port, "--max-batch": scenario.max_batch, "--max-delay-seconds": scenario.max_delay_seconds}
+    if otlp_http_port is not None:
+        options["--otlp"] = f"http://127.0.0.1:{otlp_http_port}"
     return [sys.executable, "-m", "infermeter.demo.server", *(str(word) for option in options.items() for word in option)]

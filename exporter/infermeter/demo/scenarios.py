@@ -46,7 +46,7 @@ SCENARIOS = {
         Scenario(
             name="idle",
             about="a short peak, then next to nothing",
-            load=((0, 0.5), (0.1, 0.5), (0.15, 0.01), (1, 0.01)),
+            load=((0, 0.4), (0.1, 0.4), (0.15, 0.003), (1, 0.003)),
             max_batch=8,
             max_delay_seconds=0.005,
             in_flight=32,
@@ -54,7 +54,7 @@ SCENARIOS = {
         Scenario(
             name="over-provisioned",
             about="a steady load of a few per cent of the capacity, with one small peak",
-            load=((0, 0.05), (0.45, 0.05), (0.55, 0.12), (0.65, 0.05), (1, 0.05)),
+            load=((0, 0.04), (0.45, 0.04), (0.55, 0.1), (0.65, 0.04), (1, 0.04)),
             max_batch=8,
             max_delay_seconds=0.005,
             in_flight=32,

@@ -1,4 +1,4 @@
-"""A small real inference server: `python -m infermeter.demo.server --port P --otlp URL`.
+"""A small real inference server: `python -m infermeter.demo.server --port P [--otlp URL]`.
 
 HTTP in and out as JSON, dynamic batching, matrix work in a thread, and a span for each inference. It knows nothing of the sidecar but
 where its OTLP goes.
@@ -125,14 +125,15 @@ def main() -> None:
     """Serves until SIGTERM or SIGINT, then sends the last spans."""
     parser = argparse.ArgumentParser(description="the demo's inference server")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--otlp", required=True, metavar="URL", help="OTLP over HTTP: http://host:port")
+    parser.add_argument("--otlp", metavar="URL", help="OTLP over HTTP: http://host:port; without it spans go nowhere")
     parser.add_argument("--max-batch", type=int, default=8)
     parser.add_argument("--max-delay-seconds", type=float, default=0.005)
     args = parser.parse_args()
 
     provider = TracerProvider(resource=Resource.create({"service.name": "infermeter-demo"}))
-    exporter = OTLPSpanExporter(endpoint=f"{args.otlp}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MILLISECONDS))
+    if args.otlp:
+        exporter = OTLPSpanExporter(endpoint=f"{args.otlp}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MILLISECONDS))
     now_ns = steady_unix_clock()
     batcher = Batcher(Network(), now_ns, max_batch=args.max_batch, max_delay_seconds=args.max_delay_seconds)
     server = InferenceServer(batcher, provider.get_tracer(SCOPE), now_ns)

@@ -47,6 +47,12 @@ def test_scenarios_have_one_configuration_of_the_sidecar() -> None:
     assert len({written(replace(scenario, name="any")) for scenario in SCENARIOS.values()}) == 1
 
 
+def test_a_server_that_is_told_no_port_sends_its_spans_nowhere() -> None:
+    scenario = SCENARIOS["healthy"]
+    assert "--otlp" not in server_command(scenario, port=1)
+    assert "http://127.0.0.1:2" in server_command(scenario, port=1, otlp_http_port=2)
+
+
 @every_scenario
 def test_the_configuration_is_valid_and_calls_its_prices_examples_and_its_gpu_simulated(scenario: Scenario) -> None:
     config = load_config(written(scenario), "demo")
