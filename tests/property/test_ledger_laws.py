@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from infermeter.config import Cooling, Cost, Host, Power, Purchase, Rent, Server, Sla
 from infermeter.ledger import Ledger
 from infermeter.model import GpuIdentity, GpuSample, LedgerSnapshot
@@ -227,10 +228,9 @@ def counters(snapshot: LedgerSnapshot) -> dict[object, float]:
 )
 def test_counters_never_fall_and_within_never_exceeds_ok_whatever_the_clock_does(steps: list[tuple[int, Inference]], sampled: bool) -> None:
     book = ledger(config(cost=OWNED, sla=SLA), offline=False, sampled=sampled)
-    now, monotonic, before = 0.0, 0, counters(book.snapshot(START_NS))
-    for jump, one in steps:
+    now, before = 0.0, counters(book.snapshot(START_NS))
+    for monotonic, (jump, one) in enumerate(steps, start=1):
         now += jump
-        monotonic += 1
         book.add(batch([replace(one, start=now - (one.end - one.start), end=now, compute=((now - (one.end - one.start), now),))]), at(now))
         book.add_samples([GpuSample(GPU, at(now), 100.0, 100.0 * monotonic, utilisation_ratio=0.0, memory_used_bytes=2**34)])
         book.advance(at(now), S)

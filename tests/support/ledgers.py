@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from infermeter.config import Config, Cost, Gpu, LedgerConfig, Rent, Sla, Slas
 from infermeter.ledger import Ledger
 from infermeter.model import GpuIdentity, GpuSample, InferenceBatch, LedgerSnapshot, ModelFacts, PartColumn, Quality, Stage, Window

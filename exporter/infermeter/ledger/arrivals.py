@@ -113,4 +113,5 @@ class Arrivals:
 
 def _as_ns(seconds: Floats) -> Ints:
     """Seconds as whole nanoseconds; -1 where not told."""
-    return np.rint(np.where(np.isnan(seconds), -1 / SECOND_NS, seconds) * SECOND_NS).astype(np.int64)
+    ns: Floats = np.rint(np.where(np.isnan(seconds), -1 / SECOND_NS, seconds) * SECOND_NS)
+    return ns.astype(np.int64)

@@ -138,7 +138,9 @@ class Ledger:
             settled_ns=self._settled_ns,
             models=tuple(self._facts(code, told[code], readers) for code in by_name),
             windows=tuple(reader.server(slas, priced=priced, metered=metered) for reader in readers),
-            slots=self._slots.closed_rows(by_name, [told[code] for code in by_name], start_ns=self._start_ns, priced=priced, metered=metered),
+            slots=self._slots.closed_rows(
+                by_name, [told[code] for code in by_name], start_ns=self._start_ns, priced=priced, metered=metered
+            ),
             busy_seconds=self._busy_ns / SECOND_NS,
             stage_quality=dict(self._arrivals.quality),
             gpus=devices.facts(now_ns),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from infermeter.ledger.attribution import NO_GPU, Lane, Split, shares, tick_use
 
 IDLE = Lane(1.0, 100.0, 0.0, 1.0, 1.0, 0.0, 60.0)

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from infermeter.config import Sla
 from infermeter.model import GpuSample
 from support.ledgers import GPU, Inference, S, at, batch, config, ledger, of_model, replayed, samples

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from infermeter.ledger.energy import EnergyMeter, Step, gap_limit_ns
 from infermeter.model import GpuSample
 
@@ -40,7 +41,10 @@ def test_a_counter_that_moves_every_third_reading_is_spread_over_all_three() -> 
     book = meter()
     readings = [book.read(sample(i, None, joules)) for i, joules in enumerate((0, 0, 0, 300, 300, 300, 600))]
     steps = [reading.step for reading in readings if reading.step is not None]
-    assert [(step.start_ns // S, step.end_ns // S, step.joules) for step in steps] == [(0, 3, pytest.approx(300)), (3, 6, pytest.approx(300))]
+    assert [(step.start_ns // S, step.end_ns // S, step.joules) for step in steps] == [
+        (0, 3, pytest.approx(300)),
+        (3, 6, pytest.approx(300)),
+    ]
     assert all(reading.watched_from_ns is not None for reading in readings[1:])
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from infermeter.ledger.histogram import BASE_EDGES_SECONDS, Histograms
 from infermeter.model import SlaTarget
 

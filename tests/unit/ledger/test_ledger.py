@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
+
 from infermeter.config import Cost, Emissions, Gpu, Limits, Power, Rent, Server, Sla, Slas
 from infermeter.ledger import Ledger
 from infermeter.model import GpuIdentity, GpuSample, HostSample, LedgerSnapshot, PartColumn, SlaTarget
@@ -99,7 +100,9 @@ def test_an_error_counts_as_observed_and_as_a_miss_and_enters_nothing_else() -> 
     assert sum(facts.duration.counts) == 1
     assert facts.ttft is not None
     assert facts.tpot is None
-    assert {stage: histogram.sum_seconds for stage, histogram in facts.stages.items()} == pytest.approx({"queue": 0.05, "compute": 0.1, "other": 0.05})
+    assert {stage: histogram.sum_seconds for stage, histogram in facts.stages.items()} == pytest.approx(
+        {"queue": 0.05, "compute": 0.1, "other": 0.05}
+    )
     assert facts.part_seconds == {("serialisation", "net_in"): 0.5}
     assert snapshot.stage_quality == {"compute": "estimated", "queue": "measured"}
 
@@ -178,7 +181,11 @@ def test_money_follows_the_monotonic_clock_whatever_the_wall_clock_says() -> Non
 def test_power_is_priced_by_measured_joules_of_the_servers_share() -> None:
     cost = Cost(currency="EUR", power=Power(price_per_kwh=0.36, pue=1.5))
     book = Ledger(
-        config(cost=cost, emissions=Emissions(400.0)), start_ns=START_NS, sampled=False, gpus=[GpuIdentity(GPU, share_ratio=0.5)], offline=True
+        config(cost=cost, emissions=Emissions(400.0)),
+        start_ns=START_NS,
+        sampled=False,
+        gpus=[GpuIdentity(GPU, share_ratio=0.5)],
+        offline=True,
     )
     book.add_samples(samples(60, watts=200))
     book.finish(at(60))
@@ -211,7 +218,8 @@ def test_a_configured_host_power_is_energy_and_money() -> None:
 def test_a_measured_host_power_is_money_only_where_it_is_asked_for() -> None:
     readings = [HostSample(at(i), 100.0) for i in range(61)]
     asked, unasked = (
-        ledger(config(cost=Cost(currency="EUR", power=Power(price_per_kwh=3600.0, host_watts=watts))), gpus=()) for watts in ("measured", 0.0)
+        ledger(config(cost=Cost(currency="EUR", power=Power(price_per_kwh=3600.0, host_watts=watts))), gpus=())
+        for watts in ("measured", 0.0)
     )
     for book in (asked, unasked):
         book.add_host_samples([readings[0], readings[0], *readings[1:]])
@@ -266,7 +274,9 @@ def test_states_of_a_gpu_tell_a_resident_model_from_an_empty_device() -> None:
     book.add_samples([replace(one, computing_processes=1) for one in samples(60, uuid="told", memory=0)])
     book.add_samples(samples(60, uuid="silent", memory=None, utilisation=None, counter=False))
     book.finish(at(60))
-    states = {gpu.identity.uuid: {state: seconds for state, seconds in gpu.state_seconds.items() if seconds} for gpu in book.snapshot(at(60)).gpus}
+    states = {
+        gpu.identity.uuid: {state: seconds for state, seconds in gpu.state_seconds.items() if seconds} for gpu in book.snapshot(at(60)).gpus
+    }
     assert states == {
         GPU: {"idle": pytest.approx(60)},
         "full": {"held_idle": pytest.approx(60)},

@@ -1,4 +1,5 @@
 import numpy as np
+
 from infermeter.config import Sla, Slas
 from infermeter.ledger.sla import Targets, sla_of
 from infermeter.model import SlaTarget
@@ -11,7 +12,9 @@ def test_without_a_section_or_a_target_there_is_no_sla() -> None:
 
 
 def test_a_models_keys_come_from_the_default_and_null_removes_a_target() -> None:
-    slas = Slas(default=Sla(None, 4.0, 0.3), models={"m": {"duration_seconds": None, "quantile": 0.9}, "n": {"quantile": None, "tpot_seconds": 0.1}})
+    slas = Slas(
+        default=Sla(None, 4.0, 0.3), models={"m": {"duration_seconds": None, "quantile": 0.9}, "n": {"quantile": None, "tpot_seconds": 0.1}}
+    )
     assert sla_of("m", slas) == SlaTarget(0.9, None, 0.3, None)
     assert sla_of("n", slas) == SlaTarget(0.99, 4.0, 0.3, 0.1)
     assert sla_of("any", slas) == SlaTarget(0.99, 4.0, 0.3, None)

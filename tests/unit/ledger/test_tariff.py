@@ -1,4 +1,5 @@
 import pytest
+
 from infermeter.config import Cooling, Cost, Host, Licence, Other, Power, Purchase, Rent
 from infermeter.ledger.tariff import Tariff, tariff
 

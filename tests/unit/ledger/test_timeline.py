@@ -1,4 +1,5 @@
 import numpy as np
+
 from infermeter.ledger.timeline import Timeline
 
 

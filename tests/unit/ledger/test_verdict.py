@@ -1,10 +1,13 @@
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta, binom
+
 from infermeter.ledger.sla import holds
 from infermeter.ledger.verdict import at_most, least_observed, verdict
 from infermeter.model import SlaTarget
-from scipy.stats import beta, binom
 
 P99 = SlaTarget(0.99, duration_seconds=1.0)
 
@@ -28,10 +31,10 @@ def test_the_verdict_is_that_of_the_clopper_pearson_bounds(observed: int, data: 
     assert verdict(SlaTarget(quantile), observed=observed, within=observed - misses, confidence=confidence) == expected
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 10_000), (90, 10_000), (100, 10_000), (101, 10_000), (150, 10_000), (10_000, 10_000), (9_000, 10**6)])
+@pytest.mark.parametrize(
+    ("k", "n"), [(0, 10_000), (90, 10_000), (100, 10_000), (101, 10_000), (150, 10_000), (10_000, 10_000), (9_000, 10**6)]
+)
 def test_the_tail_of_many_trials_agrees_with_scipy(k: int, n: int) -> None:
-    from fractions import Fraction
-
     assert float(at_most(k, n, Fraction(1, 100))) == pytest.approx(float(binom.cdf(k, n, 0.01)), rel=1e-6, abs=1e-12)
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+
 from infermeter.ledger.watermarks import Recent, Watermarks
 
 S = 1_000_000_000
