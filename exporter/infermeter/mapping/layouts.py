@@ -154,9 +154,9 @@ def _reads(rule: Rule) -> dict[Where | None, _Reads]:
             case Duration(where=where):
                 reads.setdefault(where, _Reads())
             case Part(name_key=str(key), sources=sources):
-                for where in operators(sources):
-                    if isinstance(where, Where):
-                        reads.setdefault(where, _Reads()).keys.add(key)
+                for below in operators(sources):
+                    if isinstance(below, Where):
+                        reads.setdefault(below, _Reads()).keys.add(key)
             case _:
                 pass
     return reads

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from infermeter.config import Assembly, Limits
-from infermeter.mapping.assembly import Assembler, Origin, Row, Trace, table_of
+from infermeter.mapping.assembly import Assembled, Assembler
 from infermeter.mapping.evaluate import Matches
 from infermeter.mapping.inferences import PartNames, concatenated, inferences
 from infermeter.mapping.layouts import Layouts
@@ -22,10 +22,6 @@ GENERIC = ROLES.index("generic")
 
 HOLD_NS = 30_000_000_000
 """How long generic inferences are held until it is clear that no better mapping speaks for the server."""
-
-ORIGINS_REMEMBERED = 1024
-
-TRACES_AT_ONCE = 4096
 
 
 class Mapper:
@@ -50,7 +46,6 @@ class Mapper:
         self._all_sampled = all(mapping.sampled for mapping in mappings)
         self._sampled = False
         self._part_names = PartNames()
-        self._origins: dict[object, Origin] = {}
         self._arrived: dict[int, list[Spans]] = {}
         self._best_role = len(ROLES)
         self._held: list[_Held] = []
@@ -115,8 +110,8 @@ class Mapper:
             elif mine.any():
                 self._arrived.setdefault(candidate.number, []).append(spans.rows(np.flatnonzero(mine).tolist()))
         if waits.any():
-            rows = np.flatnonzero(waits).tolist()
-            self._assembler.add(self._rows(spans.rows(rows), rule[rows].tolist()), now_ns)
+            waiting = spans.rows(np.flatnonzero(waits).tolist())
+            self._assembler.add(self._with_known_events(waiting), rule[waits], now_ns)
         useless = (rule == NO_RULE) & ~waits
         if useless.any():
             rows = np.flatnonzero(useless).tolist()
@@ -125,66 +120,41 @@ class Mapper:
                 rest = spans.rows(rows)
                 self._assembler.link(zip(rest.trace_id, rest.span_id, rest.parent_id, strict=True), now_ns)
 
-    def _rows(self, spans: Spans, rule: Sequence[int]) -> Iterable[Row]:
-        names = self._layouts.event_names
-        return map(
-            Row._make,
-            zip(
-                repeat(self._origin(spans)),
-                spans.trace_id,
-                spans.span_id,
-                spans.parent_id,
-                rule,
-                spans.kind,
-                spans.status,
-                spans.start_ns,
-                spans.end_ns,
-                zip(*spans.attributes, strict=True) if spans.attributes else repeat(()),
-                [[event for event in events if event[0] in names] for events in spans.events],
-            ),
-        )
-
-    def _origin(self, spans: Spans) -> Origin:
-        """The same object for the same layout and resource, so that their spans become one group; forgotten when there are too many."""
-        told = tuple((key, spans.resource.get(key)) for key in self._layouts.resource_keys)
-        origin = self._origins.get((spans.plan, told))
-        if origin is None:
-            if len(self._origins) == ORIGINS_REMEMBERED:
-                self._origins.clear()
-            origin = self._origins[spans.plan, told] = Origin(spans.plan, spans.resource)
-        return origin
+    def _with_known_events(self, spans: Spans) -> Spans:
+        """Without events that no rule reads: a sender may invent any number of names."""
+        known = self._layouts.event_names
+        if known.issuperset(name for events in spans.events for name, _ in events):
+            return spans
+        return replace(spans, events=[[event for event in events if event[0] in known] for events in spans.events])
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def take(self, now_ns: int) -> InferenceBatch | None:
         """The inferences that are complete at `now_ns`; None if there are none."""
-        counted = self._evaluated(self._assembler.due(now_ns), now_ns)
+        counted = self._evaluated(now_ns)
         if self._bounded and self._held and self._held_since_ns is not None and abs(now_ns - self._held_since_ns) >= HOLD_NS:
             counted += self._released()
         return concatenated(counted) if counted else None
 
     def finish(self) -> InferenceBatch | None:
         """All other inferences: no more spans will come."""
-        traces = self._assembler.everything()
-        counted = self._evaluated([], None)
-        for first in range(0, len(traces), TRACES_AT_ONCE):
-            counted += self._evaluated(traces[first : first + TRACES_AT_ONCE], None)
-        counted += self._released()
+        counted = self._evaluated(None) + self._released()
         return concatenated(counted) if counted else None
 
-    def _evaluated(self, traces: Sequence[Trace], now_ns: int | None) -> list[InferenceBatch]:
-        """The inferences of complete traces, and of what arrived and needs no trace; better roles first."""
+    def _evaluated(self, now_ns: int | None) -> list[InferenceBatch]:
+        """The inferences of complete traces (all, without `now_ns`), and of what arrived and needs no trace; better roles first."""
+        complete = [_Complete(assembled) for assembled in self._assembler.due(now_ns)]
+        for one in complete:
+            self.spans_unmapped["suppressed"] += one.claimed
+            self.spans_unmapped["incomplete"] += one.incomplete
+            self.spans_dropped["late"] += one.late
         counted: list[InferenceBatch] = []
-        complete = _Complete(traces) if any(trace.rows for trace in traces) else None
-        if complete is not None:
-            self.spans_unmapped["suppressed"] += complete.claimed
-            self.spans_unmapped["incomplete"] += complete.incomplete
-            self.spans_dropped["late"] += complete.late
         for number in range(len(self._layouts.rules)):
             if groups := self._arrived.pop(number, None):
                 table = Table(groups)
                 counted += self._mapped(number, table, np.arange(len(table)), np.ones(len(table), np.int64), now_ns)
-            if complete is not None and len(rows := np.flatnonzero(complete.rule == number)):
-                counted += self._mapped(number, complete.table, rows, complete.spans[rows], now_ns)
+            for one in complete:
+                if len(rows := np.flatnonzero(one.rule == number)):
+                    counted += self._mapped(number, one.table, rows, one.spans[rows], now_ns)
         return counted
 
     def _mapped(self, number: int, table: Table, rows: Ints, spans: Ints, now_ns: int | None) -> list[InferenceBatch]:
@@ -243,20 +213,17 @@ class _Complete:
     spans stand or fall with it: itself and those below it down to the next inference.
     """
 
-    def __init__(self, traces: Sequence[Trace]) -> None:
-        """At least one span."""
-        self.table, rows = table_of(traces)
-        nodes = np.arange(len(self.table.parent))
-        matched = np.full(len(nodes), NO_RULE, np.int64)
-        matched[: len(rows)] = [row.rule for row in rows]
+    def __init__(self, assembled: Assembled) -> None:
+        self.table = assembled.table
+        n, nodes = len(self.table), len(self.table.parent)
+        matched = np.full(nodes, NO_RULE, np.int64)
+        matched[:n] = assembled.rule
         claimed = (matched != NO_RULE) & (self.table.least_above(matched) <= matched)  # a span above it is an inference already
-        own = np.where((matched != NO_RULE) & ~claimed, nodes, -1)
-        above = self.table.inherited(own)[: len(rows)]
-        claimed = claimed[: len(rows)]
-        self.rule = np.where(own[: len(rows)] >= 0, matched[: len(rows)], NO_RULE)
-        self.spans = np.bincount(above[(above >= 0) & ~claimed], minlength=len(rows))
-        lost = (above < 0) & ~claimed
-        again = [trace.trace_id for trace in traces if trace.counted]
-        late = lost & np.isin([row.trace_id for row in rows], again) if again else lost & False
-        self.claimed, self.late = int(claimed.sum()), int(late.sum())
+        self.rule = np.where(claimed, NO_RULE, matched)[:n]
+        inference = self.table.inherited(np.where(claimed | (matched == NO_RULE), -1, np.arange(nodes)))[:n]
+        claimed = claimed[:n]
+        lost = (inference < 0) & ~claimed
+        self.spans = np.bincount(inference[~lost & ~claimed], minlength=n)
+        self.claimed = int(claimed.sum())
+        self.late = int((lost & assembled.again).sum())
         self.incomplete = int(lost.sum()) - self.late

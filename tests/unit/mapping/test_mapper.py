@@ -145,10 +145,10 @@ def test_of_too_many_traces_the_oldest_is_evicted_and_the_rest_of_it_is_lost() -
 
 
 def test_traces_that_hold_too_many_bytes_are_evicted() -> None:
-    of = mapper(mapping("{labels: {model: {attr: m, in: {rel: child, span: x}}}}"), limits=Limits(pending_bytes=20_000))
+    of = mapper(mapping("{labels: {model: {attr: m, in: {rel: child, span: x}}}}"), limits=Limits(pending_bytes=24_000))
     add(of, Span("inference", 0, 100, trace="1"), at=0)
     add(of, Span("inference", 0, 100, trace="2"), at=1)
-    add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 18_000}), at=2)
+    add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 15_000}), at=2)
     assert (of.traces_pending, fates(of)) == (1, {"evicted": 1})
     add(of, Span("x", 0, 100, "x", "root", trace="3", attributes={"m": "y" * 30_000}), at=3)
     assert (of.traces_pending, fates(of)) == (0, {"evicted": 4})
