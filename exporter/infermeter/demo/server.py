@@ -67,8 +67,8 @@ class InferenceServer:
             row = _row(body)
             decoded_ns = self._now_ns()
             answer = await self._batcher.submit(row)
-            intervals += [StageInterval("serialisation", received_ns, decoded_ns, "decode"), *_stages(decoded_ns, answer)]
             encoding_ns = self._now_ns()
+            intervals += [StageInterval("serialisation", received_ns, decoded_ns, "decode"), *_stages(decoded_ns, answer, encoding_ns)]
             response = web.Response(body=_encoded(answer), content_type="application/json")
         except ValueError:
             encoding_ns = self._now_ns()
@@ -97,12 +97,14 @@ class InferenceServer:
             await batches
 
 
-def _stages(queued_ns: int, answer: Answer) -> tuple[StageInterval, ...]:
+def _stages(decoded_ns: int, answer: Answer, encoding_ns: int) -> tuple[StageInterval, ...]:
+    """Between decoding and encoding: it waits for a batch, and at last for the event loop, which has other answers to send first."""
     return (
-        StageInterval("queue", queued_ns, answer.taken_ns),
+        StageInterval("queue", decoded_ns, answer.taken_ns, "batch"),
         StageInterval("transfer", answer.taken_ns, answer.gathered_ns, "gather"),
         StageInterval("compute", answer.gathered_ns, answer.computed_ns, batch_id=answer.batch_id),
         StageInterval("transfer", answer.computed_ns, answer.scattered_ns, "scatter"),
+        StageInterval("queue", answer.scattered_ns, encoding_ns, "event_loop"),
     )
 
 
