@@ -20,10 +20,11 @@ START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Scrape:
-    """One scrape of /metrics. `monotonic_seconds`: when it was made."""
+    """One scrape of /metrics, made between two instants of the monotonic clock."""
 
     text: str
-    monotonic_seconds: float
+    begin_seconds: float
+    end_seconds: float
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name which carry these labels; 0 if there is none."""
@@ -56,8 +57,9 @@ class Sidecar:
 
     def scrape(self) -> Scrape:
         """What /metrics says now."""
+        begin = time.monotonic()
         text = text_at(f"{self.web}/metrics")
-        return Scrape(text, time.monotonic())
+        return Scrape(text, begin, time.monotonic())
 
     def wait_until(self, name: str, value: float, *, seconds: float, **labels: str) -> None:
         """Waits until a family's sum has reached a value."""
