@@ -67,8 +67,9 @@ e2e-vllm: $(READY)  ## a real vLLM on the CPU beside the sidecar (2 GB under .ca
 	@.ci/need prometheus
 	@$(PYTEST) tests/e2e -m e2e_vllm
 
-bench: $(READY)  ## CPU seconds per million spans, resident memory, time to ready
+bench: $(READY)  ## CPU seconds per million spans, resident memory, time to ready; on a quiet machine
 	@$(BIN)/python bench/ingest.py
+	@$(BIN)/python bench/footprint.py
 
 clean:  ## removes .venv, caches and what end-to-end tests installed
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
