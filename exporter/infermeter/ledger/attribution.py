@@ -117,6 +117,12 @@ def tick_use(busy_ratio: float, lanes: Sequence[Lane], *, sampled: bool) -> Tick
 
 
 def shares(amounts: Floats, weights: Ints) -> Floats:
-    """Each amount shared out in proportion to `weights` (not all 0): shape (amounts, weights), >= 0; the last sharer gets the remainder."""
-    reached = np.cumsum(weights) / weights.sum()
-    return np.diff(amounts[:, None] * reached, axis=1, prepend=0.0)
+    """Amounts of each use, shape (uses, amounts), shared out in proportion to `weights`, shape (uses, sharers).
+
+    Shape (uses, amounts, sharers), >= 0. The last sharer gets the remainder, so that sums are exact. A use without any weight has no
+    amount to share.
+    """
+    reached = np.cumsum(weights, axis=1)
+    portions = amounts[:, :, None] * (reached / np.maximum(reached[:, -1:], 1))[:, None, :]
+    portions[:, :, 1:] -= portions[:, :, :-1].copy()
+    return portions

@@ -44,10 +44,9 @@ class Baseline:
 
     def _percentile(self) -> float | None:
         counts: Counter[int] = sum(self._hours.values(), Counter())
+        ticks = counts.total()
+        if ticks < _LEAST_TICKS:
+            return None
         ordered = sorted(counts)
-        for power, reached in zip(ordered, accumulate(counts[power] for power in ordered), strict=True):
-            if counts.total() < _LEAST_TICKS:
-                break
-            if reached * 10 >= counts.total():
-                return power / _PER_WATT
-        return None
+        reached = accumulate(counts[power] for power in ordered)
+        return next(power for power, below in zip(ordered, reached, strict=True) if below * 10 >= ticks) / _PER_WATT

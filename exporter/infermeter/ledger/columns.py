@@ -13,13 +13,18 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 
 def widened(table: npt.NDArray[Number], models: int, *, axis: int = 0) -> npt.NDArray[Number]:
-    """The table with zeros for models beyond those that it has along `axis`."""
+    """The table with zeros for models beyond those that it has along `axis`; the same if it has as many."""
+    if table.shape[axis] >= models:
+        return table
     shape = list(table.shape)
-    shape[axis] = max(models - shape[axis], 0)
+    shape[axis] = models - shape[axis]
     return np.concatenate((table, np.zeros(shape, table.dtype)), axis=axis)
 
 
 def tally(table: Ints, codes: Ints, amounts: Ints) -> None:
-    """Adds each row of `amounts`, shape (n, columns), to the row of its model; codes may repeat."""
+    """Adds each row of `amounts`, shape (n, columns), n >= 1, to the row of its model; codes may repeat."""
+    if (codes == codes[0]).all():
+        table[codes[0]] += amounts.sum(axis=0)
+        return
     columns = table.shape[1]
     np.add.at(table.reshape(-1), codes[:, None] * columns + np.arange(columns), amounts)

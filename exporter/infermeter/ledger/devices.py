@@ -74,9 +74,6 @@ class Devices:
             device.identity, device.present = identity, True
         self._ticks.widen(len(self._devices))
 
-    def __bool__(self) -> bool:
-        return bool(self._devices)
-
     @property
     def present(self) -> list[_Device]:
         """Those that the server has now."""

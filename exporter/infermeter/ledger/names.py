@@ -43,9 +43,8 @@ class ModelNames:
             if self._room <= 0 or len(model) > _LONGEST_NAME:
                 return self.code(OTHER)
             self._room -= 1
-        code = self._codes.setdefault(model, len(self.names))
-        if code == len(self.names):
-            self.names.append(model)
+        code = self._codes[model] = len(self.names)
+        self.names.append(model)
         if model == self.unnamed:
             self._codes[None] = code
         return code

@@ -10,6 +10,7 @@ import numpy.typing as npt
 Number = TypeVar("Number", np.int64, np.float64)
 
 _LEAST_ROWS = 64
+_SPARE_WIDTH = 3
 
 
 class Timeline(Generic[Number]):
@@ -35,13 +36,13 @@ class Timeline(Generic[Number]):
             return
         needed = stop - self._origin
         if needed > len(self._data):
-            self._move(max(2 * (stop - self.first), _LEAST_ROWS), self.width)
+            self._move((stop - self.first) * 5 // 4 + _LEAST_ROWS, self.width)
         self.stop = stop
 
     def widen(self, width: int) -> None:
         """Rows are at least `width` long from now on, along their first axis."""
         if width > self.width:
-            self._move(len(self._data), max(width, self.width + self.width // 2))
+            self._move(len(self._data), width + _SPARE_WIDTH)
 
     def drop(self, first: int) -> None:
         """Rows before `first` are forgotten."""

@@ -54,19 +54,16 @@ class Uses:
         Where there was none, the rest goes to `default_code` (None: there is no rest).
         Returns what each model got, shape (models, 3): cost, joules and seconds of activity.
         """
-        models = self.cost.shape[1]
-        recent = widened(self.activity.ns, models)
+        weights = np.zeros(self.cost.shape, np.int64)
+        weights[0, : len(compute_ns)] = compute_ns
+        weights[1:, : len(self.activity.ns)] = self.activity.ns
         if default_code is not None:
-            recent[default_code] = 1
-        by_use = zip(cost, joules, (active_seconds, 0.0, 0.0), (widened(compute_ns, models), recent, recent), strict=True)
-        booked = np.zeros((3, models))
-        for use, (*amounts, weights) in enumerate(by_use):
-            if any(amounts):
-                portions = shares(np.array(amounts), weights)
-                self.cost[use] += portions[0]
-                self.joules[use] += portions[1]
-                booked += portions
-        return booked.T
+            weights[1:, default_code] = 1
+        portions = shares(np.array((cost, joules, (active_seconds, 0.0, 0.0))).T, weights)
+        self.cost += portions[:, 0]
+        self.joules += portions[:, 1]
+        booked: Floats = portions.sum(axis=0).T
+        return booked
 
     def of(self, table: Floats, code: int) -> dict[Use, float]:
         """One model's row of `cost` or `joules`, by use."""

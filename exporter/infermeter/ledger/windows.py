@@ -43,8 +43,9 @@ class WindowQuantiles:
             return
         signals_ns = booked.signals_ns[rows]
         told = (signals_ns >= 0) & booked.ok[rows, None]
-        keys = booked.codes[rows, None] * _ROW + np.arange(len(SIGNALS)) * BUCKETS + bucket_of(signals_ns)
-        self._arriving.add(np.broadcast_to(slots[:, None], told.shape)[told], keys[told])
+        inference, signal = told.nonzero()
+        keys = booked.codes[rows][inference] * _ROW + signal * BUCKETS + bucket_of(signals_ns[told])
+        self._arriving.add(slots[inference], keys)
 
     def close(self, slot: int, models: int) -> None:
         """A slot has closed: it enters every window, and the oldest leave."""

@@ -80,10 +80,11 @@ def test_two_gpus_that_both_say_0_follow_the_spans() -> None:
     st.floats(0, 1e6, allow_subnormal=False),
 )
 def test_shares_are_never_negative_and_leave_no_remainder(weights: list[int], amount: float) -> None:
-    portions = shares(np.array([amount, 1.0]), np.array(weights))
+    portions = shares(np.array([[amount, 1.0], [0.0, 0.0]]), np.array([weights, [0] * len(weights)]))
     assert (portions >= 0).all()
-    assert portions.sum(axis=1) == pytest.approx([amount, 1.0], rel=1e-12)
-    assert portions[1] == pytest.approx(np.array(weights) / sum(weights), abs=1e-12)
+    assert portions[0].sum(axis=1) == pytest.approx([amount, 1.0], rel=1e-12)
+    assert portions[0, 1] == pytest.approx(np.array(weights) / sum(weights), abs=1e-12)
+    assert not portions[1].any()
 
 
 def test_a_split_knows_its_total_and_its_ratios() -> None:

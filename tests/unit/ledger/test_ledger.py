@@ -417,14 +417,15 @@ def test_in_sla_state_counters_follow_the_blocks_and_a_replay_cuts_the_last() ->
 
 
 def test_slots_of_the_report_can_be_indexed_and_are_24_hours_at_most() -> None:
-    book = ledger(gpus=())
-    book.add(batch([Inference(i, i + 0.5) for i in (5, 15, 90_005)]), at(100_000))
-    book.finish(at(90_010))
-    slots = book.snapshot(at(90_010)).slots
-    assert sum(slot.observed for slot in slots) == 1
-    assert len(slots) == len(slots[:]) == len(list(slots))
-    assert slots[0].start_ns >= at(90_010 - 86_400 - 10)
-    assert all(slot.model in {"chat", "unknown"} for slot in slots)
+    book = ledger(gpus=(), offline=False)
+    book.add(batch([Inference(5, 5.5), Inference(15, 15.5)]), at(20))
+    early = served(book, 200).slots
+    assert sum(slot.observed for slot in early) == 2
+    assert len(early) == len(early[:]) == len(list(early)) > 0
+    assert early[-1].start_ns > early[0].start_ns == at(0)
+    late = served(book, 200, start=90_000).slots
+    assert sum(slot.observed for slot in late) == 0
+    assert late[0].start_ns >= at(90_200 - 86_400 - 100)
 
 
 def test_a_snapshot_changes_nothing() -> None:
