@@ -14,6 +14,7 @@ from infermeter.mapping.rules import (
     Difference,
     Duration,
     Edge,
+    Event,
     Label,
     Number,
     Point,
@@ -51,7 +52,8 @@ class Matches:
         self.rows = rows
         self._match_of = np.full(len(table.parent), -1, np.int64)
         self._match_of[rows] = np.arange(len(rows))
-        self._below: dict[str, Ints] = {}
+        self._related: dict[Where, Ints] = {}
+        self._instants: dict[Point, Ints] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,16 +61,24 @@ class Matches:
     # --- relations -----------------------------------------------------------------------------------------------------------------
     def related(self, where: Where) -> Ints:
         """For each row of the table the match whose selection it belongs to, -1 for none."""
-        if where.relation not in self._below:
+        if where not in self._related:
             below = self._match_of[self.table.parent]
-            self._below[where.relation] = below if where.relation == "child" else self.table.inherited(below)
-        return np.where(self.table.selected(where), self._below[where.relation][: len(self.table)], -1)
+            if where.relation == "descendant":
+                below = self.table.inherited(below)
+            self._related[where] = np.where(self.table.selected(where), below[: len(self.table)], -1)
+        return self._related[where]
 
     # --- instants and intervals ----------------------------------------------------------------------------------------------------
     def instants(self, point: Point) -> Ints:
         """Unix nanoseconds, or ABSENT."""
-        if isinstance(point, Edge):
-            return (self.table.start_ns if point.edge == "start" else self.table.end_ns)[self.rows]
+        if point not in self._instants:
+            self._instants[point] = self._edge(point) if isinstance(point, Edge) else self._event(point)
+        return self._instants[point]
+
+    def _edge(self, point: Edge) -> Ints:
+        return (self.table.start_ns if point.edge == "start" else self.table.end_ns)[self.rows]
+
+    def _event(self, point: Event) -> Ints:
         match_of = self._match_of if point.where is None else self.related(point.where)
         told = np.full(len(self), ABSENT, np.int64)
         for name in point.names:

@@ -25,9 +25,6 @@ REJECTED = np.inf
 TEXT_CHARACTERS = 1024
 """Of an attribute's text; what comes after isn't looked at."""
 
-LATEST_NS = 2**63 - 1
-"""Instants after it fit no column: year 2262."""
-
 Column: TypeAlias = Sequence[AttributeValue | None]
 Events: TypeAlias = Sequence[tuple[str, int]]
 
@@ -215,12 +212,12 @@ class Table:
     @cached_property
     def _events(self) -> tuple[Ints, Ints, Ints, dict[str, int]]:
         """Row, instant and number of the name of every event, and the names' numbers."""
-        of_row = [events for group in self.groups for events in group.events]
-        flat = [event for events in of_row for event in events if 0 < event[1] <= LATEST_NS]
-        rows = np.repeat(np.arange(len(of_row)), [len(events) for events in of_row])
-        names = [name for name, _ in flat]
+        of_row = list(chain.from_iterable(group.events for group in self.groups))
+        rows = np.repeat(np.arange(len(of_row)), list(map(len, of_row)))
+        names = [name for events in of_row for name, _ in events]
+        times_ns = [time_ns for events in of_row for _, time_ns in events]
         numbers = {name: number for number, name in enumerate(set(names))}
-        return rows, np.array([time_ns for _, time_ns in flat], np.int64), np.array([numbers[name] for name in names], np.int64), numbers
+        return rows, np.array(times_ns, np.int64), np.array([numbers[name] for name in names], np.int64), numbers
 
     def events(self, name: str) -> tuple[Ints, Ints]:
         """Rows and instants of all events of a name."""

@@ -45,11 +45,6 @@ def test_an_interval_the_wrong_way_round_is_empty_but_told() -> None:
     assert stages_ms(batch) == {"serialisation": 0, "other": 100}
 
 
-def test_an_event_beyond_the_calendar_is_no_event() -> None:
-    batch = mapped("{stages: {queue: {between: [span.start, {event: E}]}}}", Span("inference", 0, 100, events=[("E", 9e12)]))
-    assert stages_ms(batch) == {"other": 100}
-
-
 def test_a_stage_may_be_the_whole_span() -> None:
     rule = "{stages: {compute: {duration: true}}, latency: {e2e: {between: [{event: E}, span.end]}}}"
     assert stages_ms(mapped(rule, Span("inference", 20, 100, events=[("E", 0)]))) == {"compute": 80, "other": 20}
