@@ -173,6 +173,8 @@ def test_order_and_splitting_of_exports_and_looking_change_nothing(
     straight = served(named, readings, order=range(len(named)), cuts=(), cadence=1)
     shuffled = served(named, readings, order=order, cuts=cuts, cadence=7)
     assert_close(comparable(straight), comparable(shuffled))
+    booked = sum(sum(facts.energy_joules.values()) for facts in straight.models)
+    assert booked == pytest.approx(straight.gpus[0].energy_joules or 0.0, rel=1e-6, abs=1e-3)
 
 
 def assert_close(a: object, b: object) -> None:

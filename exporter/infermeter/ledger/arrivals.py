@@ -46,7 +46,7 @@ class Arrivals:
         self.histograms = Histograms([sla_of(model, config.sla) for model in ("", *configured)])
         self.tallies = np.zeros((0, _TALLIES), np.int64)
         self.quality: dict[Stage, Quality] = {}
-        self._part_ns: dict[tuple[Stage, str], Ints] = {}
+        self._part_ns: dict[tuple[Stage, str], Floats] = {}
 
     def sla(self, code: int) -> SlaTarget | None:
         """The SLA of a model."""
@@ -84,7 +84,7 @@ class Arrivals:
 
     def part_seconds(self, code: int) -> dict[tuple[Stage, str], float]:
         """Seconds in each named part of a stage, of one model."""
-        return {part: int(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
+        return {part: float(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
 
     def _measure(self, batch: InferenceBatch, codes: Ints, signals_ns: Ints, ok: Bools) -> None:
         other_ns = signals_ns[:, 0] - np.maximum(batch.stages_ns, 0).sum(axis=1)
@@ -99,7 +99,7 @@ class Arrivals:
     def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
         for part in parts:
             counted = ok[part.rows]
-            sums = widened(self._part_ns.get((part.stage, part.part), np.zeros(0, np.int64)), len(self.names))
+            sums = widened(self._part_ns.get((part.stage, part.part), np.zeros(0)), len(self.names))
             np.add.at(sums, codes[part.rows[counted]], part.ns[counted])
             self._part_ns[part.stage, part.part] = sums
 

@@ -21,7 +21,7 @@ def widened(table: npt.NDArray[Number], models: int, *, axis: int = 0) -> npt.ND
     return np.concatenate((table, np.zeros(shape, table.dtype)), axis=axis)
 
 
-def tally(table: Ints, codes: Ints, amounts: Ints) -> None:
+def tally(table: npt.NDArray[Number], codes: Ints, amounts: npt.NDArray[Number]) -> None:
     """Adds each row of `amounts`, shape (n, columns), n >= 1, to the row of its model; codes may repeat."""
     if (codes == codes[0]).all():
         table[codes[0]] += amounts.sum(axis=0)

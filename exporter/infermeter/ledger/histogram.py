@@ -1,7 +1,8 @@
 """The histograms of every model, counted by columns on one grid of edges and read out on each model's own.
 
 The grid of a signal holds the contract's base edges and every configured target; a model's own histogram has the base edges and its
-own target, so that its SLA shares are exact. One search and one addition book a whole batch, however many models it holds.
+own target, so that its SLA shares are exact. One search and one addition book a whole batch, however many models it holds. Sums are
+nanoseconds in floats: exact for months of them, and never full.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Histograms:
         self._stage_offsets = np.array([grid.offset for grid in self._stages], np.int64)
         self._width = self._stages[-1].stop
         self._counts = np.zeros((0, self._width), np.int64)
-        self._sums_ns = np.zeros((0, _FAMILIES), np.int64)
+        self._sums_ns = np.zeros((0, _FAMILIES))
         self._exemplars: dict[int, tuple[bytes, int, int]] = {}
 
     def widen(self, models: int) -> None:
@@ -75,7 +76,7 @@ class Histograms:
         values = np.concatenate((signals_ns, stages_ns), axis=1)
         told = values >= 0
         np.add.at(self._counts.reshape(-1), places[told], 1)
-        tally(self._sums_ns, codes, np.where(told, values, 0))
+        tally(self._sums_ns, codes, np.where(told, values, 0).astype(np.float64))
         self._remember(places[:, : len(SIGNALS)], told[:, : len(SIGNALS)], values, ends_ns, trace_of)
 
     def _remember(self, places: Ints, told: Bools, values_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
@@ -107,7 +108,7 @@ class Histograms:
         return Histogram(
             edges_seconds=edges,
             counts=tuple(int(self._counts[code, grid.offset + a : grid.offset + b].sum()) for a, b in pairwise(bounds)),
-            sum_seconds=int(self._sums_ns[code, column]) / SECOND_NS,
+            sum_seconds=float(self._sums_ns[code, column]) / SECOND_NS,
             exemplars=tuple(self._exemplar(code * self._width + grid.offset, a, b) for a, b in pairwise(bounds)),
         )
 
@@ -115,7 +116,7 @@ class Histograms:
         """One model's histogram of a stage, or of `other`."""
         column = STAGES_AND_OTHER.index(stage)
         counts = self._counts[code, self._stages[column].offset : self._stages[column].stop]
-        return Histogram(STAGE_EDGES_SECONDS, tuple(counts.tolist()), int(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
+        return Histogram(STAGE_EDGES_SECONDS, tuple(counts.tolist()), float(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
 
     def _exemplar(self, row: int, first: int, stop: int) -> Exemplar | None:
         """The latest of the grid's buckets [first, stop)."""

@@ -49,7 +49,7 @@ class Ledger:
         self._now_ns = start_ns
         self._settled_ns: int | None = None
         self._arrivals = Arrivals(config)
-        self._watermarks = Watermarks(start_ns, span_delay_seconds=config.ledger.span_delay)
+        self._watermarks = Watermarks(start_ns, span_delay_seconds=config.ledger.span_delay, sampling_seconds=config.gpu.interval)
         self._slots = Slots(start_ns // SLOT_NS)
         self._quantiles = WindowQuantiles(config.windows)
         self._compute = ComputeTime(tick, bounded=not offline)

@@ -13,6 +13,7 @@ from infermeter.model import Ints
 _QUANTILE: Final = 0.999
 _MOST_DELAY_NS: Final = 120 * SECOND_NS
 _MOST_DURATION_NS: Final = 900 * SECOND_NS
+_SAMPLES: Final = 3
 
 
 class Recent:
@@ -40,13 +41,15 @@ class Watermarks:
     """Both watermarks; neither ever moves back, whatever the clock does.
 
     The span delay is the configured one, grown to the 99.9th percentile of arrival minus end, at most 2 minutes; the longest is the
-    99.9th percentile of the durations, at least twice the delay, at most 15 minutes.
+    99.9th percentile of the durations, at least twice the delay, at most 15 minutes, and never less than it takes to get the GPU
+    samples on both sides of a tick.
     """
 
-    def __init__(self, start_ns: int, *, span_delay_seconds: float) -> None:
+    def __init__(self, start_ns: int, *, span_delay_seconds: float, sampling_seconds: float) -> None:
         self.counting_slot = start_ns // SLOT_NS
         self.energy_tick = start_ns // TICK_NS
         self._span_delay_ns = nanoseconds(span_delay_seconds)
+        self._sampling_ns = _SAMPLES * nanoseconds(sampling_seconds)
         self._delays = Recent()
         self._durations = Recent()
         self._second = 0
@@ -62,7 +65,7 @@ class Watermarks:
             return
         self._second = now_ns // SECOND_NS
         delay_ns = min(max(self._span_delay_ns, self._delays.high_ns(now_ns)), _MOST_DELAY_NS)
-        longest_ns = min(max(2 * delay_ns, self._durations.high_ns(now_ns)), _MOST_DURATION_NS)
+        longest_ns = max(min(max(2 * delay_ns, self._durations.high_ns(now_ns)), _MOST_DURATION_NS), self._sampling_ns)
         self.counting_slot = max(self.counting_slot, (now_ns - delay_ns) // SLOT_NS)
         self.energy_tick = max(self.energy_tick, (now_ns - delay_ns - longest_ns) // TICK_NS)
 
