@@ -1,31 +1,34 @@
-"""OTLP over gRPC. grpcio's threads hand bytes over to the event loop and wait for its answer; they touch no state."""
+"""OTLP over gRPC. grpcio's threads hand bytes over to the event loop and wait for its answer; they touch no state.
+
+The methods are unary in OTLP and served as methods that take a stream, which is the same on the wire: only so the time that an
+export takes to arrive can be bounded, and what arrives is bytes that grpcio didn't look into.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import NoReturn
 
 import grpc
 
-from infermeter.errors import DecodeError, Overloaded
+from infermeter.errors import DecodeError, Overloaded, TooLarge
+from infermeter.model import Export
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
 from infermeter.otlp.parts import check_parts
 from infermeter.otlp.receiver import Receiver
-from infermeter.otlp.refusals import REFUSALS, WrongSignal
+from infermeter.otlp.refusals import REFUSALS, TooSlow, WrongSignal
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _OTHER_SIGNALS = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
 
-_THREADS = 2
-"""One waits for the loop, which decodes one export at a time, and one is about to."""
+_CONCURRENT_EXPORTS = 32
+"""Exports that may be arriving at once, each in a thread that is made when none is idle; grpcio refuses more as RESOURCE_EXHAUSTED."""
 
-_CONCURRENT_EXPORTS = 64
-"""Exports that grpcio may be receiving at once; it refuses more itself, as RESOURCE_EXHAUSTED."""
-
-_CONNECTION_SECONDS = 120
-"""A connection is renewed after so long: it bounds what a sender that never finishes its export can hold."""
+_IDLE_MILLISECONDS = 600_000
+"""How long a connection may rest between two exports."""
 
 _STOP_SECONDS = 0.5
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -36,7 +39,9 @@ class GrpcReceiver:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
+        self._limit_bytes = min(receiver.limits.body_bytes, receiver.limits.decompressed_bytes)
         self._server: grpc.Server | None = None
+        self._arriving: dict[grpc.ServicerContext, asyncio.TimerHandle] = {}
 
     async def start(self, address: str) -> int:
         """Listens at `host:port` (port 0: any) and returns the port.
@@ -48,22 +53,20 @@ class GrpcReceiver:
         services = {_TRACES: partial(self._export, loop)} | dict.fromkeys(_OTHER_SIGNALS, partial(self._refuse_signal, loop))
         limits = self._receiver.limits
         host, _, port = address.rpartition(":")
-        request_ms = round(limits.request_time * 1000)
         server = grpc.server(
-            ThreadPoolExecutor(_THREADS, thread_name_prefix="otlp-grpc"),
+            ThreadPoolExecutor(_CONCURRENT_EXPORTS, thread_name_prefix="otlp-grpc"),
             handlers=[
-                grpc.method_handlers_generic_handler(service, {"Export": grpc.unary_unary_rpc_method_handler(answer)})
+                grpc.method_handlers_generic_handler(service, {"Export": grpc.stream_unary_rpc_method_handler(answer)})
                 for service, answer in services.items()
             ],
             maximum_concurrent_rpcs=_CONCURRENT_EXPORTS,
             options=(
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", min(limits.body_bytes, limits.decompressed_bytes)),
+                ("grpc.max_receive_message_length", 2 * self._limit_bytes),  # grpcio tells nobody what it refuses: most is refused here
                 ("grpc.max_concurrent_streams", _CONCURRENT_EXPORTS),
                 ("grpc.max_allowed_incoming_connections", limits.connections),
-                ("grpc.server_handshake_timeout_ms", request_ms),
-                ("grpc.max_connection_age_ms", _CONNECTION_SECONDS * 1000),
-                ("grpc.max_connection_age_grace_ms", request_ms),
+                ("grpc.server_handshake_timeout_ms", round(limits.request_time * 1000)),
+                ("grpc.max_connection_idle_ms", _IDLE_MILLISECONDS),
             ),
         )
         try:
@@ -80,10 +83,16 @@ class GrpcReceiver:
             await asyncio.to_thread(self._server.stop(_STOP_SECONDS).wait)
             self._server = None
 
-    def _export(self, loop: asyncio.AbstractEventLoop, body: bytes, context: grpc.ServicerContext) -> bytes:
+    def _export(self, loop: asyncio.AbstractEventLoop, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to one export of spans."""
+        loop.call_soon_threadsafe(self._arrives, loop, context)
+        try:
+            body = next(messages)
+        except (StopIteration, grpc.RpcError):
+            loop.call_soon_threadsafe(self._broke_off, context)
+            _abort(context, DecodeError("the export broke off"))
         answer: Future[bytes] = Future()
-        loop.call_soon_threadsafe(self._take, body, answer)
+        loop.call_soon_threadsafe(self._take, body, context, answer)
         try:
             return answer.result(self._receiver.limits.request_time)
         except (DecodeError, Overloaded) as error:
@@ -91,19 +100,34 @@ class GrpcReceiver:
         except TimeoutError:
             _abort(context, Overloaded("not decoded in time"))  # it will be: the retry is then recognised
 
-    def _refuse_signal(self, loop: asyncio.AbstractEventLoop, _body: bytes, context: grpc.ServicerContext) -> bytes:
+    def _refuse_signal(self, loop: asyncio.AbstractEventLoop, _messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to metrics and logs."""
         error = WrongSignal("only traces are taken here")
         loop.call_soon_threadsafe(self._receiver.refuse, error, "grpc")
         _abort(context, error)
 
-    def _take(self, body: bytes, answer: Future[bytes]) -> None:
+    def _arrives(self, loop: asyncio.AbstractEventLoop, context: grpc.ServicerContext) -> None:
+        """On the loop: the message of a call is awaited from now on."""
+        self._arriving[context] = loop.call_later(self._receiver.limits.request_time, self._too_slow, context)
+
+    def _too_slow(self, context: grpc.ServicerContext) -> None:
+        """On the loop: the message of a call didn't come in time."""
+        del self._arriving[context]
+        self._receiver.refuse(TooSlow(), "grpc")
+        context.cancel()  # type: ignore[no-untyped-call]  # in the stubs
+
+    def _broke_off(self, context: grpc.ServicerContext) -> None:
+        """On the loop: the message of a call will not come; its sender vanished, or grpcio found it too large."""
+        if context in self._arriving:
+            self._arriving.pop(context).cancel()
+            self._receiver.refuse(DecodeError(), "grpc")
+
+    def _take(self, body: bytes, context: grpc.ServicerContext, answer: Future[bytes]) -> None:
         """On the loop: decodes one export and settles its answer."""
+        if context in self._arriving:
+            self._arriving.pop(context).cancel()
         try:
-            with self._receiver.receiving() as hold:
-                hold(len(body))
-                check_parts(body, "protobuf")
-                export = self._receiver.export(body, "protobuf", "grpc")
+            export = self._decoded(body)
         except (DecodeError, Overloaded) as error:
             self._receiver.refuse(error, "grpc")
             answer.set_exception(error)
@@ -112,6 +136,19 @@ class GrpcReceiver:
             raise
         else:
             answer.set_result(success("protobuf", rejected=export.malformed, message=UNFIT_SPANS if export.malformed else ""))
+
+    def _decoded(self, body: bytes) -> Export:
+        """On the loop: takes one export.
+
+        Raises:
+            DecodeError, Overloaded: as in REFUSALS.
+        """
+        with self._receiver.receiving() as hold:
+            hold(len(body))
+            if len(body) > self._limit_bytes:
+                raise TooLarge("more than limits.body_bytes")
+            check_parts(body, "protobuf")
+            return self._receiver.export(body, "protobuf", "grpc")
 
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

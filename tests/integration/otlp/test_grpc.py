@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import grpc
 import pytest
@@ -11,7 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from infermeter.config import Limits
 from infermeter.otlp.grpc import GrpcReceiver
-from integration.otlp.listening import Listening, listening, on_a_loop
+from integration.otlp.listening import Listening, listening, on_a_loop, settled
 from unit.otlp.exports import body, span
 
 COLLECTOR = "/opentelemetry.proto.collector."
@@ -83,9 +85,58 @@ async def test_what_is_no_export_is_an_invalid_argument_and_counted() -> None:
 
 
 @on_a_loop
-async def test_a_large_export_is_refused() -> None:
+async def test_a_large_export_is_refused_and_counted() -> None:
     async with listening(Limits(body_bytes=1000)) as now:
         assert (await refusal(now, bytes(2000))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert now.receiver.exports_refused == {("grpc", "too_large"): 1}
+
+
+@on_a_loop
+async def test_a_huge_export_is_not_even_received() -> None:
+    async with listening(Limits(body_bytes=1000)) as now:
+        assert (await refusal(now, bytes(2001))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await settled(lambda: now.receiver.exports_refused == {("grpc", "malformed"): 1})
+
+
+class SlowSenders:
+    """Senders that begin a call and send nothing."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self._released = threading.Event()
+        method = self._channel.stream_unary(TRACES)
+        self._calls = [method.future(self._nothing()) for _ in range(count)]
+
+    def _nothing(self) -> Iterator[bytes]:
+        self._released.wait()
+        yield from ()
+
+    def codes(self) -> set[grpc.StatusCode]:
+        """How the calls ended."""
+        return {call.code() for call in self._calls}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._released.set()
+        self._channel.close()
+
+
+@on_a_loop
+async def test_senders_that_send_nothing_are_hung_up_on_and_counted() -> None:
+    async with listening(Limits(request_time=0.2)) as now:
+        with SlowSenders(now.grpc_port, 3) as slow:
+            assert await asyncio.to_thread(slow.codes) == {grpc.StatusCode.CANCELLED}
+        assert now.receiver.exports_refused == {("grpc", "malformed"): 3}
+
+
+@on_a_loop
+async def test_slow_senders_do_not_hold_up_others() -> None:
+    async with listening() as now:
+        with SlowSenders(now.grpc_port, 8):
+            assert await export(now, body(span())) == b""
+        await settled(lambda: now.receiver.exports_refused == {("grpc", "malformed"): 8})
 
 
 @on_a_loop
