@@ -146,7 +146,12 @@ class Assembler:
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def due(self, now_ns: int | None) -> list[Assembled]:
-        """The traces that are complete, all of them without `now_ns`. A clock that was set back completes what it left behind."""
+        """The traces that are complete: all of them without `now_ns`, none before if nothing is bounded.
+
+        A clock that was set back completes what it left behind.
+        """
+        if now_ns is not None and not self._bounded:
+            return []
         due: dict[bytes, Trace] = {}
         for queue, wait_ns in ((self._rooted, self._grace_ns), (self._rootless, self._idle_ns)):
             while queue:

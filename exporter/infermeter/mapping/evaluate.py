@@ -128,7 +128,8 @@ class Matches:
                 return _either_rejected(a, b, a - np.where(np.isinf(b), 0.0, b))
             case Quotient(dividend=first, divisor=second):
                 a, b = self.value(first, duration_ns), self.value(second, duration_ns)
-                return _either_rejected(a, b, a / np.where((b > 0) & (b < REJECTED), b, np.nan))
+                with np.errstate(over="ignore"):  # what is too large is rejected
+                    return _either_rejected(a, b, a / np.where((b > 0) & (b < REJECTED), b, np.nan))
             case Between(first=start, last=end):
                 a_ns, b_ns = self.instants(start), self.instants(end)
                 return np.where((a_ns == ABSENT) | (b_ns == ABSENT), np.nan, (b_ns - a_ns) / NS_PER_SECOND)
@@ -144,7 +145,8 @@ class Matches:
         if attribute.above is not None:
             wrong |= told <= attribute.above
         if attribute.within_duration:
-            wrong |= np.rint(told * NS_PER_SECOND) > duration_ns
+            with np.errstate(over="ignore"):
+                wrong |= np.rint(told * NS_PER_SECOND) > duration_ns
         return np.where(wrong, REJECTED, told)
 
     # --- texts ---------------------------------------------------------------------------------------------------------------------

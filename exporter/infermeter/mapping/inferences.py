@@ -9,7 +9,7 @@ import numpy as np
 from infermeter.mapping.evaluate import ABSENT, LONGEST_NS, NS_PER_SECOND, Matches
 from infermeter.mapping.rules import PART_NAME, Between, Duration, Part, Rule, Values
 from infermeter.mapping.stages import Intervals, Told, joined, stage_times
-from infermeter.model import Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, Stage
+from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, Stage
 
 PARTS_LIMIT = 8
 """Names of parts of one stage that senders may introduce; further ones are `other`."""
@@ -47,12 +47,14 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
         matches = Matches(matches.table, matches.rows[valid])
         start_ns, duration_ns, error = start_ns[valid], duration_ns[valid], error[valid]
     told = [one for stage in rule.stages for part in stage.parts for one in _told(stage.stage, part, matches, duration_ns, part_names)]
-    rest = next((stage for stage in rule.stages if not stage.parts), None)
-    times = stage_times(start_ns, duration_ns, told, rest.stage if rest else None)
-    quality: dict[Stage, Quality] = {one.stage: "measured" for one in told if one.known.any()}
-    quality.update({one.stage: "estimated" for one in told if one.estimated})
-    if rest:
-        quality[rest.stage] = "estimated" if rest.estimated else "measured"
+    rest = next((stage.stage for stage in rule.stages if not stage.parts), None)
+    times = stage_times(start_ns, duration_ns, told, rest)
+    estimates = {one.stage for one in told if one.estimated} | {stage.stage for stage in rule.stages if stage.estimated}
+    quality: dict[Stage, Quality] = {
+        stage: "estimated" if stage in estimates else "measured"
+        for stage, stage_ns in zip(STAGES, times.stages_ns.T, strict=True)
+        if (stage_ns >= 0).any()
+    }
     batch = InferenceBatch(
         model=matches.first_label(rule.model),
         start_ns=start_ns,

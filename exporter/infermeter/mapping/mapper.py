@@ -48,8 +48,8 @@ class Mapper:
         self._part_names = PartNames()
         self._arrived: dict[int, list[Spans]] = {}
         self._best_role = len(ROLES)
-        self._held: list[_Held] = []
-        self._held_since_ns: int | None = None
+        self._held: list[_Inferences] = []
+        self._held_since_ns = 0
         self._generic_counts = False
 
     @property
@@ -131,7 +131,7 @@ class Mapper:
     def take(self, now_ns: int) -> InferenceBatch | None:
         """The inferences that are complete at `now_ns`; None if there are none."""
         counted = self._evaluated(now_ns)
-        if self._bounded and self._held and self._held_since_ns is not None and abs(now_ns - self._held_since_ns) >= HOLD_NS:
+        if self._bounded and self._held and abs(now_ns - self._held_since_ns) >= HOLD_NS:
             counted += self._released()
         return concatenated(counted) if counted else None
 
@@ -170,19 +170,19 @@ class Mapper:
         if not len(batch):
             return []
         self._best_role = ROLES.index(mapping.role)
-        held = _Held(mapping, batch, mapped)
+        counting = _Inferences(mapping, batch, mapped)
         if self._best_role == GENERIC and not self._generic_counts:
-            self._hold(held, now_ns)
+            self._hold(counting, now_ns)
             return []
         self.spans_unmapped["suppressed"] += sum(outranked.spans for outranked in self._held)
         self._held.clear()
-        return [self._counted(held)]
+        return [self._counted(counting)]
 
-    def _hold(self, held: _Held, now_ns: int | None) -> None:
+    def _hold(self, generic: _Inferences, now_ns: int | None) -> None:
         """Keeps generic inferences back; of too many the oldest are dropped."""
-        self._held.append(held)
-        if self._held_since_ns is None:
-            self._held_since_ns = now_ns
+        if not self._held:
+            self._held_since_ns = now_ns or 0
+        self._held.append(generic)
         while self._bounded and sum(len(one.batch) for one in self._held) > self._limits.pending_traces and len(self._held) > 1:
             self.spans_dropped["evicted"] += self._held.pop(0).spans
 
@@ -192,13 +192,13 @@ class Mapper:
         held, self._held = self._held, []
         return [self._counted(one) for one in held]
 
-    def _counted(self, held: _Held) -> InferenceBatch:
-        self.spans_mapped += held.spans
-        self._sampled |= held.mapping.sampled
-        return held.batch
+    def _counted(self, counting: _Inferences) -> InferenceBatch:
+        self.spans_mapped += counting.spans
+        self._sampled |= counting.mapping.sampled
+        return counting.batch
 
 
-class _Held(NamedTuple):
+class _Inferences(NamedTuple):
     """Inferences of a mapping, and the number of spans that they were made of."""
 
     mapping: ServerMapping

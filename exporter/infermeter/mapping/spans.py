@@ -152,7 +152,6 @@ class Table:
         self.parent = np.full(nobody + 1, nobody, np.int64) if parent is None else parent
         self._numbers: dict[str, Floats] = {}
         self._texts: dict[str, list[str | None]] = {}
-        self._selected: dict[Where, Bools] = {}
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -186,9 +185,7 @@ class Table:
 
     def selected(self, where: Where) -> Bools:
         """Which rows fit the condition of a selection, whatever they are related to."""
-        if where not in self._selected:
-            self._selected[where] = np.concatenate([group.fit(group.plan.selections.get(where, False)) for group in self.groups])
-        return self._selected[where]
+        return np.concatenate([group.fit(group.plan.selections.get(where, False)) for group in self.groups])
 
     def inherited(self, own: Ints) -> Ints:
         """For each row the value of the nearest of itself and its ancestors that has one (not -1)."""

@@ -28,7 +28,7 @@ class Intervals:
     start_ns: Ints
     end_ns: Ints
 
-    def take(self, kept: Bools | slice) -> Intervals:
+    def take(self, kept: Bools) -> Intervals:
         """Some of them."""
         return Intervals(self.match[kept], self.start_ns[kept], self.end_ns[kept])
 
@@ -86,19 +86,19 @@ def stage_times(start_ns: Ints, duration_ns: Ints, told: Sequence[Told], rest: S
         if one.part is not None and len(rows := np.flatnonzero(times[:, code]))
     )
 
-    # where compute was: its own segments, or what nobody claims where it isn't known; a length alone begins when the queue ends
-    computes = [code for code, one in enumerate(told) if one.stage == "compute"]
-    estimated = stages_ns[:, COMPUTE] < 0
-    placed = left == by_interval[:, -1]
-    at_instants = np.isin(owner, computes) | ((owner == len(told)) & (estimated & placed)[segments.match])
-    length_ns = np.where(estimated, np.where(placed, 0, left), by_length[:, computes].sum(axis=1))
+    # compute is where its segments are, or where it isn't known where nobody's are; what has no instants begins when the queue ends
+    of_compute = [code for code, one in enumerate(told) if one.stage == "compute"]
+    unknown = stages_ns[:, COMPUTE] < 0
+    in_gaps = unknown & (left == by_interval[:, -1])
+    compute = segments.take(np.isin(owner, of_compute) | ((owner == len(told)) & in_gaps[segments.match]))
+    length_ns = np.where(unknown, np.where(in_gaps, 0, left), by_length[:, of_compute].sum(axis=1))
+    queue = segments.take(np.isin(owner, [code for code, one in enumerate(told) if one.stage == "queue"]))
+    queue_end_ns = start_ns + np.maximum(stages_ns[:, QUEUE], 0)
+    np.maximum.at(queue_end_ns, queue.match, queue.end_ns)
+    begin_ns = np.minimum(queue_end_ns, start_ns + duration_ns - length_ns)
     rows = np.flatnonzero(length_ns)
-    queues = np.isin(owner, [code for code, one in enumerate(told) if one.stage == "queue"])
-    begin_ns = start_ns + np.maximum(stages_ns[:, QUEUE], 0)
-    np.maximum.at(begin_ns, segments.match[queues], segments.end_ns[queues])
-    begin_ns = np.minimum(begin_ns, start_ns + duration_ns - length_ns)[rows]
-    compute = joined((segments.take(at_instants), Intervals(rows, begin_ns, begin_ns + length_ns[rows])))
-    return StageTimes(stages_ns, parts, compute, estimated)
+    placed = Intervals(rows, begin_ns[rows], (begin_ns + length_ns)[rows])
+    return StageTimes(stages_ns, parts, joined((compute, placed)), unknown)
 
 
 def _without_rejected(told: Sequence[Told]) -> list[Told]:

@@ -105,6 +105,14 @@ def test_a_recording_is_of_any_age() -> None:
     assert count(of.finish()) == 2
 
 
+def test_a_recording_is_complete_when_it_ends_and_not_before() -> None:
+    of = mapper(mapping(QUEUED), bounded=False, assembly=Assembly(grace=0.0))
+    add(of, Span("inference", 0, 100))
+    assert of.take(ns(10**9)) is None
+    add(of, Span("wait", 0, 40, "w", "root"))
+    assert stages_ms(of.finish() or mapped("{}")) == {"queue": 40, "other": 60}
+
+
 def test_within_a_trace_a_span_id_counts_once() -> None:
     of = mapper(mapping(QUEUED))
     add(of, Span("inference", 0, 100), Span("wait", 0, 10, "w", "root"))

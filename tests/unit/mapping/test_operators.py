@@ -131,6 +131,13 @@ def test_a_value_above_the_duration_is_rejected_where_the_rule_says_so() -> None
     assert stages_ms(mapped(rule, Span("inference", 0, 100, attributes={"q": 100}))) == {"queue": 100, "other": 0}
 
 
+def test_values_without_measure_are_rejected_wherever_they_stand() -> None:
+    rule = "{stages: {queue: {attr: q, unit: s, valid: {max_of: e2e}}}, latency: {tpot: {div: [{attr: q}, {attr: r}]}}}"
+    batch = mapped(rule, Span("inference", 0, 100, attributes={"q": 1e305, "r": 1e-305}))
+    assert stages_ms(batch) == {"other": 100}
+    assert math.isnan(batch.tpot_seconds[0])
+
+
 def test_a_value_that_is_a_sentinel_is_rejected_where_the_rule_says_so() -> None:
     rule = "{latency: {ttft: {attr: t, unit: s, valid: {gt: 0}}}}"
     assert math.isnan(mapped(rule, Span("inference", 0, 100, attributes={"t": 0.0})).ttft_seconds[0])
@@ -184,7 +191,9 @@ def test_the_rest_is_what_the_others_leave_and_nothing_where_one_of_them_is_miss
     batch = mapped(rule, Span("inference", 0, 100, attributes={"q": 10, "c": 60}))
     assert stages_ms(batch) == {"queue": 10, "compute": 60, "serialisation": 30, "other": 0}
     assert batch.quality == {"queue": "measured", "compute": "measured", "serialisation": "estimated"}
-    assert stages_ms(mapped(rule, Span("inference", 0, 100, attributes={"q": 10}))) == {"queue": 10, "other": 90}
+    lacking = mapped(rule, Span("inference", 0, 100, attributes={"q": 10}))
+    assert stages_ms(lacking) == {"queue": 10, "other": 90}
+    assert lacking.quality == {"queue": "measured"}
 
 
 def test_the_rest_alone_is_everything() -> None:
