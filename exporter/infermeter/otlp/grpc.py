@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
@@ -124,7 +125,7 @@ class GrpcReceiver:
 
     def _take(self, body: bytes, context: grpc.ServicerContext, answer: Future[bytes]) -> None:
         """On the loop: decodes one export and settles its answer."""
-        if context in self._arriving:
+        with suppress(KeyError):  # it may come in the very moment in which it was given up
             self._arriving.pop(context).cancel()
         try:
             export = self._decoded(body)
