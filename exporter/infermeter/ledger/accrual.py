@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from infermeter.config import Config
-from infermeter.ledger.energy import EnergyMeter, Reason, gap_limit_ns
+from infermeter.ledger.energy import EnergyMeter, Reason, gap_limit_ns, stale_limit_ns
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, TICK_NS, nanoseconds
 from infermeter.ledger.tariff import JOULES_PER_KWH, Tariff, tariff
 from infermeter.ledger.timeline import Timeline
@@ -34,6 +34,7 @@ class Accrual:
         self._grams_per_kwh = config.emissions.grams_per_kwh
         self._most_ns = None if offline else nanoseconds(_MOST_INTERVALS * config.gpu.interval)
         self._host = EnergyMeter(gap_limit_ns(config.gpu.interval))
+        self._stale_ns = stale_limit_ns(config.gpu)
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (_FIELDS,), np.float64)
         self._gpus: tuple[float | None, bool] = (None, False)
         self.tariff = Tariff()
@@ -99,14 +100,20 @@ class Accrual:
                     self.add_joules(tick, joules)
         return reading.rejected
 
-    def per_hour(self, gpu_watts: float | None) -> dict[Component, float]:
-        """The hourly cost by component at the present power; what hangs on power is absent while nothing fresh tells it."""
-        host_watts = self._host.last.power_watts if self._host_measured and self._host.last is not None else self._host_watts
+    def per_hour(self, now_ns: int, gpu_watts: float | None) -> dict[Component, float]:
+        """The hourly cost by component at the present power; what hangs on power is absent while a reading of it is stale."""
         prices = dict(self.tariff.per_hour)
-        if gpu_watts is not None or not self._gpus[1]:
-            watts = (gpu_watts or 0.0) + (host_watts or 0.0)
+        host_watts = self._host_watts_at(now_ns)
+        if (gpu_watts is not None or not self._gpus[1]) and host_watts is not None:
+            watts = (gpu_watts or 0.0) + host_watts
             prices.update({component: per_joule * watts * HOUR_SECONDS for component, per_joule in self.tariff.per_joule.items()})
         return prices
+
+    def _host_watts_at(self, now_ns: int) -> float | None:
+        last = self._host.last
+        if not self._host_measured or last is None:
+            return self._host_watts
+        return last.power_watts if now_ns - last.time_ns <= self._stale_ns else None
 
     def tick(self, tick: int) -> TickMoney:
         """What accrued in a tick that isn't settled yet."""

@@ -47,6 +47,8 @@ class Arrivals:
         self.tallies = np.zeros((0, _TALLIES), np.int64)
         self.quality: dict[Stage, Quality] = {}
         self._part_ns: dict[tuple[Stage, str], Floats] = {}
+        for model in (*configured, *named):
+            self.code(model)
 
     def sla(self, code: int) -> SlaTarget | None:
         """The SLA of a model."""

@@ -43,8 +43,12 @@ class Blocks:
     confidence: float
     inferences: dict[SlaState, int] = field(default_factory=lambda: {"met": 0, "missed": 0, "insufficient": 0})
     cost: dict[SlaState, float] = field(default_factory=lambda: {"met": 0.0, "missed": 0.0, "insufficient": 0.0})
+    _least: int | None = field(init=False)
     _open: _Block = field(default_factory=_Block)
     _closed: deque[_Closed] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._least = least_observed(self.sla, confidence=self.confidence)
 
     def add(self, slot: int, *, observed: int, ok: int, within: int, cost: float) -> None:
         """Joins the next closed slot; slots come in order."""
@@ -58,8 +62,7 @@ class Blocks:
         block.ok += ok
         block.within += within
         block.cost += cost
-        least = least_observed(self.sla, confidence=self.confidence)
-        if least is not None and block.observed >= least:
+        if self._least is not None and block.observed >= self._least:
             self.cut(slot)
 
     def cut(self, last_slot: int) -> None:

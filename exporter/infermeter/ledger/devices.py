@@ -11,15 +11,14 @@ import numpy as np
 from infermeter.config import Gpu
 from infermeter.ledger.attribution import Lane, Split
 from infermeter.ledger.baseline import Baseline
-from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns
-from infermeter.ledger.instants import SECOND_NS, TICK_NS
+from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns, stale_limit_ns
+from infermeter.ledger.instants import TICK_NS
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import GpuFacts, GpuIdentity, GpuSample, GpuState
 
 _JOULES, _STRAY_JOULES, _KNOWN_NS, _SEEN_NS, _TOLD_NS, _UTILISATION, _RESIDENT_NS = range(7)
 _FIELDS: Final = 7
 
-_LEAST_STALE_SECONDS: Final = 5.0
 _BARE_BYTES: Final = 512 * 2**20
 _BARE_RATIO: Final = 0.01
 """Memory in use above both, with no count of processes told: a model is resident. A driver alone holds up to 0.7 % of the memory
@@ -57,7 +56,7 @@ class Devices:
     def __init__(self, config: Gpu, identities: Sequence[GpuIdentity], *, first_tick: int) -> None:
         self._config = config
         self._gap_ns = gap_limit_ns(config.interval)
-        self._stale_seconds = config.stale_after or max(_LEAST_STALE_SECONDS, 3 * config.interval)
+        self._stale_ns = stale_limit_ns(config)
         self._devices: dict[str, _Device] = {}
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (1, _FIELDS), np.float64)
         self.rejected: dict[Reason, int] = {"read": 0, "gap": 0, "reset": 0, "outlier": 0}
@@ -212,7 +211,7 @@ class Devices:
 
     def _is_fresh(self, device: _Device, now_ns: int) -> bool:
         last = device.meter.last
-        return device.present and last is not None and now_ns - last.time_ns <= self._stale_seconds * SECOND_NS
+        return device.present and last is not None and now_ns - last.time_ns <= self._stale_ns
 
     def _configured_watts(self, uuid: str) -> float | None:
         configured = self._config.baseline_watts

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from infermeter.config import Gpu
 from infermeter.ledger.instants import SECOND_NS, TICK_NS, nanoseconds
 from infermeter.model import GpuSample
 
@@ -16,9 +17,15 @@ _MOST_WATTS: Final = 10_000.0
 """Of one device; the largest boards and superchips of 2026 stay below 3 kW."""
 
 _LEAST_GAP_SECONDS: Final = 3.0
+_LEAST_STALE_SECONDS: Final = 5.0
 _MOST_INTERVALS_A_GAP: Final = 3
 _LONGEST_HOLD_NS: Final = 60 * SECOND_NS
 """A counter that stands still this long, while it is read, is believed: no energy."""
+
+
+def stale_limit_ns(gpu: Gpu) -> int:
+    """Without a sample for longer than this, nothing is known of the present."""
+    return nanoseconds(gpu.stale_after or max(_LEAST_STALE_SECONDS, _MOST_INTERVALS_A_GAP * gpu.interval))
 
 
 def gap_limit_ns(interval_seconds: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
@@ -71,11 +71,11 @@ class Slots:
         """Over the slots [first, stop)."""
         return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in (self._counts, self._amounts, self._server)))
 
-    def closed_rows(self, codes: Sequence[int], told: Sequence[Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
-        """The closed slots for the report, models in the order of `codes`; `told` has one entry for each."""
-        first = self._counts.first
+    def closed_rows(self, told: Mapping[int, Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
+        """The closed slots for the report; `told` has an entry for each code, in the order of the rows."""
+        first, codes = self._counts.first, list(told)
         return ClosedSlots(
-            told=told,
+            told=tuple(told.values()),
             first_slot=first,
             start_ns=start_ns,
             counts=self._counts.rows(first, self.closed)[:, codes],

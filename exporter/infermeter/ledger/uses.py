@@ -44,6 +44,11 @@ class Uses:
         self.joules = np.zeros((len(USES), 0))
         self.cost = np.zeros((len(USES), 0))
 
+    @property
+    def models(self) -> int:
+        """How many models there is room for."""
+        return int(self.cost.shape[1])
+
     def widen(self, models: int) -> None:
         """Makes room for this many models."""
         self.joules, self.cost = widened(self.joules, models, axis=1), widened(self.cost, models, axis=1)

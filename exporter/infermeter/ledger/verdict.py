@@ -9,7 +9,7 @@ from typing import Final
 from infermeter.ledger.sla import allowed_miss_ratio
 from infermeter.model import SlaState, SlaTarget
 
-_EXACT_TO: Final = 2_000
+_EXACT_TO: Final = 1_200
 """Up to so many inferences the tail is summed in whole numbers; beyond, in logarithms, to about 1e-9."""
 
 _NEGLIGIBLE: Final = 1e-18
@@ -20,15 +20,14 @@ def verdict(sla: SlaTarget, *, observed: int, within: int, confidence: float) ->
     """`met` if the one-sided upper bound of the miss share is <= 1 - quantile, `missed` if the lower bound is above it.
 
     Source: Clopper and Pearson 1934, through the tails: the upper bound for k misses of n is <= p exactly if P(X <= k; n, p) <= alpha,
-    the lower bound is > p exactly if P(X >= k; n, p) < alpha.
+    the lower bound is > p exactly if P(X >= k; n, p) < alpha. Since alpha is
+    below one half, only the tail on k's side of the mean can be that small.
     """
     misses, miss_ratio = observed - within, allowed_miss_ratio(sla)
     alpha = 1 - Fraction(repr(confidence))
-    if at_most(misses, observed, miss_ratio) <= alpha:
-        return "met"
-    if misses and 1 - at_most(misses - 1, observed, miss_ratio) < alpha:
-        return "missed"
-    return "insufficient"
+    if misses < miss_ratio * observed:
+        return "met" if at_most(misses, observed, miss_ratio) <= alpha else "insufficient"
+    return "missed" if misses and 1 - at_most(misses - 1, observed, miss_ratio) < alpha else "insufficient"
 
 
 def least_observed(sla: SlaTarget, *, confidence: float) -> int | None:

@@ -94,20 +94,24 @@ class WindowQuantiles:
 class WindowReader:
     """Reads one window of closed slots."""
 
-    def __init__(self, window: Window, slots: Slots, quantiles: WindowQuantiles, *, sampled: bool, confidence: float) -> None:
+    def __init__(
+        self, window: Window, slots: Slots, quantiles: WindowQuantiles, *, sampled: bool, confidence: float, priced: bool, metered: bool
+    ) -> None:
         self._window = window
         self._quantiles = quantiles
         self._sampled = sampled
         self._confidence = confidence
+        self._priced = priced
+        self._metered = metered
         self._first = max(slots.closed - quantiles.length(window), slots.first_slot)
         self._sums: Sums = slots.sums(self._first, slots.closed)
         self._is_long_enough = bool(self._sums.server[columns.ACCRUED_SECONDS] >= _LEAST_SECONDS)
 
-    def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None, *, priced: bool, metered: bool) -> ModelWindow:
+    def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None) -> ModelWindow:
         """One model in the window."""
         counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
         ok, observed, within = counts[columns.OK], counts[columns.OBSERVED], counts[columns.WITHIN] if sla else None
-        cost = amounts[columns.COST] if priced else None
+        cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
         divisible = judged and ok >= _LEAST_INFERENCES and not self._sampled
         return ModelWindow(
@@ -116,7 +120,7 @@ class WindowReader:
             inferences_observed=observed,
             inferences_within_sla=within,
             cost=cost,
-            joules=amounts[columns.JOULES] if metered else None,
+            joules=amounts[columns.JOULES] if self._metered else None,
             tokens=counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT] if told.tokens_input or told.tokens_output else None,
             cost_per_inference=cost / ok if divisible and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, blocks) if divisible and cost is not None else {},
@@ -124,10 +128,10 @@ class WindowReader:
             sla_state=None if sla is None else self._state(sla, observed=observed, within=within or 0, judged=judged),
         )
 
-    def server(self, models: Sequence[tuple[int, SlaTarget | None]], *, priced: bool, metered: bool) -> ServerWindow:
+    def server(self, models: Sequence[tuple[int, SlaTarget | None]]) -> ServerWindow:
         """The whole server in the window."""
         accrued, active, idle = self._sums.server.tolist()
-        cost = sum(self._sums.amounts[:, columns.COST].tolist()) if priced else None
+        cost = sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
         ok = sum(int(self._sums.counts[code, columns.OK]) for code, _ in models)
         judged = [int(self._sums.counts[code, columns.WITHIN]) for code, sla in models if sla is not None]
         unjudged = sum(int(self._sums.counts[code, columns.OK]) for code, sla in models if sla is None)
@@ -138,7 +142,7 @@ class WindowReader:
             window=self._window,
             accrued_seconds=accrued,
             busy_seconds=active,
-            joules=sum(self._sums.amounts[:, columns.JOULES].tolist()) if metered else None,
+            joules=sum(self._sums.amounts[:, columns.JOULES].tolist()) if self._metered else None,
             cost=cost,
             inferences_ok=ok,
             inferences_within_sla=sum(judged) if judged else None,

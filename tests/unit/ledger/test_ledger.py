@@ -226,6 +226,7 @@ def test_a_measured_host_power_is_money_only_where_it_is_asked_for() -> None:
         book.finish(at(60))
     assert asked.snapshot(at(60)).cost == {"power": pytest.approx(6.0)}
     assert asked.snapshot(at(60)).cost_per_hour == {"power": pytest.approx(360.0)}
+    assert asked.snapshot(at(90)).cost_per_hour == {}
     assert unasked.snapshot(at(60)).cost == {}
     for book in (asked, unasked):
         assert book.snapshot(at(60)).host_energy_joules == {"replay": pytest.approx(6000.0)}

@@ -1,0 +1,51 @@
+"""What is told of one model: its counters, histograms and windows as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, WITHIN, Arrivals
+from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.histogram import STAGES_AND_OTHER
+from infermeter.ledger.slots import Told
+from infermeter.model import ModelFacts, ModelWindow, Use
+
+
+def told(arrivals: Arrivals, code: int) -> Told:
+    """Which facts there are of a model."""
+    tallies = arrivals.tallies[code].tolist()
+    return Told(arrivals.names.names[code], arrivals.sla(code) is not None, bool(tallies[TOLD_INPUT]), bool(tallies[TOLD_OUTPUT]))
+
+
+def model_facts(
+    arrivals: Arrivals,
+    code: int,
+    blocks: Blocks | None,
+    *,
+    joules: Mapping[Use, float] | None,
+    cost: Mapping[Use, float] | None,
+    windows: Sequence[ModelWindow],
+) -> ModelFacts:
+    """One model; `joules` and `cost` by use, None where nothing measures or prices them."""
+    histograms, sla, about = arrivals.histograms, arrivals.sla(code), told(arrivals, code)
+    tallies = arrivals.tallies[code].tolist()
+    return ModelFacts(
+        model=about.model,
+        observed_ok=tallies[OK],
+        observed_error=tallies[ERROR],
+        within_sla=tallies[WITHIN] if about.sla else None,
+        late=tallies[LATE],
+        duration=histograms.signal(code, "duration", sla),
+        ttft=histograms.signal(code, "ttft", sla) if histograms.has(code, "ttft") else None,
+        tpot=histograms.signal(code, "tpot", sla) if histograms.has(code, "tpot") else None,
+        stages={stage: histograms.stage(code, stage) for stage in STAGES_AND_OTHER if histograms.has(code, stage)},
+        part_seconds=arrivals.part_seconds(code),
+        tokens_input=tallies[TOKENS_INPUT] if about.tokens_input else None,
+        tokens_output=tallies[TOKENS_OUTPUT] if about.tokens_output else None,
+        sla=sla,
+        in_sla_state={} if blocks is None else dict(blocks.inferences),
+        cost_in_sla_state={} if blocks is None or cost is None else dict(blocks.cost),
+        energy_joules=joules or {},
+        cost=cost or {},
+        windows=tuple(windows),
+    )
