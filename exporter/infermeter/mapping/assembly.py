@@ -142,7 +142,8 @@ class Assembler:
             trace = queue.pop(trace_id)
             self._dropped["evicted"] += len(trace.rows)
             self._released([trace])
-            self._remember(trace_id, None)
+            if trace.rows:
+                self._remember(trace_id, None)
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def due(self, now_ns: int | None) -> list[Assembled]:
