@@ -137,7 +137,7 @@ class Assembler:
             trace.last_ns = now_ns
             (self._rooted if trace.matched else self._rootless)[trace_id] = trace
         while self._bounded and (len(self) > self._limits.pending_traces or self._size_bytes > self._limits.pending_bytes):
-            queue = min((queue for queue in (self._rooted, self._rootless) if queue), key=lambda one: next(iter(one.values())).last_ns)
+            queue = min((queue for queue in (self._rootless, self._rooted) if queue), key=lambda one: next(iter(one.values())).last_ns)
             trace_id = next(iter(queue))
             trace = queue.pop(trace_id)
             self._dropped["evicted"] += len(trace.rows)
