@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol, TypeAlias
 
 from prometheus_client import ProcessCollector
@@ -73,17 +73,17 @@ async def run(
     """
     sidecar = Sidecar(config, mappings, now=now, stop=stop, revision=revision)
     sampler = sidecar.sampler(gpus)
-    async with AsyncExitStack() as stack:
-        addresses = {}
-        for key, face in sidecar.faces().items():
-            addresses[key] = await _listen(key, getattr(config.listen, key), face)
-            stack.push_async_callback(face.stop)
+    faces = sidecar.faces()
+    try:
+        on_listen({key: await _listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
         if sampler:
             sampler.start()
-            stack.callback(sampler.stop)
         sidecar.ready = True
-        on_listen(addresses)
         await sidecar.turn_until_stopped()
+    finally:
+        if sampler:
+            sampler.stop()
+        await asyncio.gather(*(face.stop() for face in faces.values()))
     if sidecar.failure:
         raise sidecar.failure
     return sidecar.finish()
@@ -165,24 +165,30 @@ class Sidecar:
         return self._snapshot_at(self._last.unix_ns)
 
     def _consume(self, export: Export) -> None:
-        self._meter.consume(export, self._now().unix_ns)
+        with self._mistakes_end_it():
+            self._meter.consume(export, self._now().unix_ns)
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
 
     def _flush_now(self) -> None:
         self._flush = None
-        try:
+        with self._mistakes_end_it():
             self._meter.flush(self._now().unix_ns)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours ends the process, it isn't swallowed by the loop
-            self._fail(error)
 
     def _take_reading(self, reading: Reading) -> None:
-        try:
+        with self._mistakes_end_it():
             if reading.identities is not None:
                 self._meter.gpus_changed(reading.identities)
             self._meter.add_samples(reading.samples, rejected=reading.rejected)
-        except Exception as error:  # noqa: BLE001 - as above
+
+    @contextmanager
+    def _mistakes_end_it(self) -> Iterator[None]:
+        """Our own mistakes end the process, where a callback's would only be logged by the loop."""
+        try:
+            yield
+        except Exception as error:
             self._fail(error)
+            raise
 
     def _fail(self, error: Exception) -> None:
         self.failure = self.failure or error

@@ -1,10 +1,15 @@
-"""How much memory the process may take: beyond it, exports are refused, so that the sidecar never takes memory from its server."""
+"""The process's memory: its limit, beyond which exports are refused, and what the allocator is told."""
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import psutil
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_KEPT_BYTES = 8 << 20
+_MAPPED_BYTES = 4 << 20
 
 CGROUP_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Version 2, then version 1. Source: kernel documentation, admin-guide/cgroup-v2 and cgroup-v1/memory."""
@@ -42,3 +47,15 @@ def _share_of_cgroup(root: Path) -> int | None:
         if limit_bytes is not None and limit_bytes < psutil.virtual_memory().total:
             return int(limit_bytes * SHARE_RATIO)
     return None
+
+
+def tune_allocator() -> None:
+    """Tells glibc's allocator what a long-running sidecar is like; before any thread is started. Other C libraries are told nothing.
+
+    Bodies of some hundred kilobytes come and go: memory for them is kept, not returned to the kernel and cleared by it each time, and
+    all threads share one arena. Source: mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, value in ((_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_MMAP_THRESHOLD, _MAPPED_BYTES), (_M_ARENA_MAX, 1)):
+            mallopt(parameter, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infermeter.memory import CGROUP_LIMITS, Memory
+from infermeter.memory import CGROUP_LIMITS, Memory, tune_allocator
 
 V2, V1 = CGROUP_LIMITS
 
@@ -43,3 +43,9 @@ def test_without_a_limit_nothing_exceeds_it(tmp_path: Path) -> None:
 def test_a_process_above_its_limit_exceeds_it() -> None:
     assert Memory(1).exceeded()
     assert not Memory(2**50).exceeded()
+
+
+def test_the_allocator_can_be_tuned_on_any_c_library() -> None:
+    tune_allocator()
+
+    assert bytearray(1 << 23)

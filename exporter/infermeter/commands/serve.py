@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from infermeter.config import Config
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.sources import gpu_source
 from infermeter.mapping import ServerMapping, load_mappings
+from infermeter.memory import tune_allocator
 from infermeter.model import Snapshot
 from infermeter.structure import notices
 
@@ -33,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     mappings = load_mappings(config.server.kind, own_mappings(config))
     for notice in notices(config):
         log.warning("%s", notice)
+    tune_allocator()
     counted = asyncio.run(_serve(config, mappings))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
@@ -58,10 +61,12 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
         ),
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,
-        on_listen=_tell,
+        on_listen=_started,
     )
 
 
-def _tell(addresses: Mapping[str, str]) -> None:
+def _started(addresses: Mapping[str, str]) -> None:
+    gc.collect()
+    gc.freeze()  # what was made so far lives for ever: the collector needn't look at it again
     for key, address in addresses.items():
         log.info("listening: %s on %s", key, address)
