@@ -10,24 +10,29 @@ Report: TypeAlias = dict[str, Any]
 
 COLUMNS = (
     ("load/s", 7),
-    ("inferences/s", 13),
+    ("done/s", 7),
     ("mostly", 14),
     ("busy", 6),
-    ("watts", 7),
-    ("cost per 1M", 13),
-    ("p99, 1m", 10),
-    ("at SLA per 1M, 1m", 19),
-    ("SLA, 1m", 13),
+    ("watts", 6),
+    ("USD/1M", 8),
+    ("p99 1m", 8),
+    ("at SLA 1m", 10),
+    ("SLA 1m", 13),
 )
-"""Headings and widths. Those that end in 1m are the sidecar's window; the others are of the time between two readings."""
+"""Headings and widths, within 80 in all."""
+
+LEGEND = """\
+Each row tells of the last ten seconds; 1m: of the sidecar's window, once it holds enough. USD/1M: the cost of a million inferences;
+at SLA: of a million within the SLA, all cost included. mostly: the stage to which most seconds went.
+"""
 
 ABSENT = "-"
 STAGES = ("queue", "compute", "transfer", "serialisation", "other")
 
 
 def heading() -> str:
-    """The line above the rows."""
-    return "".join(title.rjust(width) for title, width in COLUMNS)
+    """What stands above the rows."""
+    return f"{LEGEND}\n" + "".join(title.rjust(width) for title, width in COLUMNS)
 
 
 def row(earlier: Report, later: Report, *, offered_per_second: float) -> str:

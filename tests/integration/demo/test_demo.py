@@ -44,7 +44,7 @@ def test_a_short_demo_shows_rows_of_numbers_and_a_closing_report(capsys: pytest.
     assert main(["demo", "--scenario", "healthy", "--duration", "6s"]) == 0
     output, errors = capsys.readouterr()
     assert errors == ""
-    rows = output.partition("SLA, 1m\n")[2]
+    rows = output.partition("SLA 1m\n")[2]
     assert re.match(r" +\d+ +\d+\.\d +(queue|compute) ", rows), rows
     assert "demo-mlp" in output
     assert "example prices of the demo" in output
