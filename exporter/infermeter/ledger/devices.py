@@ -12,7 +12,7 @@ from infermeter.config import Gpu
 from infermeter.ledger.attribution import Lane, Split
 from infermeter.ledger.baseline import Baseline
 from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns, stale_limit_ns
-from infermeter.ledger.instants import TICK_NS
+from infermeter.ledger.instants import TICK_NS, ticks_between
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import GpuFacts, GpuIdentity, GpuSample, GpuState
 
@@ -133,8 +133,7 @@ class Devices:
         if reading.watched_from_ns is None:
             return
         resident = is_resident(sample)
-        seen = Step(reading.watched_from_ns, sample.time_ns, 0.0, 0.0, watched=True)
-        for tick, ns, _ in seen.by_tick(self._ticks.first):
+        for tick, ns in ticks_between(reading.watched_from_ns, sample.time_ns, self._ticks.first):
             row = self._ticks.row(tick)[device.column]
             row[_SEEN_NS] += ns
             row[_RESIDENT_NS] += ns * resident
@@ -165,9 +164,9 @@ class Devices:
         paid = [device.identity.share_ratio * device.present for device in self._devices.values()]
         if not any(paid):
             paid = [1.0] * len(paid)
+        total = sum(paid)
         return [
-            _lane(device, row[device.column], part / sum(paid), length_ns)
-            for device, part in zip(self._devices.values(), paid, strict=True)
+            _lane(device, row[device.column], part / total, length_ns) for device, part in zip(self._devices.values(), paid, strict=True)
         ]
 
     def settle(self, tick: int, lanes: Sequence[Lane], times: Sequence[Split], *, seconds: float, quiet_ticks: int | None) -> None:
@@ -177,9 +176,10 @@ class Devices:
             if not device.present:
                 continue
             resident = row[device.column][_RESIDENT_NS] > 0
-            device.states["active"] += time.active * seconds
+            worked = time.unattributed * lane.seen_ratio if lane.utilisation_ratio and not time.active else 0.0
+            device.states["active"] += (time.active + worked) * seconds
             device.states["held_idle" if resident else "idle"] += time.idle * seconds
-            device.states["active" if lane.utilisation_ratio else "unknown"] += time.unattributed * seconds
+            device.states["unknown"] += (time.unattributed - worked) * seconds
             if (
                 resident
                 and lane.utilisation_ratio == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from infermeter.config import Gpu
-from infermeter.ledger.instants import SECOND_NS, TICK_NS, nanoseconds
+from infermeter.ledger.instants import SECOND_NS, TICK_NS, nanoseconds, ticks_between
 from infermeter.model import GpuSample
 
 Reason = Literal["read", "gap", "reset", "outlier"]
@@ -54,12 +54,11 @@ class Step:
         before = self._joules_before(edge_ns)
         if before > 0:
             yield first_tick, 0, before
-        while edge_ns < self.end_ns:
-            tick = edge_ns // TICK_NS
-            stop_ns = min((tick + 1) * TICK_NS, self.end_ns)
-            joules = self._joules_before(stop_ns)
-            yield tick, stop_ns - edge_ns, max(0.0, joules - before)
-            edge_ns, before = stop_ns, joules
+        for tick, ns in ticks_between(edge_ns, self.end_ns, first_tick):
+            edge_ns += ns
+            reached = self._joules_before(edge_ns)
+            yield tick, ns, max(0.0, reached - before)
+            before = reached
 
     def _joules_before(self, instant_ns: int) -> float:
         seconds = (instant_ns - self.start_ns) / SECOND_NS

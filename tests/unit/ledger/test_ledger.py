@@ -292,6 +292,11 @@ def test_a_gpu_that_works_for_nobody_is_active_and_its_energy_unattributed() -> 
     assert of_model(snapshot, "unknown").energy_joules["unattributed"] == pytest.approx(6000)
 
 
+def test_what_nobody_watched_is_unknown_even_of_a_busy_gpu() -> None:
+    states = replayed([], [*samples(20, utilisation=0.5), *samples(60, start=40, utilisation=0.5)], end=60).gpus[0].state_seconds
+    assert (states["active"], states["unknown"]) == (pytest.approx(40), pytest.approx(20))
+
+
 def test_a_gpu_is_up_while_its_samples_are_fresh() -> None:
     book = ledger(config(gpu=Gpu(stale_after=10.0)), offline=False)
     assert book.snapshot(at(0)).gpus[0].last_sample_ns is None
