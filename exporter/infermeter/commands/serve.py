@@ -23,6 +23,9 @@ from infermeter.structure import notices
 
 log = logging.getLogger(__name__)
 
+YOUNG_OBJECTS = 50_000
+"""Allocations between two looks for garbage: spans under assembly are no garbage, and there is hardly any that needs looking for."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `serve`."""
@@ -68,5 +71,6 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
 def _started(addresses: Mapping[str, str]) -> None:
     gc.collect()
     gc.freeze()  # what was made so far lives for ever: the collector needn't look at it again
+    gc.set_threshold(YOUNG_OBJECTS)
     for key, address in addresses.items():
         log.info("listening: %s on %s", key, address)
