@@ -61,7 +61,6 @@ async def run(
     now: Now,
     stop: asyncio.Event,
     on_listen: Callable[[Mapping[str, str]], None],
-    revision: str = "",
 ) -> Snapshot:
     """Serves until `stop` is set; then takes what was accepted, settles, and returns what was counted.
 
@@ -71,7 +70,7 @@ async def run(
         ListenError: an address can't be listened on.
         ConfigError: the configuration names GPUs that aren't there.
     """
-    sidecar = Sidecar(config, mappings, now=now, stop=stop, revision=revision)
+    sidecar = Sidecar(config, mappings, now=now, stop=stop)
     sampler = sidecar.sampler(gpus)
     faces = sidecar.faces()
     try:
@@ -104,13 +103,13 @@ class Face(Protocol):
 class Sidecar:
     """What `run` puts together: meter, transports, web face and sampler, and the turning of time between them."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, now: Now, stop: asyncio.Event, revision: str) -> None:
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, now: Now, stop: asyncio.Event) -> None:
         """Starts to count now; listens to nothing yet."""
         self._config = config
         self._now = now
         self._stop = stop
         self._last = now()
-        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, revision=revision)
+        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns)
         self._memory = Memory(config.limits.memory_bytes)
         self._receiver = Receiver(self._meter.wanted, self._consume, config.limits, overloaded=self._memory.exceeded)
         self._exposition = Exposition((ProcessCollector(registry=None),))

@@ -13,9 +13,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from infermeter import __version__
+from infermeter import __revision__, __version__
 from infermeter.advice import findings
 from infermeter.config import Config
+from infermeter.errors import InputError
 from infermeter.ledger import Ledger
 from infermeter.mapping import Mapper, ServerMapping
 from infermeter.model import (
@@ -34,6 +35,9 @@ from infermeter.model import (
 Counts: TypeAlias = Mapping[Any, int]
 """By label value, or a tuple of them. A mapping's keys are invariant, and every counter has literals of its own: hence Any."""
 
+LONGEST_REPLAY_NS = 366 * 86_400 * 1_000_000_000
+"""A year: what lasts longer has a wrong time in it, and every second of it would be settled."""
+
 FLUSH_SPANS = 4096
 """Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns."""
 
@@ -41,10 +45,10 @@ FLUSH_SPANS = 4096
 class Meter:
     """What `serve` feeds, in the order of arrival; one thread."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int, revision: str = "") -> None:
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int) -> None:
         """A meter that starts counting at `start_ns` (unix)."""
         self._config = config
-        self._revision = revision
+        self._start_ns = start_ns
         self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits)
         self._ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, self._mapper), gpus=())
         self._waiting = 0
@@ -107,7 +111,7 @@ class Meter:
             sampled=_sampled(self._config, self._mapper),
             gpu_source=gpu_source,
             gpu_source_up=gpu_source_up,
-            revision=self._revision,
+            loaded_ns=self._start_ns,
         )
 
     def _book(self, inferences: InferenceBatch | None, now_ns: int) -> None:
@@ -191,10 +195,15 @@ class Replay:
 
         The period runs from the earlier of first sample and first inference's start to the later of last sample and last inference's
         end; a recording of nothing has no length.
+
+        Raises:
+            InputError: the period is longer than a year.
         """
         inferences = [batch for batch in (*self._inferences, self._mapper.finish()) if batch is not None]
         told = power or RecordedPower()
         start_ns, end_ns = _period(inferences, told)
+        if end_ns - start_ns > LONGEST_REPLAY_NS:
+            raise InputError(f"{_date(start_ns)} to {_date(end_ns)}", "the recording lasts over a year: some time in it is wrong")
         ledger = Ledger(self._config, start_ns=start_ns, sampled=_sampled(self._config, self._mapper), gpus=told.gpus, offline=True)
         for reason, n in told.rejected.items():
             ledger.reject(reason, n)
@@ -219,6 +228,10 @@ def _period(batches: Sequence[InferenceBatch], power: RecordedPower) -> tuple[in
     ends = [int(batch.end_ns.max()) for batch in batches if len(batch)]
     times = [ascending[i].time_ns for ascending in (power.samples, power.host_samples) if ascending for i in (0, -1)]
     return min(starts + times, default=0), max(ends + times, default=0)
+
+
+def _date(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns // 1_000_000_000, tz=UTC).date().isoformat()
 
 
 def _sampled(config: Config, mapper: Mapper) -> bool:
@@ -246,14 +259,14 @@ def _snapshot(
     sampled: bool,
     gpu_source: str | None,
     gpu_source_up: bool | None,
-    revision: str = "",
+    loaded_ns: int | None = None,
 ) -> Snapshot:
     cost = config.cost
     as_of = cost.as_of if cost else None
     return Snapshot(
         server=server_name(config),
         version=__version__,
-        revision=revision,
+        revision=__revision__,
         kind=kind,
         ledger=ledger,
         intake=intake,
@@ -263,7 +276,7 @@ def _snapshot(
         price_as_of_ns=int(datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC).timestamp()) * 1_000_000_000 if as_of else None,
         price_source=cost.source if cost else None,
         series_limit=config.limits.series,
-        config_reload_ns=None,
+        config_reload_ns=loaded_ns,
         sampled=sampled,
         gpu_hardware=config.gpu.hardware,
     )

@@ -241,6 +241,7 @@ class ModelWindow:
     cost: float | None
     joules: float | None
     tokens: int | None
+    stage_seconds: Mapping[Stage, float]
     cost_per_inference: float | None
     cost_per_inference_at_sla: Mapping[Literal["goodput", "compliant", "capacity"], float]
     latency_at_sla_quantile_seconds: Mapping[Signal, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from tests.support.running import JSON, PROTOBUF, Clock, Running, running
 
 from infermeter.commands import replay
-from infermeter.errors import ListenError
+from infermeter.errors import InputError, ListenError
 from infermeter.metrics.report import report
 
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -145,8 +146,9 @@ def test_a_replay_says_what_a_running_sidecar_says(tmp_path: Path, capsys: pytes
 
     served = asyncio.run(live())
 
-    assert served.keys() == replayed.keys()
-    for family in served.keys() - {"spans_received_total", "report"}:
+    of_the_process = {"config_last_reload_successful", "config_last_reload_success_timestamp_seconds"}
+    assert served.keys() - of_the_process == replayed.keys()
+    for family in replayed.keys() - {"spans_received_total", "report"}:
         assert served[family] == replayed[family], family
     assert {"energy_joules_total", "cost_by_use_total", "gpu_state_seconds_total", "busy_seconds_total"} <= served.keys()
 
@@ -166,12 +168,14 @@ def power_file() -> str:
     return "\n".join([*head, columns, *rows, f"# end: {len(rows)} rows", ""])
 
 
-def _replayed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    import argparse  # noqa: PLC0415
-
+def _replay(argv: list[str]) -> int:
     parser = argparse.ArgumentParser()
     replay.add_arguments(parser)
-    assert replay.run(parser.parse_args(argv)) == 0
+    return replay.run(parser.parse_args(argv))
+
+
+def _replayed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert _replay(argv) == 0
     answer: dict[str, object] = json.loads(capsys.readouterr().out)
     return answer
 
@@ -185,3 +189,11 @@ def test_protobuf_over_http_is_taken_too() -> None:
             return await metrics(sidecar)
 
     assert samples(asyncio.run(scenario()), "infermeter_inferences_observed_total", model="unknown") == 11
+
+
+def test_a_recording_of_more_than_a_year_is_refused(tmp_path: Path) -> None:
+    power = tmp_path / "power.csv"
+    power.write_text("time_unix_seconds,gpu,power_watts\n1700000000,GPU-1,50\n1795401900,GPU-1,50\n")
+
+    with pytest.raises(InputError, match="2023-11-14 to 2026-11-23: the recording lasts over a year"):
+        _replay(["--spans", str(CAPTURES / "triton"), "--power", str(power)])

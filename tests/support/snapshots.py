@@ -81,6 +81,7 @@ def llm(name: str = "llama-3-8b") -> ModelFacts:
                 cost=2.25,
                 joules=625_000.0,
                 tokens=320_000,
+                stage_seconds={stage: 500 * mean for stage, mean in STAGE_MEANS.items()},
                 cost_per_inference=0.0045,
                 cost_per_inference_at_sla={"goodput": 2.25 / 495, "compliant": 0.00375},
                 latency_at_sla_quantile_seconds={"duration": 3.5, "ttft": 0.25, "tpot": 0.045},
@@ -111,7 +112,7 @@ def opaque(name: str = "resnet50") -> ModelFacts:
         cost_in_sla_state={},
         energy_joules={"active": 0.0, "idle": 0.0, "unattributed": 0.0},
         cost={"active": 0.0, "idle": 0.0, "unattributed": 0.0},
-        windows=(ModelWindow(HOUR, 0, 0, None, 0.0, 0.0, None, None, {}, {}, None),),
+        windows=(ModelWindow(HOUR, 0, 0, None, 0.0, 0.0, None, {}, None, {}, {}, None),),
     )
 
 

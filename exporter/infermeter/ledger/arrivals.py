@@ -25,7 +25,8 @@ _WORST: Final[tuple[Quality, ...]] = ("measured", "estimated", "fallback")
 class Booked:
     """A batch as columns that the rest of the ledger goes on with.
 
-    `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2), 0 where unknown.
+    `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2) and `stages_ns` (n, 5), the last being `other`: both 0
+    where unknown, and for an inference with an error.
     """
 
     codes: Ints
@@ -33,6 +34,7 @@ class Booked:
     within: Bools
     signals_ns: Ints
     tokens: Ints
+    stages_ns: Ints
 
 
 class Arrivals:
@@ -75,10 +77,12 @@ class Arrivals:
         amounts[:, TOKENS_INPUT : TOKENS_OUTPUT + 1] = tokens
         amounts[:, TOLD_INPUT : TOLD_OUTPUT + 1] = (told >= 0) & ok[:, None]
         tally(self.tallies, codes, amounts)
-        self._measure(batch, codes, signals_ns, ok)
+        other_ns = durations_ns - np.maximum(batch.stages_ns, 0).sum(axis=1)
+        stages_ns = np.column_stack((batch.stages_ns, other_ns))
+        self._measure(batch, codes, signals_ns, stages_ns, ok)
         for stage, quality in batch.quality.items():
             self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
-        return Booked(codes, ok, within, signals_ns, tokens)
+        return Booked(codes, ok, within, signals_ns, tokens, np.where(ok[:, None], np.maximum(stages_ns, 0), 0))
 
     def late(self, codes: Ints) -> None:
         """Counts inferences that came too late for their slot."""
@@ -88,9 +92,7 @@ class Arrivals:
         """Seconds in each named part of a stage, of one model."""
         return {part: float(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
 
-    def _measure(self, batch: InferenceBatch, codes: Ints, signals_ns: Ints, ok: Bools) -> None:
-        other_ns = signals_ns[:, 0] - np.maximum(batch.stages_ns, 0).sum(axis=1)
-        stages_ns = np.column_stack((batch.stages_ns, other_ns))
+    def _measure(self, batch: InferenceBatch, codes: Ints, signals_ns: Ints, stages_ns: Ints, ok: Bools) -> None:
         if ok.all():
             self.histograms.add(codes, signals_ns, stages_ns, batch.end_ns, batch.trace_id.__getitem__)
         elif ok.any():

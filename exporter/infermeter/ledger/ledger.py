@@ -161,7 +161,14 @@ class Ledger:
             self._arrivals.late(booked.codes[~on_time])
         rows = np.flatnonzero(on_time)
         slots = slots[rows]
-        self._slots.count(slots, booked.codes[rows], ok=booked.ok[rows], within=booked.within[rows], tokens=booked.tokens[rows])
+        self._slots.count(
+            slots,
+            booked.codes[rows],
+            ok=booked.ok[rows],
+            within=booked.within[rows],
+            tokens=booked.tokens[rows],
+            stages_ns=booked.stages_ns[rows],
+        )
         self._quantiles.add(slots, booked, rows)
 
     def _compute_between(self, inferences: InferenceBatch, codes: Ints, last_ns: int) -> None:

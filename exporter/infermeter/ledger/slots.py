@@ -10,10 +10,11 @@ import numpy as np
 
 from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
 from infermeter.ledger.timeline import Timeline
-from infermeter.model import Bools, Floats, Ints, Slot
+from infermeter.model import STAGES, Bools, Floats, Ints, Slot
 
-OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT = range(5)
-_COUNTS: Final = 5
+OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, FIRST_STAGE = range(6)
+_COUNTS: Final = FIRST_STAGE + len(STAGES) + 1
+"""From FIRST_STAGE on: nanoseconds in each of STAGES, and in none of them."""
 COST, JOULES, BUSY_SECONDS = range(3)
 _AMOUNTS: Final = 3
 ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS = range(3)
@@ -22,7 +23,7 @@ _SERVER: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over consecutive slots: `counts` of shape (models, 5), `amounts` (models, 3), `server` (3,)."""
+    """Sums over consecutive slots: `counts` of shape (models, 10), `amounts` (models, 3), `server` (3,)."""
 
     counts: Ints
     amounts: Floats
@@ -49,9 +50,9 @@ class Slots:
         self._counts.widen(models)
         self._amounts.widen(models)
 
-    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints) -> None:
-        """Books inferences in their slots; `tokens` has shape (n, 2), input and output."""
-        counts = np.column_stack((np.ones_like(codes), ok, within, tokens))
+    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints, stages_ns: Ints) -> None:
+        """Books inferences in their slots; `tokens` has shape (n, 2), input and output, `stages_ns` (n, 5), the last being `other`."""
+        counts = np.column_stack((np.ones_like(codes), ok, within, tokens, stages_ns))
         places = codes[:, None] * _COUNTS + np.arange(_COUNTS)
         self._counts.book(np.repeat(slots, _COUNTS), places.ravel(), counts.ravel().astype(np.int64))
 

@@ -12,13 +12,13 @@ from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.columns import widened
-from infermeter.ledger.instants import SLOT_SECONDS
+from infermeter.ledger.instants import SECOND_NS, SLOT_SECONDS
 from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket
 from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Slots, Sums, Told
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
-from infermeter.model import Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Window
+from infermeter.model import STAGES, Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
 
 _LEAST_SECONDS: Final = 30.0
 _LEAST_INFERENCES: Final = 30
@@ -122,6 +122,7 @@ class WindowReader:
             cost=cost,
             joules=amounts[columns.JOULES] if self._metered else None,
             tokens=counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT] if told.tokens_input or told.tokens_output else None,
+            stage_seconds=_stage_seconds(counts) if judged else {},
             cost_per_inference=cost / ok if divisible and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, blocks) if divisible and cost is not None else {},
             latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
@@ -169,3 +170,9 @@ class WindowReader:
 
     def _state(self, sla: SlaTarget, *, observed: int, within: int, judged: bool) -> SlaState:
         return verdict(sla, observed=observed, within=within, confidence=self._confidence) if judged else "insufficient"
+
+
+def _stage_seconds(counts: Sequence[int]) -> dict[Stage, float]:
+    """Seconds in each stage, `other` among them; none of those in which no inference was."""
+    stages_ns = zip((*STAGES, "other"), counts[columns.FIRST_STAGE :], strict=True)
+    return {stage: ns / SECOND_NS for stage, ns in stages_ns if ns}

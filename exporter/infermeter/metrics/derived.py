@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infermeter.metrics.families import Point
-from infermeter.model import LedgerSnapshot, ModelFacts, ModelWindow, Snapshot
+from infermeter.model import LedgerSnapshot, ModelWindow, Snapshot
 
 COST_PER_MILLION_TOKENS = "cost_per_million_tokens"
 INFERENCES_PER_JOULE = "inferences_per_joule"
@@ -20,7 +20,7 @@ DERIVED: Mapping[str, str] = {
     COST_PER_MILLION_TOKENS: "`model, window, currency`: cost over a million tokens, input and output together.",
     INFERENCES_PER_JOULE: "`model, window`: inferences that ended without error over the GPUs' joules, which is performance per watt.",
     ENERGY_PER_INFERENCE: "`model, window`: the GPUs' joules over inferences that ended without error; an attributed estimate.",
-    DOMINANT_STAGE: "`model, stage`: what took the most of the inferences' time since the start, and its share of it.",
+    DOMINANT_STAGE: "`model, window, stage`: what took the most of the inferences' time, and its share of it.",
     WATERFALL_COST: "`window, step, currency`: where the window's cost went; the steps add up to it.",
 }
 """Labels (after `server`) and meaning of each."""
@@ -39,7 +39,8 @@ def derived(snapshot: Snapshot) -> dict[str, list[Point]]:
             for name, value in _ratios(window).items():
                 money = {"currency": str(ledger.currency)} if name == COST_PER_MILLION_TOKENS else {}
                 points[name].append(Point({**labels, "window": window.window.label, **money}, value))
-        points[DOMINANT_STAGE].extend(_dominant(model, labels))
+        for window in model.windows:
+            points[DOMINANT_STAGE].extend(_dominant(window, labels))
     points[WATERFALL_COST].extend(_waterfall(ledger, snapshot.server))
     return {name: found for name, found in points.items() if found}
 
@@ -56,13 +57,12 @@ def _ratios(window: ModelWindow) -> dict[str, float]:
     return ratios
 
 
-def _dominant(model: ModelFacts, labels: Mapping[str, str]) -> list[Point]:
-    seconds = {stage: histogram.sum_seconds for stage, histogram in model.stages.items()}
-    total = sum(seconds.values())
+def _dominant(window: ModelWindow, labels: Mapping[str, str]) -> list[Point]:
+    total = sum(window.stage_seconds.values())
     if total <= 0:
         return []
-    stage = max(seconds, key=seconds.__getitem__)
-    return [Point({**labels, "stage": stage}, seconds[stage] / total)]
+    stage = max(window.stage_seconds, key=window.stage_seconds.__getitem__)
+    return [Point({**labels, "window": window.window.label, "stage": stage}, window.stage_seconds[stage] / total)]
 
 
 def _waterfall(ledger: LedgerSnapshot, server: str) -> list[Point]:

@@ -472,3 +472,14 @@ def test_serving_ends_with_everything_settled() -> None:
     snapshot = book.snapshot(at(60))
     assert snapshot.settled_ns == at(60)
     assert sum(sum(facts.cost.values()) for facts in snapshot.models) == pytest.approx(60)
+
+
+def test_a_window_holds_the_seconds_of_every_stage_of_its_good_inferences() -> None:
+    good = [Inference(i, i + 1, stages=(0.25, 0.5, None, None)) for i in range(0, 60, 2)]
+    snapshot = replayed([*good, Inference(3, 3.5, stages=(0.5, None, None, None), error=True)], end=60)
+
+    assert of_model(snapshot).windows[0].stage_seconds == {"queue": 7.5, "compute": 15.0, "other": 7.5}
+
+
+def test_a_window_without_evidence_holds_no_stages() -> None:
+    assert of_model(replayed([Inference(0, 1, stages=(0.5, 0.5, None, None))], end=20)).windows[0].stage_seconds == {}

@@ -145,7 +145,7 @@ def test_a_sample_of_spans_tells_no_ratios_but_its_stages() -> None:
 
 def test_the_dominant_stage_is_the_one_that_took_most_of_the_time() -> None:
     assert derived("dominant_stage", rich_snapshot(models=(llm(), opaque()))) == [
-        {"labels": {"server": "chat", "model": "llama-3-8b", "stage": "compute"}, "value": 0.75}
+        {"labels": {"server": "chat", "model": "llama-3-8b", "window": "1h", "stage": "compute"}, "value": 0.75}
     ]
 
 
