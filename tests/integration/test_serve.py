@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
-from tests.support.running import JSON, PROTOBUF, Clock, Running, running
+from support.running import JSON, PROTOBUF, Clock, Running, running
 
 from infermeter.commands import replay
 from infermeter.errors import InputError, ListenError
