@@ -42,7 +42,7 @@ check: $(READY)  ## linters, types, import rules, generated files
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@for topic in config:configuration metrics:metrics; do \
+	@for topic in config:configuration metrics:metrics servers:servers findings:findings; do \
 	  $(BIN)/infermeter reference $${topic%:*} | diff -u docs/$${topic#*:}.md - || { echo "docs/$${topic#*:}.md is out of date: make docs" >&2; exit 1; }; \
 	done
 
@@ -53,6 +53,8 @@ format: $(READY)  ## ruff's fixes and formatting
 docs: $(READY)  ## the generated pages under docs/
 	@$(BIN)/infermeter reference config > docs/configuration.md
 	@$(BIN)/infermeter reference metrics > docs/metrics.md
+	@$(BIN)/infermeter reference servers > docs/servers.md
+	@$(BIN)/infermeter reference findings > docs/findings.md
 
 lock: $(READY)  ## requirements-dev.lock anew, from the newest versions that pyproject.toml allows
 	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager hatchling editables --editable '.[dev]'

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from infermeter.advice import findings
+from infermeter.advice.reference import FINDINGS, findings_markdown
 from infermeter.cli import COMMANDS
+from infermeter.config import Config
 from infermeter.config_reference import config_markdown
+from infermeter.mapping.reference import servers_markdown
+from infermeter.mapping.shipped import shipped_mappings
 from infermeter.metrics.catalog import CATALOG, PREFIX
+from support.snapshots import rich_snapshot
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
@@ -40,8 +48,24 @@ def test_metrics_that_are_named_are_published(path: Path) -> None:
     assert set(re.findall(rf"\b{PREFIX}[a-z_]+[a-z]\b", path.read_text())) <= families
 
 
-def test_the_configuration_page_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "configuration.md").read_text() == config_markdown(), "make docs"
+@pytest.mark.parametrize(
+    ("name", "made"), [("configuration", config_markdown), ("servers", servers_markdown), ("findings", findings_markdown)]
+)
+def test_generated_pages_are_up_to_date(name: str, made: Callable[[], str]) -> None:
+    assert (ROOT / "docs" / f"{name}.md").read_text() == made(), "make docs"
+
+
+def test_the_servers_page_has_every_shipped_mapping_with_how_to_switch_it_on() -> None:
+    text = servers_markdown()
+    for server, mapping in shipped_mappings().items():
+        assert f"## {server}\n\n{mapping.title}\n" in text
+        assert f"- enable: {mapping.tracing['enable']}" in text
+
+
+def test_the_findings_page_has_every_finding_that_there_is() -> None:
+    ledger = rich_snapshot().ledger
+    found = findings(Config(), replace(ledger, unpriced=("power",))) + findings(Config(), replace(ledger, unpriced=(), cost={}))
+    assert {finding.code for finding in found} == set(FINDINGS)
 
 
 def test_readme_lists_every_command() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from infermeter.advice.reference import findings_markdown
 from infermeter.config_reference import config_markdown
+from infermeter.mapping.reference import servers_markdown
 from infermeter.metrics.reference import metrics_markdown
 
-_REFERENCES = {"config": config_markdown, "metrics": metrics_markdown}
+_REFERENCES = {"config": config_markdown, "findings": findings_markdown, "metrics": metrics_markdown, "servers": servers_markdown}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

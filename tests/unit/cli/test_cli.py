@@ -98,7 +98,7 @@ def test_a_mistake_of_the_program_escapes(ending: Callable[[BaseException], int]
         ending(ZeroDivisionError())
 
 
-@pytest.mark.parametrize("argv", [["fly"], ["check-config"], ["reference", "servers"], ["replay"], ["serve", "--colour"]])
+@pytest.mark.parametrize("argv", [["fly"], ["check-config"], ["reference", "colours"], ["replay"], ["serve", "--colour"]])
 def test_wrong_use_is_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(argv)
@@ -136,7 +136,7 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("topic", ["config", "metrics"])
+@pytest.mark.parametrize("topic", ["config", "findings", "metrics", "servers"])
 def test_a_reference_is_printed_as_markdown(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["reference", topic]) == 0
     assert capsys.readouterr().out.startswith("# ")

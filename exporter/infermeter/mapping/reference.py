@@ -1,0 +1,75 @@
+"""The reference of servers, made from the shipped mappings: docs/servers.md, and what `reference servers` prints. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infermeter.mapping.rules import Rule, ServerMapping, StageRule
+from infermeter.mapping.shipped import shipped_mappings
+from infermeter.model import STAGES
+
+_HEAD = """\
+# Servers
+
+Generated from the shipped mappings by `infermeter reference servers`; don't edit it.
+
+`server.kind` names one of these, or `auto`, which takes all of them. A stage that a server can't tell is absent, and its time is `other`. A
+server whose compute is told neither by instants nor by length counts as computing in that time, as an estimate: it is never called idle.
+The language of these files, for a mapping of one's own in `mappings_dir`:
+[exporter/infermeter/mapping/servers/README.md](../exporter/infermeter/mapping/servers/README.md).
+"""
+
+_ROLES = {
+    "engine": "engine: runs the model. Once one was seen, routers, gateways and generic spans count no inference.",
+    "router": "router: counts inferences only while no engine is seen.",
+    "gateway": "gateway: counts inferences only while neither engine nor router is seen.",
+    "generic": "generic: any server. Counts inferences only after 30 s without any of the others.",
+}
+
+
+def servers_markdown() -> str:
+    """The whole reference, with a newline at its end."""
+    return "\n".join((_HEAD, *(line for mapping in shipped_mappings().values() for line in _server(mapping))))
+
+
+def _server(mapping: ServerMapping) -> Iterator[str]:
+    yield f"## {mapping.server}\n"
+    yield f"{mapping.title}\n"
+    yield f"- versions: {mapping.versions}"
+    yield f"- role: {_ROLES[mapping.role]}"
+    for about, text in mapping.tracing.items():
+        yield f"- {about}: {text}"
+    if mapping.sampled:
+        yield "- spans are a sample by default: totals are absent and nothing is called idle by them, unless `server.sampled: false` says otherwise"
+    yield "\n| spans | stages | also told | absent |\n| --- | --- | --- | --- |"
+    yield from (_rule(rule) for rule in mapping.rules)
+    yield ""
+
+
+def _rule(rule: Rule) -> str:
+    told = {
+        "model": rule.model,
+        "tokens": rule.tokens_input or rule.tokens_output,
+        "time to first token": rule.ttft,
+        "time per output token": rule.tpot,
+        "errors": rule.error,
+    }
+    stages = {stage.stage: _stage(stage) for stage in rule.stages}
+    cells = (
+        f"`{rule.name}`",
+        "; ".join(stages[stage] for stage in STAGES if stage in stages),
+        ", ".join(name for name, values in told.items() if values),
+        ", ".join([stage for stage in STAGES if stage not in stages] + [name for name, values in told.items() if not values]),
+    )
+    return f"| {' | '.join(cell or '-' for cell in cells)} |"
+
+
+def _stage(stage: StageRule) -> str:
+    notes = [f"`{part.name}`" for part in stage.parts if part.name is not None]
+    if any(part.name_key for part in stage.parts):
+        notes.append("parts that the sender names")
+    if not stage.parts:
+        notes.append("the rest of the duration")
+    if stage.estimated or any(any(part.estimated) for part in stage.parts):
+        notes.append("estimated")
+    return f"{stage.stage} ({', '.join(notes)})" if notes else stage.stage
