@@ -40,7 +40,7 @@ def _server(mapping: ServerMapping) -> Iterator[str]:
     for about, text in mapping.tracing.items():
         yield f"- {about}: {text}"
     if mapping.sampled:
-        yield "- spans are a sample by default: totals are absent and nothing is called idle by them, unless `server.sampled: false` says otherwise"
+        yield "- spans are a sample by default: totals are absent and nothing is idle by them, unless `server.sampled: false` is set"
     yield "\n| spans | stages | also told | absent |\n| --- | --- | --- | --- |"
     yield from (_rule(rule) for rule in mapping.rules)
     yield ""
