@@ -66,6 +66,7 @@ def triton(otlp_url: str, *, log: Path) -> Iterator[Triton]:
     http, grpc, metrics = free_ports(3)
     own = os.environ | {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",  # the backend takes its numpy from the first python
+        "OPENBLAS_NUM_THREADS": "1",  # leaves the other core to Triton's own threads
         "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR")),  # the backend's stub needs libpython
     }
     bundled = site / "pytriton" / "tritonserver"

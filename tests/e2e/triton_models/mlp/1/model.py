@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # the backend's own module
 
-APPLICATIONS = 64
+APPLICATIONS = 32
 
 
 class TritonPythonModel:
