@@ -6,6 +6,7 @@ their Snapshot together in one place, `_snapshot`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -239,9 +240,11 @@ def _sampled(config: Config, mapper: Mapper) -> bool:
 
 
 def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, refused: Counts) -> IntakeFacts:
+    spans_dropped = Counter(dropped)
+    spans_dropped.update(mapper.spans_dropped)  # both recognise duplicates
     return IntakeFacts(
         spans_received=dict(received),
-        spans_dropped={**dropped, **mapper.spans_dropped},
+        spans_dropped=dict(spans_dropped),
         spans_unmapped=dict(mapper.spans_unmapped),
         exports_refused=dict(refused),
         last_span_ns=mapper.last_span_ns,
