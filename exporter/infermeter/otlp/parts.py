@@ -15,6 +15,7 @@ _MARKS: dict[Encoding, bytes] = {
     "protobuf": bytes([1 << 3 | 2, 2 << 3 | 2, 9 << 3 | 2, 11 << 3 | 2]),  # tags of the messages that repeat: resources to events
     "json": b"{[,",
 }
+_GOES_ON = 0x80
 
 
 def check_parts(body: bytes, encoding: Encoding) -> None:
@@ -25,5 +26,9 @@ def check_parts(body: bytes, encoding: Encoding) -> None:
     """
     if len(body) > _ALWAYS_FEW_BYTES:
         octets = np.frombuffer(body, np.uint8)
-        if sum(np.count_nonzero(octets == mark) for mark in _MARKS[encoding]) > MOST_PARTS:
+        parts = sum(int(np.count_nonzero(octets == mark)) for mark in _MARKS[encoding])
+        if encoding == "protobuf":  # a tag is a varint, which may be written longer than it must: zeros follow it
+            zeros = octets[1:] << 1 == 0
+            parts += sum(int(np.count_nonzero(zeros & (octets[:-1] == mark | _GOES_ON))) for mark in _MARKS[encoding])
+        if parts > MOST_PARTS:
             raise TooLarge("holds too many parts")

@@ -52,7 +52,7 @@ def test_damaged_or_truncated_gzip_is_refused(packed: bytes) -> None:
         gunzip(packed, MEBIBYTE)
 
 
-@pytest.mark.parametrize("part", [b"\x0a\0", b"\x12\0", b"\x4a\0", b"\x5a\0"])
+@pytest.mark.parametrize("part", [b"\x0a\0", b"\x12\0", b"\x4a\0", b"\x5a\0", b"\x92\0\0", b"\x92\x80\0\0"])
 def test_small_bytes_that_become_many_objects_are_refused(part: bytes) -> None:
     with pytest.raises(TooLarge):
         check_parts(part * (MOST_PARTS + 1), "protobuf")
