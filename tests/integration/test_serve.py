@@ -10,11 +10,11 @@ from pathlib import Path
 import grpc
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
-from support.running import JSON, PROTOBUF, Clock, Running, running
 
 from infermeter.commands import replay
 from infermeter.errors import InputError, ListenError
 from infermeter.metrics.report import report
+from support.running import JSON, PROTOBUF, Clock, Running, running
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 RECORDING = Path(__file__).parents[1] / "recordings"
