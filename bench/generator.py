@@ -14,6 +14,7 @@ import gzip
 import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -187,7 +188,11 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=0, help="spans sent before measuring")
     parser.add_argument("--pid", type=int, required=True, help="the receiver")
     args = parser.parse_args()
-    print(json.dumps(asyncio.run(measured(args.address, args.case, spans=args.spans, warmup=args.warmup, pid=args.pid))))
+    try:
+        figures = asyncio.run(measured(args.address, args.case, spans=args.spans, warmup=args.warmup, pid=args.pid))
+    except (OSError, EOFError) as error:  # TimeoutError and IncompleteReadError are such
+        sys.exit(f"no answer from the receiver: {type(error).__name__} {error}")
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

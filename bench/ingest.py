@@ -93,8 +93,14 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f}, {args.repetitions} repetitions of {args.spans:,} spans, medians [range]", flush=True)
-    outcomes = [measured_case(case, args.spans, args.repetitions) for case in args.cases.split(",")]
-    return 0 if all(outcomes) else 1
+    failed = False
+    for case in args.cases.split(","):
+        try:
+            failed |= not measured_case(case, args.spans, args.repetitions)
+        except subprocess.SubprocessError as error:
+            print(f"{case}: {error}", *getattr(error, "__notes__", ()), file=sys.stderr)
+            failed = True
+    return int(failed)
 
 
 if __name__ == "__main__":
