@@ -53,7 +53,7 @@ class Accrual:
         return self._ticks.stop
 
     def price(self, *, gpus: float | None, powered: bool) -> None:
-        """From now on the server has so many GPUs (sum of shares; None: unknown); `powered`: they are there to tell their power."""
+        """From now on the server has so many GPUs (sum of shares; None: unknown); `powered`: they tell their power."""
         self._gpus = gpus, powered
         powered = powered or self._host_watts > 0 or (self._host_measured and self._host.last is not None)
         self.tariff = tariff(self._prices, gpus=gpus, powered=powered)

@@ -117,13 +117,6 @@ class Devices:
         self._see(device, sample, reading)
         return [] if reading.step is None else self._book(device, reading.step)
 
-    def finish(self) -> None:
-        """No more samples come."""
-        for device in self._devices.values():
-            step = device.meter.finish()
-            if step is not None:
-                self._book(device, step)
-
     def reject(self, reason: Reason, n: int) -> None:
         """Counts samples that couldn't be used."""
         self.rejected[reason] += n

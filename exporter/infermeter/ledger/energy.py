@@ -103,12 +103,6 @@ class EnergyMeter:
             reading = self._integrated(last, sample, near=near)
         return reading
 
-    def finish(self) -> Step | None:
-        """The stretch for which the counter has stood still up to the last sample."""
-        if self.last is None or self.last.energy_joules is None or self._changed_ns == self.last.time_ns:
-            return None
-        return Step(self._changed_ns, self.last.time_ns, 0.0, 0.0, self._watched)
-
     def _counted(self, last: GpuSample, sample: GpuSample, *, near: bool) -> Reading | None:
         if last.energy_joules is None or sample.energy_joules is None:
             self._anchor(sample)

@@ -67,8 +67,14 @@ class Ledger:
     def add_samples(self, samples: Iterable[GpuSample]) -> None:
         """Takes in readings of the GPUs, in order of time for each."""
         latest_ns = None if self._offline else self._now_ns + _LEAP_NS
+        devices = self._settlement.devices
+        metered = devices.metered
         for sample in samples:
-            for tick, joules in self._settlement.devices.add(sample, latest_ns=latest_ns):
+            pieces = devices.add(sample, latest_ns=latest_ns)
+            if not metered and devices.metered:
+                metered = True
+                self._price()
+            for tick, joules in pieces:
                 self._settlement.accrual.add_joules(tick, joules)
 
     def add_host_samples(self, samples: Iterable[HostSample]) -> None:
@@ -97,7 +103,6 @@ class Ledger:
         """Nothing more comes: all is complete and settled. Offline, the whole period accrues, and windows end at its end."""
         if self._offline:
             self._settlement.accrual.advance(end_ns, end_ns - self._start_ns)
-        self._settlement.devices.finish()
         self._watermarks.finish(end_ns)
         for window in self._config.windows:
             if self._offline and window.seconds * SECOND_NS >= end_ns - self._start_ns:
@@ -227,6 +232,6 @@ class Ledger:
         self._settlement.uses.widen(models)
 
     def _price(self) -> None:
-        """Takes the number of GPUs into the prices."""
+        """Takes the number of GPUs into the prices, and whether their power is told."""
         devices = self._settlement.devices
-        self._settlement.accrual.price(gpus=devices.shares or self._config.server.gpu_count, powered=bool(devices.present))
+        self._settlement.accrual.price(gpus=devices.shares or self._config.server.gpu_count, powered=devices.metered)

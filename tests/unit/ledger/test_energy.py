@@ -52,16 +52,6 @@ def test_a_counter_that_stands_still_for_a_minute_is_believed() -> None:
     book = meter()
     steps = [step for i in range(62) if (step := book.read(sample(i, None, 5.0)).step) is not None]
     assert steps == [Step(0, 60 * S, 0, 0, watched=True)]
-    assert book.finish() == Step(60 * S, 61 * S, 0, 0, watched=True)
-
-
-def test_a_meter_without_a_counter_holds_nothing_back() -> None:
-    assert meter().finish() is None
-    book = meter()
-    book.read(sample(0, 100))
-    assert book.finish() is None
-    book.read(sample(1, None, 5))
-    assert book.finish() is None
 
 
 def test_over_a_gap_the_counter_still_counts_but_nobody_watched() -> None:

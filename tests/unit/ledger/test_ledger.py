@@ -242,6 +242,23 @@ def test_a_component_that_cannot_be_known_is_told() -> None:
     assert counted.cost == {"instance": pytest.approx(4.0)}
 
 
+def test_power_that_no_gpu_tells_is_no_power_of_0() -> None:
+    cost = Cost(currency="EUR", power=Power(price_per_kwh=0.36, pue=1.5))
+    mute = [replace(one, power_watts=None) for one in samples(60, counter=False)]
+    snapshot = replayed([], mute, end=60, config_=config(cost=cost, emissions=Emissions(400.0)))
+    assert (snapshot.cost, snapshot.cost_per_hour, snapshot.emissions_grams) == ({}, {}, None)
+    assert snapshot.unpriced == ("power", "cooling")
+
+
+def test_power_is_priced_from_the_first_reading_that_tells_it() -> None:
+    cost = Cost(currency="EUR", power=Power(price_per_kwh=3600.0))
+    book = ledger(config(cost=cost))
+    readings = samples(60, counter=False)
+    book.add_samples([replace(one, power_watts=None) for one in readings[:10]] + readings[10:])
+    book.finish(at(60))
+    assert book.snapshot(at(60)).cost == {"power": pytest.approx(5.0)}
+
+
 def test_gpus_that_appear_are_priced_from_then_on_and_what_accrued_stays() -> None:
     book = ledger(config(cost=Cost(currency="EUR", rent=Rent(per_hour=3600.0))), gpus=(), offline=False)
     book.advance(at(1), S)
@@ -319,10 +336,18 @@ def test_a_baseline_may_be_configured_for_one_gpu_alone() -> None:
     assert [gpu.baseline_watts for gpu in book.snapshot(at(0)).gpus] == [33.0, None]
 
 
-def test_energy_held_back_by_a_standing_counter_is_0_at_the_end() -> None:
+def test_a_counter_that_never_moves_tells_0() -> None:
     snapshot = replayed([], [replace(one, energy_joules=5.0) for one in samples(30)], end=30)
     assert snapshot.gpus[0].energy_joules == 0.0
     assert snapshot.gpus[0].state_seconds["held_idle"] == pytest.approx(30)
+
+
+def test_while_a_counter_stands_still_up_to_the_end_the_power_is_not_known() -> None:
+    readings = [replace(one, utilisation_ratio=1.0) for one in samples(10.5, watts=400.0, interval=0.5)]
+    snapshot = replayed(
+        [Inference(0, 10.2)], [*readings, replace(readings[-1], time_ns=at(11))], end=11, config_=config(baseline_watts=50.0)
+    )
+    assert of_model(snapshot).energy_joules["idle"] == pytest.approx(50 * 0.8 * 0.5)
 
 
 # --- windows -----------------------------------------------------------------------------------------------------------------------
