@@ -121,7 +121,12 @@ TOKENS = Family(
     (MODEL, DIRECTION),
     absent="spans tell no token counts",
 )
-BUSY_SECONDS = Family("busy_seconds_total", "counter", "Wall-clock time with at least one inference computing.")
+BUSY_SECONDS = Family(
+    "busy_seconds_total",
+    "counter",
+    "Wall-clock time with at least one inference computing.",
+    absent=_SAMPLED,
+)
 
 # --- latency -----------------------------------------------------------------------------------------------------------------------
 INFERENCE_DURATION = Family("inference_duration_seconds", "histogram", "Duration of an inference, stages and other.", (MODEL,))

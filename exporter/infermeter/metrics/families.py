@@ -62,6 +62,7 @@ def families(snapshot: Snapshot) -> Families:
             _window(points, model.model, window, ledger.currency)
     if not snapshot.sampled:
         points.add(catalog.INFERENCES_SOURCE, 1, "observed")
+        points.add(catalog.BUSY_SECONDS, ledger.busy_seconds)
     _server(points, ledger)
     for gpu in ledger.gpus:
         _gpu(points, gpu, hardware=snapshot.gpu_hardware)
@@ -126,7 +127,6 @@ def _window(points: _Points, model: str, window: ModelWindow, currency: str | No
 
 def _server(points: _Points, ledger: LedgerSnapshot) -> None:
     points.add(catalog.INFERENCES_LATE, sum(model.late for model in ledger.models))
-    points.add(catalog.BUSY_SECONDS, ledger.busy_seconds)
     points.add(catalog.SETTLED_TIMESTAMP, _seconds(ledger.settled_ns))
     points.add(catalog.EMISSIONS, ledger.emissions_grams)
     for stage, quality in ledger.stage_quality.items():

@@ -114,6 +114,7 @@ def test_totals_come_from_spans_unless_these_are_a_sample() -> None:
     sampled = families(replace(rich_snapshot(), sampled=True))
     assert catalog.INFERENCES not in sampled
     assert catalog.INFERENCES_SOURCE not in sampled
+    assert catalog.BUSY_SECONDS not in sampled
     assert sampled[catalog.INFERENCES_OBSERVED] == seen[catalog.INFERENCES_OBSERVED]
 
 
