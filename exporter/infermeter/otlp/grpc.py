@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from threading import BoundedSemaphore
 from typing import NoReturn
 
 import grpc
@@ -26,7 +27,7 @@ _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _OTHER_SIGNALS = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
 
 _CONCURRENT_EXPORTS = 32
-"""Exports that may be arriving at once, each in a thread that is made when none is idle; grpcio refuses more as RESOURCE_EXHAUSTED."""
+"""Exports that may be arriving at once, each in a thread that is made when none is idle; one thread more tells others to come back."""
 
 _IDLE_MILLISECONDS = 600_000
 """How long a connection may rest between two exports."""
@@ -43,6 +44,7 @@ class GrpcReceiver:
         self._limit_bytes = min(receiver.limits.body_bytes, receiver.limits.decompressed_bytes)
         self._server: grpc.Server | None = None
         self._arriving: dict[grpc.ServicerContext, asyncio.TimerHandle] = {}
+        self._free = BoundedSemaphore(_CONCURRENT_EXPORTS)
 
     async def start(self, address: str) -> int:
         """Listens at `host:port` (port 0: any) and returns the port.
@@ -55,12 +57,11 @@ class GrpcReceiver:
         limits = self._receiver.limits
         host, _, port = address.rpartition(":")
         server = grpc.server(
-            ThreadPoolExecutor(_CONCURRENT_EXPORTS, thread_name_prefix="otlp-grpc"),
+            ThreadPoolExecutor(_CONCURRENT_EXPORTS + 1, thread_name_prefix="otlp-grpc"),
             handlers=[
                 grpc.method_handlers_generic_handler(service, {"Export": grpc.stream_unary_rpc_method_handler(answer)})
                 for service, answer in services.items()
             ],
-            maximum_concurrent_rpcs=_CONCURRENT_EXPORTS,
             options=(
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", 2 * self._limit_bytes),  # grpcio tells nobody what it refuses: most is refused here
@@ -86,6 +87,15 @@ class GrpcReceiver:
 
     def _export(self, loop: asyncio.AbstractEventLoop, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to one export of spans."""
+        if not self._free.acquire(blocking=False):
+            self._refuse(loop, Overloaded("too many exports at once"), context)
+        try:
+            return self._received(loop, messages, context)
+        finally:
+            self._free.release()
+
+    def _received(self, loop: asyncio.AbstractEventLoop, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """In a thread of grpcio's, one of few: the answer to one export of spans."""
         loop.call_soon_threadsafe(self._arrives, loop, context)
         try:
             body = next(messages)
@@ -103,7 +113,10 @@ class GrpcReceiver:
 
     def _refuse_signal(self, loop: asyncio.AbstractEventLoop, _messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to metrics and logs."""
-        error = WrongSignal("only traces are taken here")
+        self._refuse(loop, WrongSignal("only traces are taken here"), context)
+
+    def _refuse(self, loop: asyncio.AbstractEventLoop, error: Exception, context: grpc.ServicerContext) -> NoReturn:
+        """In a thread of grpcio's: ends a call of which nothing was read."""
         loop.call_soon_threadsafe(self._receiver.refuse, error, "grpc")
         _abort(context, error)
 
