@@ -103,7 +103,7 @@ class Ledger:
         """Nothing more comes: all is complete and settled. Offline, the whole period accrues, and windows end at its end."""
         if self._offline:
             self._settlement.accrual.advance(end_ns, end_ns - self._start_ns)
-        self._watermarks.finish(end_ns)
+        self._watermarks.finish(max(end_ns, self._settlement.stop_tick * TICK_NS))
         for window in self._config.windows:
             if self._offline and window.seconds * SECOND_NS >= end_ns - self._start_ns:
                 self._quantiles.stretch(window, self._watermarks.counting_slot - self._slots.first_slot)
@@ -111,7 +111,7 @@ class Ledger:
         for blocks in self._blocks:
             if blocks is not None:
                 blocks.cut(self._slots.closed - 1)
-        self._settled_ns = end_ns
+        self._settled_ns = max(end_ns, self._settled_ns or end_ns)
 
     def snapshot(self, now_ns: int) -> LedgerSnapshot:
         """What the ledger says at an instant; taking it changes nothing."""

@@ -499,6 +499,19 @@ def test_serving_ends_with_everything_settled() -> None:
     assert sum(sum(facts.cost.values()) for facts in snapshot.models) == pytest.approx(60)
 
 
+def test_serving_ends_with_everything_settled_after_the_clock_was_set_back_too() -> None:
+    book = ledger(config(per_hour=3600.0), offline=False)
+    served(book, 200)
+    book.add_samples(samples(200))
+    book.advance(at(-3000), S)
+    book.finish(at(-3000))
+    snapshot = book.snapshot(at(-3000))
+    assert snapshot.cost == {"instance": pytest.approx(201)}
+    assert sum(of_model(snapshot, "unknown").cost.values()) == pytest.approx(201)
+    assert sum(of_model(snapshot, "unknown").energy_joules.values()) == pytest.approx(20_000)
+    assert snapshot.settled_ns == at(110)
+
+
 def test_a_window_holds_the_seconds_of_every_stage_of_its_good_inferences() -> None:
     good = [Inference(i, i + 1, stages=(0.25, 0.5, None, None)) for i in range(0, 60, 2)]
     snapshot = replayed([*good, Inference(3, 3.5, stages=(0.5, None, None, None), error=True)], end=60)
