@@ -68,7 +68,7 @@ class SpanFilter(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpanBatch:
-    """Spans of one resource, one scope and one layout, as parallel columns in order of arrival (all of one length, at least 1).
+    """Spans of one resource, one scope and one layout, as parallel columns in any order (all of one length, at least 1).
 
     Ids are raw bytes (trace 16, span 8, parent 8 or empty for none), already checked; `kind` indexes SPAN_KINDS, `status`
     STATUS_CODES; `start_ns <= end_ns`. `attributes[i]` is the column of `layout.keys[i]`, None where a span lacks it (or where it
@@ -96,11 +96,15 @@ class SpanBatch:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One decoded export: its batches, and how many of its spans were unfit (bad id, end before start, absurd time)."""
+    """One decoded export: its batches, and how many of its spans were unfit (bad id, end before start, absurd time).
+
+    `outermost` holds the ids of the first and the last span as they were sent: an export that comes again has the same.
+    """
 
     batches: tuple[SpanBatch, ...]
     spans: int
     malformed: int
+    outermost: tuple[bytes, bytes]
 
 
 # --- inferences: from mapping to ledger ------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class ScopeSpans(Protocol):
 
 
 def span_batches(resource: Mapping[str, AttributeValue], scope: str, spans: ScopeSpans, wanted: SpanFilter) -> list[SpanBatch]:
-    """The fit spans of one scope, a batch for each layout, each in order of arrival."""
+    """The fit spans of one scope, a batch for each layout, each in the order given."""
     rows = _fit_rows(spans)
     return [_batch(resource, scope, layout, spans, of_layout) for layout, of_layout in _rows_by_layout(scope, spans, rows, wanted).items()]
 

@@ -40,16 +40,18 @@ def decode_json(body: bytes, wanted: SpanFilter) -> Export:
     except orjson.JSONDecodeError:
         raise DecodeError("no JSON") from None
     batches: list[SpanBatch] = []
-    spans = 0
+    span_ids: list[list[bytes]] = []
     for resource_spans in _objects(_checked(request, dict, "the export"), "resourceSpans", "resource_spans", "batches"):
         told = _attributes(_object(resource_spans, "resource"))
         values = {key: _scalar(told[key]) for key in wanted.resource_keys if key in told}
         resource = {key: value for key, value in values.items() if value is not None}
         for scope_spans in _objects(resource_spans, "scopeSpans", "scope_spans"):
             columns = _JsonSpans(_objects(scope_spans, "spans"))
-            spans += len(columns.span_id)
+            span_ids.append(columns.span_id)
             batches += span_batches(resource, _text(_object(scope_spans, "scope"), "name"), columns, wanted)
-    return Export(batches=tuple(batches), spans=spans, malformed=spans - sum(map(len, batches)))
+    sent = [span_id for ids in span_ids for span_id in ids]
+    outermost = (sent[0], sent[-1]) if sent else (b"", b"")
+    return Export(batches=tuple(batches), spans=len(sent), malformed=len(sent) - sum(map(len, batches)), outermost=outermost)
 
 
 class _JsonSpans:

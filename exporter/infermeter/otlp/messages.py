@@ -2,7 +2,7 @@
 
 Two declarations differ from the published schema and are wire-compatible with it. Attributes are a map: a repeated message with
 fields `key = 1` and `value = 2` is what a map is on the wire, so that a lookup by key runs in C, and the last of two equal keys
-wins. Their values are `bytes`: an attribute that no rule reads is never taken apart.
+wins. Their values are `bytes`: an attribute that no rule reads is never taken apart. In a RawExportRequest the spans are `bytes` too.
 
 Source: opentelemetry-proto 1.x, trace/v1/trace.proto, common/v1/common.proto, collector/trace/v1/trace_service.proto; googleapis,
 google/rpc/status.proto, google/rpc/error_details.proto; protobuf encoding guide, "Maps".
@@ -50,6 +50,9 @@ _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "Resource": {"attributes": (1, _ATTRIBUTES)},
     "ResourceSpans": {"resource": (1, "Resource"), "scope_spans": (2, "repeated ScopeSpans")},
     "ExportRequest": {"resource_spans": (1, "repeated ResourceSpans")},
+    "RawScopeSpans": {"scope": (1, "Scope"), "spans": (2, "repeated bytes")},
+    "RawResourceSpans": {"resource": (1, "Resource"), "scope_spans": (2, "repeated RawScopeSpans")},
+    "RawExportRequest": {"resource_spans": (1, "repeated RawResourceSpans")},
     "PartialSuccess": {"rejected_spans": (1, "int64"), "error_message": (2, "string")},
     "ExportResponse": {"partial_success": (1, "PartialSuccess")},
     "Any": {"type_url": (1, "string"), "value": (2, "bytes")},
@@ -105,6 +108,10 @@ def _message(name: str) -> Message:
 
 
 EXPORT_REQUEST = _message("ExportRequest")
+RAW_EXPORT_REQUEST = _message("RawExportRequest")
+RAW_SCOPE_SPANS = _message("RawScopeSpans")
+SCOPE_SPANS = _message("ScopeSpans")
+SPAN = _message("Span")
 EXPORT_RESPONSE = _message("ExportResponse")
 ANY_VALUE = _message("AnyValue")
 STATUS = _message("Status")

@@ -14,13 +14,12 @@ from infermeter.otlp.answers import Encoding
 from infermeter.otlp.json import decode_json
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.refusals import REFUSALS, Reason, Refusal
+from infermeter.otlp.templates import Templates
 
 Protocol: TypeAlias = Literal["grpc", "http", "file"]
 
 REMEMBERED_EXPORTS = 4096
 """How many exports a retried one is looked for among."""
-
-_DECODERS = {"protobuf": decode_protobuf, "json": decode_json}
 
 
 class Receiver:
@@ -35,6 +34,7 @@ class Receiver:
         self.exports_refused: Counter[tuple[Protocol, Reason]] = Counter()
         self.spans_dropped: Counter[Literal["malformed", "duplicate"]] = Counter({"malformed": 0, "duplicate": 0})
         self._wanted = wanted
+        self._templates = Templates(wanted)
         self._consume = consume
         self._overloaded = overloaded
         self._held_bytes = 0
@@ -48,11 +48,11 @@ class Receiver:
             DecodeError: nothing was taken.
         """
         self._admit()
-        export = _DECODERS[encoding](body, self._wanted)
+        export = decode_json(body, self._wanted) if encoding == "json" else decode_protobuf(body, self._wanted, self._templates)
         self.spans_received[protocol] += export.spans
         self.spans_dropped["malformed"] += export.malformed
         if export.batches:
-            if self._is_repeated((len(body), export.batches[0].span_id[0], export.batches[-1].span_id[-1])):
+            if self._is_repeated((len(body), *export.outermost)):
                 self.spans_dropped["duplicate"] += export.spans - export.malformed
             else:
                 self._consume(export)
