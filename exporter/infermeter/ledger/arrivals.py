@@ -81,7 +81,9 @@ class Arrivals:
         stages_ns = np.column_stack((batch.stages_ns, other_ns))
         self._measure(batch, codes, signals_ns, stages_ns, ok)
         for stage, quality in batch.quality.items():
-            self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
+            self._rate(stage, quality)
+        if batch.compute_estimated.any():
+            self._rate("compute", "estimated")
         return Booked(codes, ok, within, signals_ns, tokens, np.where(ok[:, None], np.maximum(stages_ns, 0), 0))
 
     def late(self, codes: Ints) -> None:
@@ -99,6 +101,10 @@ class Arrivals:
             rows = np.flatnonzero(ok)
             self.histograms.add(codes[rows], signals_ns[rows], stages_ns[rows], batch.end_ns[rows], lambda i: batch.trace_id[rows[i]])
         self._add_parts(batch.parts, codes, ok)
+
+    def _rate(self, stage: Stage, quality: Quality) -> None:
+        """The times of a stage are as good as the worst of them."""
+        self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
 
     def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
         for part in parts:

@@ -157,7 +157,12 @@ STAGE_PART_SECONDS = Family(
     "Time in a named part of a stage; not comparable across servers.",
     (MODEL, STAGE, PART),
 )
-STAGE_QUALITY = Family("stage_quality", "info", "How the times of a stage are obtained.", (STAGE, QUALITY))
+STAGE_QUALITY = Family(
+    "stage_quality",
+    "info",
+    "How the times of a stage are obtained, at worst; when something computed is estimated where no compute is told.",
+    (STAGE, QUALITY),
+)
 
 # --- SLA ---------------------------------------------------------------------------------------------------------------------------
 SLA_TARGET = Family("sla_target_seconds", "gauge", "Target of the SLA.", (MODEL, SIGNAL), absent=_NO_SLA)
@@ -298,7 +303,7 @@ SPANS_RECEIVED = Family("spans_received_total", "counter", "Spans that were rece
 SPANS_DROPPED = Family("spans_dropped_total", "counter", "Spans that were dropped.", (DROP_REASON,))
 SPANS_UNMAPPED = Family("spans_unmapped_total", "counter", "Spans that became no inference.", (UNMAPPED_REASON,))
 EXPORTS_REFUSED = Family("exports_refused_total", "counter", "Exports that were refused as a whole.", (PROTOCOL, REFUSAL_REASON))
-LAST_SPAN = Family("last_span_timestamp_seconds", "gauge", "When the last span arrived.", absent="none has arrived")
+LAST_SPAN = Family("last_span_timestamp_seconds", "gauge", "When the newest span ended.", absent="none has arrived")
 TRACES_PENDING = Family("traces_pending", "gauge", "Traces that wait for more spans.")
 TRACES_PENDING_LIMIT = Family("traces_pending_limit", "gauge", "How many may wait; then the oldest is evicted.")
 GPU_SAMPLES_REJECTED = Family("gpu_samples_rejected_total", "counter", "GPU readings that were not used.", (REJECTION_REASON,))

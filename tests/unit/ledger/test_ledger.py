@@ -107,6 +107,14 @@ def test_an_error_counts_as_observed_and_as_a_miss_and_enters_nothing_else() -> 
     assert snapshot.stage_quality == {"compute": "estimated", "queue": "measured"}
 
 
+def test_compute_that_nobody_tells_is_estimated() -> None:
+    book = ledger()
+    book.add(batch([Inference(0, 1)], quality={"compute": "measured"}), at(10))
+    assert book.snapshot(at(10)).stage_quality == {"compute": "measured"}
+    book.add(replace(batch([Inference(1, 2)]), compute_estimated=np.ones(1, np.bool_)), at(10))
+    assert book.snapshot(at(10)).stage_quality == {"compute": "estimated"}
+
+
 def test_a_part_is_told_of_the_models_that_have_it() -> None:
     book = ledger()
     book.add(batch([Inference(1, 2)], parts=(PartColumn("queue", "batch", np.array([0]), np.array([S])),)), at(10))
