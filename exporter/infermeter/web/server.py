@@ -17,7 +17,7 @@ from infermeter.web.events import EventStream
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 64
-"""Connections at a time; then 503."""
+"""Connections at a time; then those that rest make room, or if all are busy 503."""
 
 IDLE_SECONDS = 75
 """A connection without a whole request for so long is closed; longer than the usual scrape interval, which then keeps its connection."""
@@ -73,14 +73,8 @@ class WebServer:
         self._ready = ready
         self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds)
         self._listener: asyncio.Server | None = None
-        self._runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=STOP_SECONDS,
-            max_headers=64,
-            shutdown_timeout=STOP_SECONDS,
-        )
+        self._resting: dict[web.RequestHandler, None] = {}
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=STOP_SECONDS)
 
     async def start(self, address: str) -> int:
         """Listens at `host:port` (port 0: any) and returns the port.
@@ -108,10 +102,15 @@ class WebServer:
     def _connection(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None  # noqa: S101 - nothing is accepted before `setup` or after `cleanup`
-        return server() if len(server.connections) < CONNECTIONS else _Refusal()
+        if len(server.connections) >= CONNECTIONS:
+            if not self._resting:
+                return _Refusal()
+            self._resting.pop(longest := next(iter(self._resting)))
+            longest.force_close()
+        return _Connection(server, self._resting)
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[_answered])
+        application = web.Application(middlewares=[self._busy, _answered])
         application.on_response_prepare.append(_with_headers)
         application.add_routes(
             [
@@ -125,6 +124,17 @@ class WebServer:
             ]
         )
         return application
+
+    @web.middleware
+    async def _busy(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A connection rests, but for the time in which it is answered."""
+        connection = request.protocol
+        self._resting.pop(connection, None)
+        try:
+            return await handler(request)
+        finally:
+            if connection.transport is not None:
+                self._resting[connection] = None
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(text=INDEX, content_type="text/html")
@@ -173,6 +183,45 @@ def _cut_off_when_stalled(listening: socket.socket) -> None:
     """Sets the limit on a listening socket, whose connections inherit it. Source: tcp(7); Linux alone has it."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, which logs and repeats nothing of what isn't HTTP.
+
+    From its first to its last moment it is one of those that rest, longest first, unless somebody takes it out.
+    """
+
+    def __init__(self, server: web.Server, resting: dict[web.RequestHandler, None]) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # how aiohttp spells: no access log
+            auto_decompress=False,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=STOP_SECONDS,
+            max_headers=64,
+        )
+        self._resting = resting
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Rests until it asks."""
+        super().connection_made(transport)
+        self._resting[self] = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Rests no more."""
+        self._resting.pop(self, None)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The answer to what isn't HTTP; what went wrong here, unless the peer has left, is handled as any error."""
+        if status != web.HTTPBadRequest.status_code and not isinstance(exc, ConnectionError):
+            return super().handle_error(request, status, exc, message)
+        response = web.Response(status=web.HTTPBadRequest.status_code, text="400 Bad Request\n", headers=HEADERS)
+        response.force_close()
+        return response
 
 
 class _Refusal(asyncio.Protocol):

@@ -189,6 +189,23 @@ def test_requests_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
+def test_what_is_no_http_is_neither_logged_nor_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(_: aiohttp.ClientSession, port: int) -> None:
+        for wrong in (b"secret\r\n\r\n", b"GET /secret\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nsecret : x\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(wrong)
+            answer = await reader.read()
+            assert answer.splitlines()[0].endswith(b" 400 Bad Request")
+            assert b"Server: infermeter\r\n" in answer
+            assert b"secret" not in answer
+            writer.close()
+            await writer.wait_closed()
+
+    against(scenario)
+
+    assert not caplog.records
+
+
 def test_headers_that_never_end_are_refused() -> None:
     async def scenario(session: aiohttp.ClientSession, _: int) -> None:
         async with session.get("/metrics", headers={"X-Long": "a" * 20_000}) as response:
@@ -212,16 +229,30 @@ def test_a_connection_that_never_asks_is_closed(monkeypatch: pytest.MonkeyPatch)
     against(scenario)
 
 
-def test_one_connection_too_many_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_connection_too_many_takes_the_place_of_one_that_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", 1)
 
     async def scenario(session: aiohttp.ClientSession, port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         async with session.get("/-/healthy") as response:
             assert response.status == 200
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+    against(scenario)
+
+
+def test_one_connection_too_many_is_told_to_come_back_if_all_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+
+    async def scenario(session: aiohttp.ClientSession, port: int) -> None:
+        async with session.get("/api/v1/report/events"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+            writer.close()
+            await writer.wait_closed()
 
     against(scenario)
 
