@@ -23,6 +23,8 @@ from infermeter.structure import notices
 
 log = logging.getLogger(__name__)
 
+STOPPING = signal.SIGTERM, signal.SIGINT
+
 YOUNG_OBJECTS = 50_000
 """Allocations between two looks for garbage: spans under assembly are no garbage, and there is hardly any that needs looking for."""
 
@@ -53,10 +55,10 @@ def run(args: argparse.Namespace) -> int:
 async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapshot:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: reloading has no effect in this version"))
-    return await app.run(
+    counted = await app.run(
         config,
         mappings,
         gpus=lambda busy_share: gpu_source(
@@ -66,6 +68,10 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
         stop=stop,
         on_listen=_started,
     )
+    for number in STOPPING:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)  # it ends already: whoever asks again doesn't get another exit code
+    return counted
 
 
 def _started(addresses: Mapping[str, str]) -> None:
