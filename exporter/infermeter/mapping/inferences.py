@@ -55,6 +55,9 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
         for stage, stage_ns in zip(STAGES, times.stages_ns.T, strict=True)
         if (stage_ns >= 0).any()
     }
+    output = matches.first_value(rule.tokens_output, duration_ns)
+    tokens_output = _tokens(output)
+    tpot_seconds = _seconds(matches.first_value(rule.tpot, duration_ns), duration_ns)
     batch = InferenceBatch(
         model=matches.first_label(rule.model),
         start_ns=start_ns,
@@ -65,10 +68,10 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
         compute_start_ns=times.compute.start_ns,
         compute_end_ns=times.compute.end_ns,
         compute_estimated=times.compute_estimated,
-        ttft_seconds=_seconds(matches.first_value(rule.ttft, duration_ns)),
-        tpot_seconds=_seconds(matches.first_value(rule.tpot, duration_ns)),
+        ttft_seconds=_seconds(matches.first_value(rule.ttft, duration_ns), duration_ns),
+        tpot_seconds=np.where((tokens_output < 0) & ~np.isnan(output), np.nan, tpot_seconds),
         tokens_input=_tokens(matches.first_value(rule.tokens_input, duration_ns)),
-        tokens_output=_tokens(matches.first_value(rule.tokens_output, duration_ns)),
+        tokens_output=tokens_output,
         error=error,
         trace_id=matches.of_rows(matches.table.trace_id),
         quality=quality,
@@ -105,8 +108,9 @@ def _nanoseconds(seconds: Floats) -> Ints:
     return np.where(sane, np.rint(np.where(sane, seconds, 0) * NS_PER_SECOND), -1).astype(np.int64)
 
 
-def _seconds(told: Floats) -> Floats:
-    return np.where((told >= 0) & (told <= LONGEST_NS / NS_PER_SECOND), told, np.nan)
+def _seconds(told: Floats, duration_ns: Ints) -> Floats:
+    """NaN where there are none, or where they can't be right: nothing takes longer than the inference, to a nanosecond."""
+    return np.where((told >= 0) & (told <= (duration_ns + 1) / NS_PER_SECOND), told, np.nan)
 
 
 def _tokens(told: Floats) -> Ints:

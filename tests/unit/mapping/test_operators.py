@@ -141,19 +141,32 @@ def test_values_without_measure_are_rejected_wherever_they_stand() -> None:
 def test_a_value_that_is_a_sentinel_is_rejected_where_the_rule_says_so() -> None:
     rule = "{latency: {ttft: {attr: t, unit: s, valid: {gt: 0}}}}"
     assert math.isnan(mapped(rule, Span("inference", 0, 100, attributes={"t": 0.0})).ttft_seconds[0])
-    assert mapped(rule, Span("inference", 0, 100, attributes={"t": 0.5})).ttft_seconds[0] == 0.5
+    assert mapped(rule, Span("inference", 0, 100, attributes={"t": 0.05})).ttft_seconds[0] == 0.05
 
 
 def test_differences_and_quotients_are_of_what_was_told() -> None:
     rule = "{latency: {tpot: {div: [{sub: [{attr: total, unit: s}, {attr: first, unit: s}]}, {sub: [{attr: n}, 1]}]}}}"
-    assert mapped(rule, Span("inference", 0, 9, attributes={"total": 3.0, "first": 1.0, "n": 5})).tpot_seconds[0] == 0.5
+    assert mapped(rule, Span("inference", 0, 3000, attributes={"total": 3.0, "first": 1.0, "n": 5})).tpot_seconds[0] == 0.5
     for incomplete in (
         {"total": 3.0, "n": 5},
         {"total": 3.0, "first": 1.0},
         {"total": 3.0, "first": 1.0, "n": 1},
         {"total": 1.0, "first": 2.0, "n": 3},
     ):
-        assert math.isnan(mapped(rule, Span("inference", 0, 9, attributes=incomplete)).tpot_seconds[0])
+        assert math.isnan(mapped(rule, Span("inference", 0, 3000, attributes=incomplete)).tpot_seconds[0])
+
+
+def test_no_token_comes_later_than_the_inference_ends() -> None:
+    rule = "{latency: {ttft: {attr: t, unit: s}, tpot: {attr: t, unit: s}}}"
+    for seconds, possible in ((0.1, True), (0.100001, False), (1e305, False)):
+        batch = mapped(rule, Span("inference", 0, 100, attributes={"t": seconds}))
+        assert [math.isnan(batch.ttft_seconds[0]), math.isnan(batch.tpot_seconds[0])] == [not possible] * 2
+
+
+def test_an_absurd_number_of_tokens_tells_no_time_per_token() -> None:
+    rule = "{counts: {tokens_out: {attr: n}}, latency: {tpot: {div: [{duration: true}, {attr: n}]}}}"
+    assert mapped(rule, Span("inference", 0, 100, attributes={"n": 10})).tpot_seconds[0] == 0.01
+    assert math.isnan(mapped(rule, Span("inference", 0, 100, attributes={"n": 1e12})).tpot_seconds[0])
 
 
 @pytest.mark.parametrize("wrong", [{"a": math.inf, "b": 1.0}, {"a": 1.0, "b": math.inf}, {"a": -1.0, "b": 1.0}, {"a": 1.0, "b": -1.0}])
