@@ -16,6 +16,7 @@ from infermeter.model import Component, Floats, GpuSample, HostSample, Ints
 _ACCRUED_NS, _FIXED_COST, _METERED_COST = range(3)
 _FIELDS: Final = 3
 _MOST_INTERVALS: Final = 10
+"""Of sampling, at most so many accrue in one step; at least so many ticks, since a tick is what a step usually is."""
 
 
 class TickMoney(NamedTuple):
@@ -32,7 +33,7 @@ class Accrual:
     def __init__(self, config: Config, *, first_tick: int, offline: bool) -> None:
         self._prices = config.cost
         self._grams_per_kwh = config.emissions.grams_per_kwh
-        self._most_ns = None if offline else nanoseconds(_MOST_INTERVALS * config.gpu.interval)
+        self._most_ns = None if offline else _MOST_INTERVALS * max(nanoseconds(config.gpu.interval), TICK_NS)
         self._host = EnergyMeter(gap_limit_ns(config.gpu.interval))
         self._stale_ns = stale_limit_ns(config.gpu)
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (_FIELDS,), np.float64)

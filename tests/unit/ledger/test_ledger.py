@@ -170,6 +170,12 @@ def test_of_a_step_that_is_too_long_only_ten_intervals_accrue_and_the_rest_is_un
     assert snapshot.unknown_seconds == pytest.approx(50.0)
 
 
+def test_a_second_accrues_however_often_the_gpus_are_read() -> None:
+    book = ledger(config(per_hour=3600.0, gpu=Gpu(interval=0.02)), offline=False)
+    assert served(book, 60).cost == {"instance": pytest.approx(60)}
+    assert book.snapshot(at(60)).unknown_seconds == 0
+
+
 def test_time_that_did_not_pass_costs_nothing() -> None:
     book = ledger(offline=False)
     book.advance(at(1), 0)
