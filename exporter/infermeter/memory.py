@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,8 +30,15 @@ class Memory:
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads the resident size."""
-        self._over = self.limit_bytes is not None and self._process.memory_info().rss > self.limit_bytes
+        """Reads the resident size; above the limit, once more after what the allocator keeps was returned. Unreadable: it stays."""
+        with suppress(OSError):  # no more files may be open
+            self._over = self._is_over()
+            if self._over:
+                _return_what_is_kept()
+                self._over = self._is_over()
+
+    def _is_over(self) -> bool:
+        return self.limit_bytes is not None and self._process.memory_info().rss > self.limit_bytes
 
     def exceeded(self) -> bool:
         """Whether the process was above its limit at the last refresh."""
@@ -47,6 +55,13 @@ def _share_of_cgroup(root: Path) -> int | None:
         if limit_bytes is not None and limit_bytes < psutil.virtual_memory().total:
             return int(limit_bytes * SHARE_RATIO)
     return None
+
+
+def _return_what_is_kept() -> None:
+    """Memory that nothing uses goes back to the kernel. Source: malloc_trim(3); other C libraries than glibc are told nothing."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def tune_allocator() -> None:

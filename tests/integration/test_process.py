@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 LISTEN = 'listen: {web: "127.0.0.1:0", otlp_grpc: "127.0.0.1:0", otlp_http: "127.0.0.1:0"}\n'
 
 
 @contextmanager
-def serving(folder: Path, config: str = LISTEN) -> Iterator[subprocess.Popen[str]]:
-    """A sidecar that listens; it is gone in the end."""
+def serving(folder: Path, config: str = LISTEN) -> Iterator[tuple[subprocess.Popen[str], Mapping[str, str]]]:
+    """A sidecar that listens, with its addresses by key, under a shell's limit on open files; it is gone in the end."""
     file = folder / "infermeter.yaml"
     file.write_text(config)
-    command = [sys.executable, "-m", "infermeter", "serve", "--config", str(file)]
+    command = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", sys.executable, "-m", "infermeter", "serve", "--config", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            for line in process.stderr:
-                if "listening: otlp_http" in line:
-                    break
-            yield process
+            addresses: dict[str, str] = {}
+            while "otlp_http" not in addresses:
+                key, _, address = process.stderr.readline().partition("listening: ")[2].partition(" on ")
+                addresses[key] = address.strip()
+            yield process, addresses
         finally:
             process.kill()
 
 
 def test_it_ends_with_0_however_often_it_is_told_to_stop(tmp_path: Path) -> None:
-    with serving(tmp_path) as process:
+    with serving(tmp_path) as (process, _):
         while process.poll() is None:
             process.send_signal(signal.SIGTERM)
 
         assert process.stderr is not None
         assert process.stderr.read().endswith("stopped: 0 spans received, 0 inferences observed, 0 spans dropped, 0 unmapped\n")
         assert process.returncode == 0
+
+
+def test_many_connections_leave_files_for_others(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, addresses), ExitStack() as connections:
+        host, port = addresses["otlp_http"].split(":")
+        for _ in range(300):
+            connections.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        with urlopen(f"http://{addresses['web']}/-/healthy", timeout=10) as answer:
+            assert answer.read() == b"healthy\n"

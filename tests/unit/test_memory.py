@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 from infermeter.memory import CGROUP_LIMITS, Memory, tune_allocator
@@ -49,3 +50,14 @@ def test_the_allocator_can_be_tuned_on_any_c_library() -> None:
     tune_allocator()
 
     assert bytearray(1 << 23)
+
+
+def test_a_size_that_cannot_be_read_is_as_it_was() -> None:
+    memory = Memory(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        memory.refresh()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert memory.exceeded()

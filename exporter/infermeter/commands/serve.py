@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     for notice in notices(config):
         log.warning("%s", notice)
     tune_allocator()
+    _allow_files()
     counted = asyncio.run(_serve(config, mappings))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
@@ -72,6 +74,12 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)  # it ends already: whoever asks again doesn't get another exit code
     return counted
+
+
+def _allow_files() -> None:
+    """As many open files as the system lets this process have: `limits.connections` bounds them, and not what a shell starts with."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _started(addresses: Mapping[str, str]) -> None:
