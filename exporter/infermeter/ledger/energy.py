@@ -85,6 +85,7 @@ class EnergyMeter:
     def __init__(self, gap_ns: int) -> None:
         self.last: GpuSample | None = None
         self._gap_ns = gap_ns
+        self._told: GpuSample | None = None
         self._changed_ns = 0
         self._watched = True
 
@@ -95,36 +96,40 @@ class EnergyMeter:
             return Reading(rejected="outlier")
         self.last = sample
         if last is None or sample.time_ns < last.time_ns:
-            self._anchor(sample)
+            self._told = None
+            self._energy(sample)
             return Reading(rejected=None if last is None else "reset")
-        near = sample.time_ns - last.time_ns <= self._gap_ns
-        reading = self._counted(last, sample, near=near)
-        if reading is None:
-            reading = self._integrated(last, sample, near=near)
-        return reading
+        step, rejected = self._energy(sample)
+        return Reading(last.time_ns if self._near(last, sample) else None, step, rejected)
 
-    def _counted(self, last: GpuSample, sample: GpuSample, *, near: bool) -> Reading | None:
-        if last.energy_joules is None or sample.energy_joules is None:
+    def _energy(self, sample: GpuSample) -> tuple[Step | None, Reason | None]:
+        """What came since the last sample that told energy or power; nothing at one that tells neither."""
+        if sample.power_watts is None and sample.energy_joules is None:
+            return None, None
+        told, self._told = self._told, sample
+        if told is None:
             self._anchor(sample)
-            return None
-        watched_from_ns = last.time_ns if near else None
-        joules, since_ns = sample.energy_joules - last.energy_joules, self._changed_ns
-        self._watched &= near
+            return None, None
+        if told.energy_joules is None or sample.energy_joules is None:
+            self._anchor(sample)
+            return self._integrated(told, sample), None if self._near(told, sample) else "gap"
+        joules, since_ns = sample.energy_joules - told.energy_joules, self._changed_ns
+        self._watched &= self._near(told, sample)
         if joules == 0 and sample.time_ns - since_ns < _LONGEST_HOLD_NS:
-            return Reading(watched_from_ns)
+            return None, None
         watts, watched = joules / (sample.time_ns - since_ns) * SECOND_NS, self._watched
         self._anchor(sample)
         if 0 <= watts <= _MOST_WATTS:
-            return Reading(watched_from_ns, Step(since_ns, sample.time_ns, watts, watts, watched))
-        integrated = self._integrated(last, sample, near=near)
-        return Reading(integrated.watched_from_ns, integrated.step, "reset" if joules < 0 else "outlier")
+            return Step(since_ns, sample.time_ns, watts, watts, watched), None
+        return self._integrated(told, sample), "reset" if joules < 0 else "outlier"
 
-    def _integrated(self, last: GpuSample, sample: GpuSample, *, near: bool) -> Reading:
-        if not near:
-            return Reading(rejected="gap")
-        if last.power_watts is None or sample.power_watts is None:
-            return Reading(last.time_ns)
-        return Reading(last.time_ns, Step(last.time_ns, sample.time_ns, last.power_watts, sample.power_watts, watched=True))
+    def _integrated(self, told: GpuSample, sample: GpuSample) -> Step | None:
+        if told.power_watts is None or sample.power_watts is None or not self._near(told, sample):
+            return None
+        return Step(told.time_ns, sample.time_ns, told.power_watts, sample.power_watts, watched=True)
+
+    def _near(self, before: GpuSample, after: GpuSample) -> bool:
+        return after.time_ns - before.time_ns <= self._gap_ns
 
     def _anchor(self, sample: GpuSample) -> None:
         self._changed_ns, self._watched = sample.time_ns, True

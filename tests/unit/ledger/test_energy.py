@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from infermeter.ledger.energy import EnergyMeter, Step, gap_limit_ns
+from infermeter.ledger.energy import EnergyMeter, Reading, Step, gap_limit_ns
 from infermeter.model import GpuSample
 
 S = 1_000_000_000
@@ -127,6 +127,27 @@ def test_a_sample_that_tells_neither_power_nor_energy_still_watches() -> None:
     book.read(sample(0))
     assert book.read(sample(1)).watched_from_ns == 0
     assert book.read(sample(1.5, 5)).step is None
+
+
+def test_energy_goes_on_over_a_sample_that_tells_none() -> None:
+    by_power, by_counter = meter(), meter()
+    by_power.read(sample(0, 100))
+    by_counter.read(sample(0, None, 1000))
+    for book in (by_power, by_counter):
+        assert book.read(sample(1)) == Reading(watched_from_ns=0)
+    assert by_power.read(sample(2, 300)) == Reading(S, Step(0, 2 * S, 100, 300, watched=True))
+    assert by_counter.read(sample(2, None, 1400)) == Reading(S, Step(0, 2 * S, 200, 200, watched=True))
+
+
+def test_samples_that_tell_no_energy_for_too_long_are_a_gap_in_it() -> None:
+    by_power, by_counter = meter(), meter()
+    by_power.read(sample(0, 100))
+    by_counter.read(sample(0, None, 1000))
+    for i in range(1, 4):
+        by_power.read(sample(i))
+        by_counter.read(sample(i))
+    assert by_power.read(sample(4, 100)) == Reading(3 * S, None, "gap")
+    assert by_counter.read(sample(4, None, 1400)) == Reading(3 * S, Step(0, 4 * S, 100, 100, watched=False))
 
 
 def test_energy_before_the_first_tick_that_is_kept_comes_in_one_piece() -> None:
