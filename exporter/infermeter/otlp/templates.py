@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -27,8 +28,17 @@ LEAST_ROWS: Final = 16
 LONGEST_BYTES: Final = 8192
 """Longer spans hold prompts, or something else that makes each of them different."""
 
+MOST_FIELDS: Final = 256
+"""Spans of more fit no template."""
+
 MOST_TEMPLATES: Final = 512
-"""Kept at a time; then all are made anew. A sender controls how many there could be."""
+"""Kept at a time, and looked for in vain; then all are made anew. A sender controls how many there could be."""
+
+MOST_ALIKE: Final = 16
+"""Templates of one scope and length: each is one comparison more for all spans of that length."""
+
+LONGEST_SCOPE: Final = 256
+"""Characters of a scope's name; spans of longer ones fit no template."""
 
 MOST_FAILURES: Final = 3
 """So often is a template looked for in vain for spans of one scope and length."""
@@ -122,7 +132,7 @@ class Templates:
         alike: dict[Layout, AlikeSpans] = {}
         others: list[bytes] = []
         for length_bytes, group in of_length.items():
-            if len(group) >= LEAST_ROWS and length_bytes <= LONGEST_BYTES:
+            if len(group) >= LEAST_ROWS and length_bytes <= LONGEST_BYTES and len(scope) <= LONGEST_SCOPE:
                 others += self._fitting(group, scope, alike)
             else:
                 others += group
@@ -130,11 +140,15 @@ class Templates:
 
     def _fitting(self, raws: list[bytes], scope: str, alike: dict[Layout, AlikeSpans]) -> list[bytes]:
         """Takes the spans (of one length) that fit a template; what is left. New templates are made while that is worth it."""
+        if self._count >= MOST_TEMPLATES or len(self._failures) >= MOST_TEMPLATES:
+            self._known.clear()
+            self._failures.clear()
+            self._count = 0
         place = (scope, len(raws[0]))
         left = _Left(raws, matrix_of(raws))
-        for template in tuple(self._known.get(place, ())):
+        for template in self._known.get(place, ()):
             left = left.without_fitting(template, alike)
-        while len(left.raws) >= LEAST_ROWS and self._failures[place] < MOST_FAILURES:
+        while len(left.raws) >= LEAST_ROWS and self._failures[place] < MOST_FAILURES and len(self._known.get(place, ())) < MOST_ALIKE:
             made = template_of(left.raws[0], scope, self._wanted)
             rest = left if made is None else left.without_fitting(made, alike)
             if made is None or rest is left:
@@ -145,10 +159,6 @@ class Templates:
         return left.raws
 
     def _keep(self, place: tuple[str, int], template: Template) -> None:
-        if self._count >= MOST_TEMPLATES or len(self._failures) > MOST_TEMPLATES:
-            self._known.clear()
-            self._failures.clear()
-            self._count = 0
         self._known.setdefault(place, []).append(template)
         self._count += 1
 
@@ -235,7 +245,7 @@ def template_of(raw: bytes, scope: str, wanted: SpanFilter) -> Template | None:
     double, negative integers, groups, and anything damaged.
     """
     try:
-        return _template(raw, list(_fields(raw, 0, len(raw))), scope, wanted)
+        return _template(raw, list(islice(_fields(raw, 0, len(raw)), MOST_FIELDS + 1)), scope, wanted)
     except (_UnknownError, UnicodeDecodeError):
         return None
 
@@ -247,7 +257,7 @@ class _UnknownError(Exception):
 def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilter) -> Template:
     singular = {field.number: field for field in fields if field.number != _ATTRIBUTE}
     attributes = [field for field in fields if field.number == _ATTRIBUTE]
-    if _EVENT in singular or len(singular) + len(attributes) != len(fields):
+    if len(fields) > MOST_FIELDS or _EVENT in singular or len(singular) + len(attributes) != len(fields):
         raise _UnknownError
     name = raw[singular[_NAME].begin : singular[_NAME].end].decode() if _typed(singular, _NAME, _BYTES) else ""
     layout = wanted.layout(scope, name)
