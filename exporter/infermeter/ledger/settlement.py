@@ -48,13 +48,13 @@ class Settlement:
 
     @property
     def stop_tick(self) -> int:
-        """One past the last tick with anything in it."""
-        return max(self.compute.stop_tick, self.devices.stop_tick, self.accrual.stop_tick)
+        """One past the last tick in which time accrued or energy was measured."""
+        return max(self.devices.stop_tick, self.accrual.stop_tick)
 
     def settle(self, stop_tick: int, *, sampled: bool) -> None:
         """Settles the ticks before `stop_tick`; `sampled`: spans are a sample of the inferences."""
         first = self.first_tick
-        content = min(stop_tick, self.stop_tick)
+        content = min(stop_tick, max(self.compute.stop_tick, self.stop_tick))
         if content > first:
             by_model, union = self.compute.settle(content)
             for tick, compute_ns, busy_ns in zip(range(first, content), by_model, union.tolist(), strict=True):

@@ -382,6 +382,11 @@ def test_a_window_of_a_replay_covers_the_period_cut_slots_included() -> None:
     assert snapshot.settled_ns == at(58)
 
 
+def test_a_window_ends_with_a_replay_that_ends_with_a_slot() -> None:
+    snapshot = replayed([Inference(0, 120)], end=120, config_=config(windows=(("1m", 60.0),)))
+    assert (snapshot.windows[0].accrued_seconds, snapshot.windows[0].inferences_ok) == (60.0, 1)
+
+
 def test_a_window_needs_30_seconds_and_30_inferences() -> None:
     for count, end, present in ((30, 30, True), (29, 30, False), (100, 29, False)):
         window = of_model(replayed(steady(count, period=20), end=end, config_=config(sla=SLA), gpus=())).windows[0]
