@@ -57,7 +57,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name=f"gpu-{source.name}", daemon=True)
         self._answered = False
         self._ever_opened = False
-        self._reading_since: float | None = None
+        self._asked_since: float | None = None
         self._last_error: str | None = None
         self._told: Counter[Rejection] = Counter()
 
@@ -88,13 +88,13 @@ class Sampler:
         return "TimeoutError" if self._hangs() else self._last_error
 
     def _hangs(self) -> bool:
-        since = self._reading_since
+        since = self._asked_since
         return since is not None and self._monotonic() - since > self._timeout_seconds
 
     def _watch(self) -> None:
-        """On the loop, every timeout: tells of a read that hangs, since the thread that it holds can't."""
+        """On the loop, every timeout: tells of a call that hangs, since the thread that it holds can't."""
         if self._hangs():
-            self._down(TimeoutError(f"a reading takes more than {self._timeout_seconds:g} s"))
+            self._down(TimeoutError(f"nothing for more than {self._timeout_seconds:g} s"))
         self._watching = self._loop.call_later(self._timeout_seconds, self._watch)
 
     def _run(self) -> None:
@@ -120,12 +120,15 @@ class Sampler:
         return 0.0
 
     def _open(self) -> None:
+        self._asked_since = self._monotonic()
         try:
             identities = self._source.open()
         except ConfigError as error:
             if not self._ever_opened:
                 raise
             raise GpuUnavailable(str(error)) from error
+        finally:
+            self._asked_since = None
         self._ever_opened = True
         log.info("GPU source %s reads %s", self._source.name, ", ".join(identity.uuid for identity in identities) or "no GPU")
         self._on_loop(self._deliver, Reading(identities=identities, rejected=self._rejected()))
@@ -137,11 +140,11 @@ class Sampler:
             due = next_due(due, self._monotonic(), self._interval_seconds)
 
     def _read(self) -> None:
-        self._reading_since = began = self._monotonic()
+        self._asked_since = began = self._monotonic()
         try:
             samples = self._source.read(self._now())
         finally:
-            self._reading_since = None
+            self._asked_since = None
             took_seconds = self._monotonic() - began
         if took_seconds > self._timeout_seconds:
             self._down(TimeoutError(f"a reading took {took_seconds:.3g} s"))

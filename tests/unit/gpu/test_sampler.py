@@ -31,11 +31,13 @@ class Source:
     def __init__(self) -> None:
         self.rejected: Counter[Rejection] = Counter()
         self.opens: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.opening = threading.Semaphore(0)
         self.reads: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.closed = threading.Semaphore(0)
         self.reading = threading.Semaphore(0)
 
     def open(self) -> tuple[GpuIdentity, ...]:
+        self.opening.release()
         self.opens.get()()
         return (DEVICE,)
 
@@ -275,6 +277,19 @@ class Heard(logging.Handler):
 
 
 @on_a_loop
+async def test_a_source_that_hangs_while_it_is_opened_is_logged(bench: Bench) -> None:
+    logger, heard = logging.getLogger("infermeter.gpu.sampler"), Heard()
+    logger.addHandler(heard)
+    try:
+        assert bench.source.opening.acquire(timeout=SOON)
+        bench.clock.seconds = 1.0
+        assert await asyncio.wait_for(heard.messages.get(), SOON) == "GPU source fake doesn't answer: nothing for more than 0.02 s"
+        assert bench.sampler.last_error == "TimeoutError"
+    finally:
+        logger.removeHandler(heard)
+
+
+@on_a_loop
 async def test_a_read_that_hangs_is_logged_while_it_hangs_and_not_again_when_it_returns(bench: Bench) -> None:
     logger, heard = logging.getLogger("infermeter.gpu.sampler"), Heard()
     logger.addHandler(heard)
@@ -283,7 +298,7 @@ async def test_a_read_that_hangs_is_logged_while_it_hangs_and_not_again_when_it_
         await bench.reading()
         assert bench.source.reading.acquire(timeout=SOON)
         bench.clock.seconds = 1.0
-        assert await asyncio.wait_for(heard.messages.get(), SOON) == "GPU source fake doesn't answer: a reading takes more than 0.02 s"
+        assert await asyncio.wait_for(heard.messages.get(), SOON) == "GPU source fake doesn't answer: nothing for more than 0.02 s"
         bench.source.reads.put(fine)
         assert (await bench.reading()).rejected == {"read": 1}
         assert heard.messages.empty()
