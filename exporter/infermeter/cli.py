@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(arguments[0]).parse_args(arguments)
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
+        print(end="", flush=True)  # which also takes a standard output that is closed
     except ConfigErrors as errors:
         return _failed(WRONG, *errors.problems)
     except ConfigError as error:

@@ -136,6 +136,14 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def test_nobody_needs_to_read_what_it_says(tmp_path: Path) -> None:
+    file = tmp_path / "infermeter.yaml"
+    file.write_text("server: {name: chat}\n")
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "infermeter", "check-config", str(file)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("topic", ["config", "findings", "metrics", "servers"])
 def test_a_reference_is_printed_as_markdown(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["reference", topic]) == 0
