@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is imported: its C core writes on standard error what is told here too
     args = _parser(arguments[0]).parse_args(arguments)
     try:
         code: int = args.run(args)

@@ -11,16 +11,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 LISTEN = 'listen: {web: "127.0.0.1:0", otlp_grpc: "127.0.0.1:0", otlp_http: "127.0.0.1:0"}\n'
+
+
+def command(folder: Path, config: str) -> list[str]:
+    file = folder / "infermeter.yaml"
+    file.write_text(config)
+    return ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", sys.executable, "-m", "infermeter", "serve", "--config", str(file)]
 
 
 @contextmanager
 def serving(folder: Path, config: str = LISTEN) -> Iterator[tuple[subprocess.Popen[str], Mapping[str, str]]]:
     """A sidecar that listens, with its addresses by key, under a shell's limit on open files; it is gone in the end."""
-    file = folder / "infermeter.yaml"
-    file.write_text(config)
-    command = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", sys.executable, "-m", "infermeter", "serve", "--config", str(file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command(folder, config), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             addresses: dict[str, str] = {}
@@ -49,3 +54,15 @@ def test_many_connections_leave_files_for_others(tmp_path: Path) -> None:
             connections.enter_context(socket.create_connection((host, int(port)), timeout=10))
         with urlopen(f"http://{addresses['web']}/-/healthy", timeout=10) as answer:
             assert answer.read() == b"healthy\n"
+
+
+@pytest.mark.parametrize("key", ["web", "otlp_grpc", "otlp_http"])
+def test_a_taken_port_is_told_in_one_line(key: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = LISTEN.replace(f'{key}: "127.0.0.1:0"', f'{key}: "{address}"') + "gpu: {source: none}\n"
+        done = subprocess.run(command(tmp_path, config), capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert [line.startswith(f"listen.{key}: {address}: ") for line in done.stderr.splitlines()] == [True]
+    assert done.stdout == ""

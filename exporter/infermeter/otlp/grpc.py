@@ -74,7 +74,7 @@ class GrpcReceiver:
         try:
             bound = server.add_insecure_port(f"{host or '[::]'}:{port}")
         except RuntimeError:
-            raise OSError(f"can't listen at {address}") from None
+            raise OSError("is taken, or isn't this machine's") from None
         server.start()
         self._server = server
         return bound

@@ -241,7 +241,7 @@ async def test_stopping_what_never_listened_is_nothing() -> None:
 @on_a_loop
 async def test_a_port_that_is_taken_is_an_os_error() -> None:
     async with listening() as now:
-        with pytest.raises(OSError, match="can't listen"):
+        with pytest.raises(OSError, match="is taken"):
             await GrpcReceiver(now.receiver).start(f"127.0.0.1:{now.grpc_port}")
 
 
