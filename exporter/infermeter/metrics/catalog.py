@@ -219,9 +219,9 @@ WINDOW_LATENCY_AT_SLA_QUANTILE = Family(
 WINDOW_SLA_STATE = Family(
     "window_sla_state",
     "state set",
-    "Whether the SLA is met in the window, as a statement at the configured confidence.",
+    "Whether the SLA is met in the window, as a statement at the configured confidence; insufficient without enough evidence.",
     (MODEL, WINDOW, SLA_STATE),
-    absent=f"{_NO_SLA}, or {_THIN}",
+    absent=_NO_SLA,
 )
 
 # --- GPUs and energy ---------------------------------------------------------------------------------------------------------------
