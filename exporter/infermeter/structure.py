@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections.abc
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -16,14 +16,14 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, ge
 
 from infermeter import strict_yaml
 from infermeter.config import Config, Duration, GpuChoice
-from infermeter.config_rules import contradictions, notices
+from infermeter.config_rules import Problem, contradictions, notices
 from infermeter.durations import duration_seconds, duration_text
 from infermeter.errors import ConfigError, ConfigErrors
 from infermeter.model import Window
 from infermeter.scalars import SCALARS, is_null, scalar_value, written
 from infermeter.strict_yaml import Node, Scalar
 
-__all__ = ["Kind", "alternatives", "field_kinds", "known_paths", "load_config", "notices", "wanted"]
+__all__ = ["Kind", "Problem", "alternatives", "field_kinds", "known_paths", "load_config", "notices", "wanted"]
 
 Kind: TypeAlias = Any
 """A type as config.py annotates it, or one member of a union."""
@@ -32,10 +32,10 @@ _UNFIT = object()
 """In place of a value that couldn't be read, and was told."""
 
 
-def load_config(text: str, where: str) -> Config:
+def load_config(text: str, where: str, absent: Callable[[Config], Iterable[Problem]] = lambda _: ()) -> Config:
     """The configuration that `text` holds; `where` names it (a file, as a rule) if it is no YAML at all.
 
-    Raises: ConfigErrors with every problem, in the order of the file.
+    `absent` tells what it names and isn't there, by path. Raises: ConfigErrors with every problem, in the order of the file.
     """
     try:
         root = strict_yaml.parse_yaml(text, where)
@@ -44,7 +44,7 @@ def load_config(text: str, where: str) -> Config:
     reader = _Reader()
     config = reader.document(root)
     unread = {path.partition(".")[0] for _, path, _ in reader.problems}
-    for path, problem in contradictions(config):
+    for path, problem in (*contradictions(config), *absent(config)):
         if path.partition(".")[0] not in unread:  # else it may only follow from what couldn't be read
             reader.add(path, problem)
     if reader.problems:

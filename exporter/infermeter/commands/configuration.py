@@ -6,15 +6,16 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
 from infermeter.config import Config, Log, Server
-from infermeter.errors import ConfigError, ConfigErrors
+from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
-from infermeter.structure import field_kinds, load_config
+from infermeter.mapping import load_mappings
+from infermeter.structure import Problem, field_kinds, load_config
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,20 @@ def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Con
 
 
 def written_configuration(path: str) -> Config:
-    """The configuration of a file (`-`: standard input), and the files that it names are there. Raises: ConfigErrors, ConfigError."""
-    config = load_config(configuration_text(path), path)
+    """The configuration of a file (`-`: standard input), and what it names is there. Raises: ConfigErrors, ConfigError."""
+    return load_config(configuration_text(path), path, _absent)
+
+
+def _absent(config: Config) -> Iterator[Problem]:
+    """What a configuration names and isn't there; problems within files of mappings are told when these are loaded."""
     if config.gpu.file is not None and not Path(config.gpu.file).is_file():
-        raise ConfigError("gpu.file", f"no such file: {config.gpu.file}")
-    return config
+        yield "gpu.file", f"no such file: {config.gpu.file}"
+    try:
+        load_mappings(config.server.kind, own_mappings(config))
+    except ConfigErrors as errors:
+        yield from ((error.where, error.problem) for error in errors.problems if not isinstance(error, MappingError))
+    except ConfigError as error:
+        yield error.where, error.problem
 
 
 def with_environment(config: Config, environ: Mapping[str, str]) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
@@ -11,7 +12,8 @@ from infermeter.mapping.rules import ROLES, ServerMapping
 from infermeter.mapping.schema import read_mapping
 
 
-def shipped_mappings() -> dict[str, ServerMapping]:
+@cache
+def shipped_mappings() -> Mapping[str, ServerMapping]:
     """The mappings that come with the package, by server."""
     texts = {file.name: file.read_text("utf-8") for file in files("infermeter.mapping").joinpath("servers").iterdir()}
     mappings = [read_mapping(text, name) for name, text in sorted(texts.items()) if name.endswith(".yaml")]
@@ -37,7 +39,7 @@ def load_mappings(kind: str, texts: Mapping[str, str]) -> tuple[ServerMapping, .
         if mapping.server in own:
             problems.append(MappingError(f"{name}: server", f"another file is the mapping of {mapping.server} too"))
         own[mapping.server] = mapping
-    known = shipped_mappings() | own
+    known = {**shipped_mappings(), **own}
     if kind not in {"auto", *known} and not problems:
         near = get_close_matches(kind, ["auto", *known], n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are auto, {', '.join(sorted(known))}"
