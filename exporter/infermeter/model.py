@@ -19,6 +19,9 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
+Column: TypeAlias = Sequence[AttributeValue | None] | Floats | Ints
+"""An attribute of many spans: None where a span lacks it. An array where each of them tells a number, all of one type."""
+
 Stage: TypeAlias = Literal["queue", "compute", "transfer", "serialisation", "other"]
 Use: TypeAlias = Literal["active", "idle", "unattributed"]
 SlaState: TypeAlias = Literal["met", "missed", "insufficient"]
@@ -87,7 +90,7 @@ class SpanBatch:
     status: Sequence[int]
     start_ns: Sequence[int]
     end_ns: Sequence[int]
-    attributes: tuple[Sequence[AttributeValue | None], ...]
+    attributes: tuple[Column, ...]
     events: Sequence[Sequence[tuple[str, int]]]
 
     def __len__(self) -> int:

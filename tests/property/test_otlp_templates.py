@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from infermeter.config import Assembly, Limits
 from infermeter.errors import DecodeError
 from infermeter.mapping import Mapper, load_mappings
-from infermeter.model import Layout, SpanFilter
+from infermeter.model import Column, Layout, SpanFilter
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.templates import LEAST_ROWS, AlikeSpans, Templates
@@ -49,11 +50,15 @@ def rows(body: bytes, wanted: SpanFilter, templates: Templates | None) -> object
             batch.status,
             batch.start_ns,
             batch.end_ns,
-            *([(type(value), repr(value)) for value in column] for column in batch.attributes),
+            *([(type(value), repr(value)) for value in listed(column)] for column in batch.attributes),
             strict=True,
         )
     ]
     return export.spans, export.malformed, export.outermost, sorted(told, key=repr)
+
+
+def listed(column: Column) -> Sequence[object]:
+    return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def assert_same(body: bytes, wanted: SpanFilter = WANTED, times: int = 2) -> None:

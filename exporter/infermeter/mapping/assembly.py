@@ -220,6 +220,6 @@ def _runs(ascending: Ints) -> Iterable[tuple[int, int, int]]:
 
 def _size_bytes(spans: Spans) -> int:
     """About what a chunk takes in memory."""
-    texts = chain(spans.resource.values(), *spans.attributes)
+    texts = chain(spans.resource.values(), *(column for column in spans.attributes if not isinstance(column, np.ndarray)))
     events = sum(map(len, spans.events))
     return CHUNK_BYTES + SPAN_BYTES * len(spans) + EVENT_BYTES * events + sum(len(text) for text in texts if isinstance(text, str))

@@ -12,7 +12,7 @@ import numpy as np
 
 from infermeter.mapping.layouts import Condition, Plan
 from infermeter.mapping.rules import TextMatch, Where
-from infermeter.model import AttributeValue, Bools, Floats, Ints, SpanBatch
+from infermeter.model import AttributeValue, Bools, Column, Floats, Ints, SpanBatch
 
 NO_RULE = np.iinfo(np.int64).max
 """In place of the number of a rule: after all of them in precedence."""
@@ -25,7 +25,6 @@ REJECTED = np.inf
 TEXT_CHARACTERS = 1024
 """Of an attribute's text; what comes after isn't looked at."""
 
-Column: TypeAlias = Sequence[AttributeValue | None]
 Events: TypeAlias = Sequence[tuple[str, int]]
 
 
@@ -83,7 +82,7 @@ class Spans:
             picked(self.status),
             picked(self.start_ns),
             picked(self.end_ns),
-            tuple(picked(column) for column in self.attributes),
+            tuple(column[rows] if isinstance(column, np.ndarray) else picked(column) for column in self.attributes),
             picked(self.events),
         )
 
@@ -168,13 +167,13 @@ class Table:
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
         if key not in self._numbers:
-            self._numbers[key] = numbers(list(chain.from_iterable(group.attribute(key) for group in self.groups)))
+            self._numbers[key] = np.concatenate([numbers(group.attribute(key)) for group in self.groups])
         return self._numbers[key]
 
     def texts(self, key: str) -> list[str | None]:
         """The texts under a key, of any length; None where there is none."""
         if key not in self._texts:
-            values = chain.from_iterable(group.attribute(key) for group in self.groups)
+            values = chain.from_iterable(_values(group.attribute(key)) for group in self.groups)
             self._texts[key] = [value if isinstance(value, str) else None for value in values]
         return self._texts[key]
 
@@ -223,20 +222,20 @@ class Table:
         return rows[of_name], times_ns[of_name]
 
 
-def numbers(values: Column) -> Floats:
+def numbers(column: Column) -> Floats:
     """The column as numbers; texts that hold a number are numbers, truth values are none."""
-    types = set(map(type, values))
+    types = set() if isinstance(column, np.ndarray) else set(map(type, column))
     if types == {type(None)}:
-        return np.full(len(values), np.nan)
+        return np.full(len(column), np.nan)
     if types <= {float, int}:
         try:
-            column = np.array(values, np.float64)
+            told = np.array(column, np.float64)
         except OverflowError:
             pass
         else:
-            column[~np.isfinite(column)] = REJECTED
-            return column
-    return np.array([_number(value) for value in values], np.float64)
+            told[~np.isfinite(told)] = REJECTED
+            return told
+    return np.array([_number(value) for value in column], np.float64)
 
 
 def _number(value: AttributeValue | None) -> float:
@@ -251,9 +250,15 @@ def _number(value: AttributeValue | None) -> float:
 
 def _fitting(column: Column, match: TextMatch | None) -> Bools:
     """Which values fit; most columns that are asked for are empty."""
-    if column.count(None) == len(column):
-        return np.zeros(len(column), np.bool_)
-    return np.fromiter((_fits(value, match) for value in column), np.bool_, len(column))
+    values = _values(column)
+    if values.count(None) == len(values):
+        return np.zeros(len(values), np.bool_)
+    return np.fromiter((_fits(value, match) for value in values), np.bool_, len(values))
+
+
+def _values(column: Column) -> Sequence[AttributeValue | None]:
+    """The column value by value."""
+    return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from operator import le
 from typing import Protocol, TypeVar
 
-from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Layout, SpanBatch, SpanFilter
+from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Column, Layout, SpanBatch, SpanFilter
 
 END_OF_TIME_NS = 2**63
 """Instants from here on don't fit a signed 64-bit integer: year 2262."""
@@ -31,7 +31,7 @@ class ScopeSpans(Protocol):
     start_ns: list[int]
     end_ns: list[int]
 
-    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[list[AttributeValue | None], ...]:
+    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column, ...]:
         """A column for each key, with one value for each of the rows."""
         ...
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError as WireError
 
-from infermeter.model import AttributeValue, Ints, Layout, SpanFilter
+from infermeter.model import AttributeValue, Column, Ints, Layout, SpanFilter
 
 LEAST_ROWS: Final = 16
 """So many spans of one length, or of one template, are worth the fixed costs of a matrix."""
@@ -198,7 +198,7 @@ class AlikeSpans:
         self.status: list[int] = []
         self.start_ns: list[int] = []
         self.end_ns: list[int] = []
-        self._columns: dict[str, list[AttributeValue | None]] = {key: [] for key in layout.keys}
+        self._pieces: dict[str, list[Column]] = {key: [] for key in layout.keys}
 
     def add(self, template: Template, matrix: Matrix, raws: Sequence[bytes]) -> None:
         """Adds spans that fit a template: as a matrix, and as they came.
@@ -217,21 +217,22 @@ class AlikeSpans:
         eights = np.ascontiguousarray(matrix[:, template.eights]).view("<u8")
         self.start_ns += eights[:, 0].tolist()
         self.end_ns += eights[:, 1].tolist()
-        told: dict[int, list[AttributeValue | None]] = {}
+        told: dict[int, Column] = {}
         if template.doubles:
-            told |= zip(template.doubles, eights[:, 2:].view("<f8").T.tolist(), strict=True)
+            told |= zip(template.doubles, np.ascontiguousarray(eights[:, 2:].view("<f8").T), strict=True)
         if template.integers:
-            told |= zip(template.integers, _integers(matrix, template.integer_bytes).T.tolist(), strict=True)
+            told |= zip(template.integers, _integers(matrix, template.integer_bytes).T, strict=True)
         for i, begin, end in template.texts:
             told[i] = _texts([raw[begin:end] for raw in raws])
-        for i, column in enumerate(self._columns.values()):
-            column.extend(told.get(i) or [None] * rows)
+        for i, pieces in enumerate(self._pieces.values()):
+            pieces.append(told.get(i, [None] * rows))
 
-    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[list[AttributeValue | None], ...]:
+    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column, ...]:
         """A column for each key of the layout."""
+        columns = [_joined(self._pieces[key]) for key in keys]
         if len(rows) == len(self.name):
-            return tuple(self._columns[key] for key in keys)
-        return tuple([self._columns[key][row] for row in rows] for key in keys)
+            return tuple(columns)
+        return tuple(column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows] for column in columns)
 
     def events(self, rows: Sequence[int]) -> list[list[tuple[str, int]]]:
         """None: spans whose events are wanted fit no template."""
@@ -385,6 +386,14 @@ def _integers(matrix: Matrix, offsets: Ints) -> Ints:
     octets = matrix[:, offsets].astype(np.int64) & 0x7F
     whole: Ints = (octets << (7 * np.arange(offsets.shape[1]))).sum(axis=2)
     return whole
+
+
+def _joined(pieces: Sequence[Column]) -> Column:
+    """A column end to end: an array, if all of its pieces are arrays of one type."""
+    arrays = [piece for piece in pieces if isinstance(piece, np.ndarray)]
+    if len(arrays) == len(pieces) and len({array.dtype for array in arrays}) == 1:
+        return np.concatenate(arrays)  # type: ignore[return-value]  # of the one type that they have
+    return [value for piece in pieces for value in (piece.tolist() if isinstance(piece, np.ndarray) else piece)]
 
 
 def _texts(raws: Sequence[bytes]) -> list[AttributeValue | None]:
