@@ -26,7 +26,7 @@ from infermeter.otlp.refusals import REFUSALS, TooSlow, WrongSignal
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _OTHER_SIGNALS = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
 
-_CONCURRENT_EXPORTS = 32
+_CONCURRENT_EXPORTS = 16
 """Exports that may be arriving at once, each in a thread that is made when none is idle; one thread more tells others to come back."""
 
 _IDLE_MILLISECONDS = 600_000

@@ -151,12 +151,12 @@ async def refusal_in_the_end(now: Listening) -> grpc.Call:
 @on_a_loop
 async def test_more_exports_at_once_than_are_taken_are_to_be_tried_again_and_counted() -> None:
     async with listening() as now:
-        with SlowSenders(now.grpc_port, 32):
+        with SlowSenders(now.grpc_port, 16):
             refused = await refusal_in_the_end(now)
             assert refused.code() is grpc.StatusCode.UNAVAILABLE
             assert retry_seconds(refused.trailing_metadata()) == 1
             assert now.receiver.exports_refused == {("grpc", "overload"): 1}
-        await settled(lambda: now.receiver.exports_refused == {("grpc", "overload"): 1, ("grpc", "malformed"): 32})
+        await settled(lambda: now.receiver.exports_refused == {("grpc", "overload"): 1, ("grpc", "malformed"): 16})
         assert await export(now, body(span())) == b""
 
 
