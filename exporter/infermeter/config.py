@@ -114,7 +114,7 @@ class Purchase:
     per: Literal["server", "gpu"] = key("server", "what the price is for")
     residual: float = key(0.0, "value at the end of the lifetime", minimum=0)
     lifetime_years: float | None = key(None, "calendar years of life", above=0)
-    finance_rate_per_year: float = key(0.0, "on the mean of price and residual", minimum=0)
+    finance_rate_per_year: float = key(0.0, "a year, on the purchase price", minimum=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,11 @@ def _rent(rent: Rent, per_hour: float, gpus: float | None) -> float | None:
 
 
 def _amortisation(purchase: Purchase, price: float, years: float) -> float:
-    """(price - residual) over the calendar hours of life, plus the finance rate on the mean of both, an hour."""
-    finance_per_year = purchase.finance_rate_per_year * (price + purchase.residual) / 2
-    return ((price - purchase.residual) / years + finance_per_year) / CALENDAR_HOURS_PER_YEAR
+    """(price - residual) over the calendar hours of life, plus the finance rate on the price, an hour.
+
+    Source: straight-line depreciation with a simple cost of capital on what was paid.
+    """
+    return ((price - purchase.residual) / years + price * purchase.finance_rate_per_year) / CALENDAR_HOURS_PER_YEAR
 
 
 def _times(per_hour: float, count: float | None) -> float | None:

@@ -33,7 +33,7 @@ def test_bought_hardware_is_written_off_over_calendar_hours() -> None:
     cost = Cost(purchase=Purchase(price=30_000, residual=3_000, lifetime_years=4))
     assert tariff(cost, gpus=8, powered=True).per_hour == {"amortisation": pytest.approx(0.7705, abs=1e-4)}
     financed = Cost(purchase=Purchase(price=30_000, residual=3_000, lifetime_years=4, per="gpu", finance_rate_per_year=0.05))
-    assert tariff(financed, gpus=2, powered=True).per_hour == {"amortisation": pytest.approx(2 * (27_000 / 4 + 0.05 * 16_500) / 8760)}
+    assert tariff(financed, gpus=2, powered=True).per_hour == {"amortisation": pytest.approx(2 * (27_000 / 4 + 0.05 * 30_000) / 8760)}
     assert tariff(financed, gpus=None, powered=True).unpriced == ("amortisation",)
     assert tariff(Cost(purchase=Purchase(price=30_000)), gpus=2, powered=True).components == ()
 
