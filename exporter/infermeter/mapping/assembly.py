@@ -71,6 +71,7 @@ class Assembler:
         self._bounded = bounded
         self._rooted: dict[bytes, Trace] = {}
         self._rootless: dict[bytes, Trace] = {}
+        self._hurried: dict[bytes, Trace] = {}
         self._chunks: dict[int, Chunk] = {}  # by the number of its first span, ascending
         self._next_number = 0
         self._closed: dict[bytes, frozenset[bytes] | None] = {}  # None: evicted, nothing can be made of what is still to come
@@ -122,7 +123,7 @@ class Assembler:
 
     def _opened(self, trace_id: bytes, touched: dict[bytes, Trace]) -> Trace | None:
         """The trace of an id, out of its queue until `_close`; None if it was evicted."""
-        trace = self._rooted.pop(trace_id, None) or self._rootless.pop(trace_id, None)
+        trace = self._rooted.pop(trace_id, None) or self._rootless.pop(trace_id, None) or self._hurried.pop(trace_id, None)
         if trace is None:
             counted = self._closed.get(trace_id, frozenset())
             if counted is None:
@@ -132,7 +133,11 @@ class Assembler:
         return trace
 
     def _close(self, touched: dict[bytes, Trace], now_ns: int) -> None:
-        """Puts traces at the end of their queues, and evicts those that have waited longest while there are too many."""
+        """Puts traces at the end of their queues. While there are too many, the one that has waited longest makes room.
+
+        If a rule matched a span of it, it is complete before its grace has passed, and goes with the next that are due: better early than
+        lost. If none did, or if all take too much memory, it is evicted; those that go early never take too much by themselves.
+        """
         for trace_id, trace in touched.items():
             trace.last_ns = now_ns
             (self._rooted if trace.matched else self._rootless)[trace_id] = trace
@@ -140,10 +145,16 @@ class Assembler:
             queue = min((queue for queue in (self._rootless, self._rooted) if queue), key=lambda one: next(iter(one.values())).last_ns)
             trace_id = next(iter(queue))
             trace = queue.pop(trace_id)
-            self._dropped["evicted"] += len(trace.rows)
-            self._released([trace])
-            if trace.rows:
-                self._remember(trace_id, None)
+            if trace.matched and self._size_bytes <= self._limits.pending_bytes:
+                self._hurried[trace_id] = trace
+            else:
+                self._evict(trace_id, trace)
+
+    def _evict(self, trace_id: bytes, trace: Trace) -> None:
+        self._dropped["evicted"] += len(trace.rows)
+        self._released([trace])
+        if trace.rows:
+            self._remember(trace_id, None)
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def due(self, now_ns: int | None) -> list[Assembled]:
@@ -153,15 +164,16 @@ class Assembler:
         """
         if now_ns is not None and not self._bounded:
             return []
-        due: dict[bytes, Trace] = {}
+        due, self._hurried = self._hurried, {}
         for queue, wait_ns in ((self._rooted, self._grace_ns), (self._rootless, self._idle_ns)):
             while queue:
                 trace_id, trace = next(iter(queue.items()))
                 if now_ns is not None and abs(now_ns - trace.last_ns) < wait_ns:
                     break
                 due[trace_id] = queue.pop(trace_id)
-                if trace.matched or trace.counted:
-                    self._remember(trace_id, trace.counted.union(trace.matched))
+        for trace_id, trace in due.items():
+            if trace.matched or trace.counted:
+                self._remember(trace_id, trace.counted.union(trace.matched))
         ids = list(due)
         assembled = (self._assembled({one: due[one] for one in ids[n : n + TRACES_AT_ONCE]}) for n in range(0, len(ids), TRACES_AT_ONCE))
         return [one for one in assembled if one is not None]

@@ -152,6 +152,37 @@ def test_of_too_many_traces_the_oldest_is_evicted_and_the_rest_of_it_is_lost() -
     assert count(of.take(ns(SECOND + 3))) == 2
 
 
+def test_of_too_many_traces_one_that_is_an_inference_already_is_complete_at_once() -> None:
+    of = mapper(mapping(QUEUED), limits=Limits(pending_traces=2))
+    for n in range(5):
+        add(of, Span("wait", 0, 10, "w", "root", trace=str(n)), Span("inference", 0, 100, trace=str(n)), at=n)
+    assert of.traces_pending == 2
+    assert count(of.take(ns(5))) == 3
+    assert count(of.take(ns(SECOND + 5))) == 2
+    assert fates(of) == {"mapped": 10}
+
+
+def test_a_trace_that_was_about_to_be_complete_early_takes_what_still_comes() -> None:
+    of = mapper(mapping(QUEUED), limits=Limits(pending_traces=1))
+    add(of, Span("inference", 0, 100, trace="1"), at=0)
+    add(of, Span("inference", 0, 100, trace="2"), at=1)
+    add(of, Span("wait", 0, 10, "w", "root", trace="1"), at=2)
+    batch = of.take(ns(SECOND + 2))
+    assert count(batch) == 2
+    assert batch is not None
+    assert sorted(batch.stages_ns[:, 0].tolist()) == [-1, 10_000_000]
+    assert fates(of) == {"mapped": 3}
+
+
+def test_a_trace_that_is_complete_early_is_kept_when_later_ones_hold_too_many_bytes() -> None:
+    of = mapper(mapping("{labels: {model: {attr: m, in: {rel: child, span: x}}}}"), limits=Limits(pending_traces=1, pending_bytes=30_000))
+    add(of, Span("inference", 0, 100, trace="1"), at=0)
+    add(of, Span("inference", 0, 100, trace="2"), at=1)
+    add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 30_000}), at=2)
+    assert (of.traces_pending, fates(of)) == (0, {"evicted": 2})
+    assert count(of.take(ns(2))) == 1
+
+
 def test_traces_that_hold_too_many_bytes_are_evicted() -> None:
     of = mapper(mapping("{labels: {model: {attr: m, in: {rel: child, span: x}}}}"), limits=Limits(pending_bytes=24_000))
     add(of, Span("inference", 0, 100, trace="1"), at=0)
