@@ -28,11 +28,9 @@ cost:
   rent: {{per_hour: 3.43, per: gpu}}
 gpu: {gpu}
 listen: {{web: "127.0.0.1:{web}", otlp_http: "127.0.0.1:{http}", otlp_grpc: "127.0.0.1:{grpc}"}}
-assembly: {{grace: 100ms}}
 log: {{level: warning}}
 """
-"""A trace lies in one export here, so 100 ms of grace are plenty; with the default of 1 s a flood of more than 10,000 traces a second
-would exceed limits.pending_traces."""
+
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,10 @@ class Meter:
         return self._waiting > 0
 
     def consume(self, export: Export, now_ns: int) -> None:
-        """Takes a decoded export; its inferences are booked by the next `flush`, at the latest after FLUSH_SPANS spans."""
+        """Takes a decoded export; its inferences are booked by the next `flush`: after FLUSH_SPANS spans at the latest."""
         self._mapper.add(export.batches, now_ns)
         self._waiting += export.spans
-        if self._waiting >= FLUSH_SPANS:
+        if self._waiting >= FLUSH_SPANS or self._mapper.presses:
             self.flush(now_ns)
 
     def flush(self, now_ns: int) -> None:

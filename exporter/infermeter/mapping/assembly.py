@@ -23,6 +23,9 @@ from infermeter.model import Bools, Ints
 CHUNK_BYTES, SPAN_BYTES, EVENT_BYTES, LINK_BYTES = 3000, 700, 200, 300
 """What a chunk, a span in it without its texts and events, an event, and a span of which only the ids are kept take; rounded up."""
 
+PRESSING_RATIO = 1.25
+"""Of `limits.pending_bytes`: beyond it, traces that are complete early don't wait to be taken."""
+
 TRACES_AT_ONCE = 4096
 """Complete traces that are handed over as one table."""
 
@@ -72,6 +75,8 @@ class Assembler:
         self._rooted: dict[bytes, Trace] = {}
         self._rootless: dict[bytes, Trace] = {}
         self._hurried: dict[bytes, Trace] = {}
+        self._hurried_spans = 0
+        self._spans = 0
         self._chunks: dict[int, Chunk] = {}  # by the number of its first span, ascending
         self._next_number = 0
         self._closed: dict[bytes, frozenset[bytes] | None] = {}  # None: evicted, nothing can be made of what is still to come
@@ -84,7 +89,12 @@ class Assembler:
     @property
     def spans(self) -> int:
         """How many spans are under assembly."""
-        return sum(chunk.live for chunk in self._chunks.values())
+        return self._spans
+
+    @property
+    def presses(self) -> bool:
+        """Whether traces that are complete early hold so much memory that they should be taken now."""
+        return bool(self._hurried) and self._size_bytes > PRESSING_RATIO * self._limits.pending_bytes
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
     def add(self, spans: Spans, rule: Ints, now_ns: int) -> None:
@@ -109,6 +119,7 @@ class Assembler:
         if lost < len(spans):
             self._chunks[first] = chunk = Chunk(spans, rule, len(spans) - lost, _size_bytes(spans))
             self._size_bytes += chunk.size_bytes
+            self._spans += chunk.live
         self._close(touched, now_ns)
 
     def link(self, ids: Iterable[tuple[bytes, bytes, bytes]], now_ns: int) -> None:
@@ -123,7 +134,9 @@ class Assembler:
 
     def _opened(self, trace_id: bytes, touched: dict[bytes, Trace]) -> Trace | None:
         """The trace of an id, out of its queue until `_close`; None if it was evicted."""
-        trace = self._rooted.pop(trace_id, None) or self._rootless.pop(trace_id, None) or self._hurried.pop(trace_id, None)
+        trace = self._rooted.pop(trace_id, None) or self._rootless.pop(trace_id, None)
+        if trace is None and (trace := self._hurried.pop(trace_id, None)):
+            self._hurried_spans -= len(trace.rows)
         if trace is None:
             counted = self._closed.get(trace_id, frozenset())
             if counted is None:
@@ -136,19 +149,25 @@ class Assembler:
         """Puts traces at the end of their queues. While there are too many, the one that has waited longest makes room.
 
         If a rule matched a span of it, it is complete before its grace has passed, and goes with the next that are due: better early than
-        lost. If none did, or if all take too much memory, it is evicted; those that go early never take too much by themselves.
+        lost. If none did, it is evicted.
         """
         for trace_id, trace in touched.items():
             trace.last_ns = now_ns
             (self._rooted if trace.matched else self._rootless)[trace_id] = trace
-        while self._bounded and (len(self) > self._limits.pending_traces or self._size_bytes > self._limits.pending_bytes):
+        while self._bounded and self._too_many():
             queue = min((queue for queue in (self._rootless, self._rooted) if queue), key=lambda one: next(iter(one.values())).last_ns)
             trace_id = next(iter(queue))
             trace = queue.pop(trace_id)
-            if trace.matched and self._size_bytes <= self._limits.pending_bytes:
+            if trace.matched:
                 self._hurried[trace_id] = trace
+                self._hurried_spans += len(trace.rows)
             else:
                 self._evict(trace_id, trace)
+
+    def _too_many(self) -> bool:
+        """Whether the traces that wait are too many, or take too much memory: their share of it by the number of spans."""
+        waiting_ratio = 1 - self._hurried_spans / self._spans if self._spans else 1.0
+        return len(self) > self._limits.pending_traces or (len(self) > 0 and self._size_bytes * waiting_ratio > self._limits.pending_bytes)
 
     def _evict(self, trace_id: bytes, trace: Trace) -> None:
         self._dropped["evicted"] += len(trace.rows)
@@ -164,7 +183,7 @@ class Assembler:
         """
         if now_ns is not None and not self._bounded:
             return []
-        due, self._hurried = self._hurried, {}
+        due, self._hurried, self._hurried_spans = self._hurried, {}, 0
         for queue, wait_ns in ((self._rooted, self._grace_ns), (self._rootless, self._idle_ns)):
             while queue:
                 trace_id, trace = next(iter(queue.items()))
@@ -205,6 +224,7 @@ class Assembler:
         numbers = np.sort(np.fromiter(chain.from_iterable(trace.rows.values() for trace in traces), np.int64))
         firsts = np.fromiter(self._chunks, np.int64)
         chunk_of = np.searchsorted(firsts, numbers, side="right") - 1
+        self._spans -= len(numbers)
         found = []
         for which, begin, end in _runs(chunk_of):
             first = int(firsts[which])

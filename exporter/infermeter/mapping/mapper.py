@@ -68,6 +68,11 @@ class Mapper:
         return len(self._assembler)
 
     @property
+    def presses(self) -> bool:
+        """Whether what is pending takes too much memory to wait: `take` now."""
+        return self._assembler.presses
+
+    @property
     def spans_pending(self) -> int:
         """Spans of which it isn't clear yet what becomes of them."""
         arrived = sum(len(spans) for groups in self._arrived.values() for spans in groups)

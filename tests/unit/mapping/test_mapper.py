@@ -174,23 +174,29 @@ def test_a_trace_that_was_about_to_be_complete_early_takes_what_still_comes() ->
     assert fates(of) == {"mapped": 3}
 
 
-def test_a_trace_that_is_complete_early_is_kept_when_later_ones_hold_too_many_bytes() -> None:
-    of = mapper(mapping("{labels: {model: {attr: m, in: {rel: child, span: x}}}}"), limits=Limits(pending_traces=1, pending_bytes=30_000))
-    add(of, Span("inference", 0, 100, trace="1"), at=0)
-    add(of, Span("inference", 0, 100, trace="2"), at=1)
-    add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 30_000}), at=2)
-    assert (of.traces_pending, fates(of)) == (0, {"evicted": 2})
-    assert count(of.take(ns(2))) == 1
+MODEL_BELOW = "{labels: {model: {attr: m, in: {rel: child, span: x}}}}"
 
 
-def test_traces_that_hold_too_many_bytes_are_evicted() -> None:
-    of = mapper(mapping("{labels: {model: {attr: m, in: {rel: child, span: x}}}}"), limits=Limits(pending_bytes=24_000))
-    add(of, Span("inference", 0, 100, trace="1"), at=0)
-    add(of, Span("inference", 0, 100, trace="2"), at=1)
+def test_traces_that_hold_too_many_bytes_and_are_no_inference_yet_are_evicted() -> None:
+    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=24_000))
+    add(of, Span("x", 0, 100, "x", "root", trace="1", attributes={"m": "y" * 15_000}), at=1)
     add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 15_000}), at=2)
     assert (of.traces_pending, fates(of)) == (1, {"evicted": 1})
     add(of, Span("x", 0, 100, "x", "root", trace="3", attributes={"m": "y" * 30_000}), at=3)
-    assert (of.traces_pending, fates(of)) == (0, {"evicted": 4})
+    assert (of.traces_pending, fates(of)) == (0, {"evicted": 3})
+    assert not of.presses
+
+
+def test_inferences_that_hold_too_many_bytes_are_complete_at_once_and_press_to_be_taken() -> None:
+    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=24_000))
+    for n in range(3):
+        child = Span("x", 0, 100, "x", "root", trace=str(n), attributes={"m": "y" * 10_000})
+        add(of, Span("inference", 0, 100, trace=str(n)), child, at=n)
+    assert of.presses
+    assert count(of.take(ns(3))) >= 1
+    assert not of.presses
+    assert count(of.take(ns(SECOND + 3))) >= 1
+    assert fates(of) == {"mapped": 6}
 
 
 def test_what_became_of_traces_is_remembered_for_as_many_as_may_be_pending() -> None:
