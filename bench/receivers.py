@@ -32,7 +32,6 @@ log: {{level: warning}}
 """
 
 
-
 @dataclass(frozen=True)
 class Receiver:
     """A running receiver. `web` is the port of its /metrics, None where it has none."""
