@@ -324,7 +324,7 @@ class Limits:
 
     models: int = key(20, 'then model="other"', minimum=1)
     series: int = key(5000, "hard stop; optional families go first", minimum=100)
-    pending_traces: int = key(10000, "traces under assembly; then the oldest is complete early, or evicted if it is no inference yet", minimum=1)
+    pending_traces: int = key(10000, "traces under assembly; then the oldest is complete early, or evicted if no inference yet", minimum=1)
     pending_bytes: int = key(67108864, "of spans under assembly", minimum=1024)
     body_bytes: int = key(16777216, "of an export, as sent", minimum=1)
     decompressed_bytes: int = key(67108864, "of an export, unpacked", minimum=1)
