@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
-from infermeter.otlp.templates import LEAST_ROWS, LONGEST_SCOPE, MOST_ALIKE, MOST_FIELDS, MOST_TEMPLATES, Templates
+from infermeter.otlp.template import MOST_FIELDS
+from infermeter.otlp.templates import LEAST_ROWS, LONGEST_SCOPE, MOST_ALIKE, MOST_TEMPLATES, Templates
 from unit.otlp.exports import span, wants
 
 

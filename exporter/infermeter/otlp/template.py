@@ -1,0 +1,231 @@
+"""One template: where things stand in spans that are alike, found by a walk over the wire format of one of them. Pure.
+
+Some bytes of a span are structure (tags, lengths, keys, the span's name) and must be the same in every span that fits; where values stand
+there may be anything. A varint's size is structure too: its bytes that go on, and the one that doesn't.
+
+Source: protobuf encoding guide; opentelemetry-proto trace/v1/trace.proto, common/v1/common.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from infermeter.model import Ints, Layout, SpanFilter
+
+MOST_FIELDS: Final = 256
+"""Spans of more fit no template."""
+
+Matrix = npt.NDArray[np.uint8]
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_TRACE_ID, _SPAN_ID, _PARENT_ID, _NAME, _KIND, _START, _END, _ATTRIBUTE, _EVENT, _STATUS = 1, 2, 4, 5, 6, 7, 8, 9, 11, 15
+_KNOWN = frozenset({_TRACE_ID, _SPAN_ID, _PARENT_ID, _NAME, _KIND, _START, _END, _ATTRIBUTE, _EVENT, _STATUS})
+_KEY, _VALUE = 1, 2
+_TEXT, _INTEGER, _DOUBLE = 1, 3, 4
+_STATUS_CODE = 3
+_GOES_ON = 0x80
+_LONGEST_TAG = 4
+_LONGEST_INTEGER = 9
+"""Bytes of a varint that is positive; a negative one has ten."""
+
+
+class _Field(NamedTuple):
+    """One field on the wire: its number, its type, and where its value begins and ends (for bytes: their content)."""
+
+    number: int
+    wire_type: int
+    begin: int
+    end: int
+
+
+_Place: TypeAlias = tuple[int, int, int]
+"""The column of a wanted attribute, and where its value begins and ends."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """Where things stand in spans that are alike.
+
+    `mask` and `structure` are words of 8 bytes. `ids`: begin and end of the ids of trace, span and parent. `eights`: the offset of each
+    byte of start, end and the wanted doubles. `doubles` and `integers`: the columns of the layout that they belong to. `integer_bytes`:
+    for each integer the offsets of its bytes, padded with the offset of a zero. `texts`: column, begin and end.
+    """
+
+    mask: npt.NDArray[np.uint64]
+    structure: npt.NDArray[np.uint64]
+    name: str
+    layout: Layout
+    kind: int
+    status: int
+    ids: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    eights: Ints
+    doubles: tuple[int, ...]
+    integers: tuple[int, ...]
+    integer_bytes: Ints
+    texts: tuple[tuple[int, int, int], ...]
+
+    def fits(self, matrix: Matrix) -> npt.NDArray[np.bool_]:
+        """Which rows of a matrix of spans of this length, padded with zeros to whole words, have this structure."""
+        fits: npt.NDArray[np.bool_] = ((matrix.view(np.uint64) & self.mask) == self.structure).all(axis=1)
+        return fits
+
+
+def padded_bytes(length_bytes: int) -> int:
+    """The width of a matrix of spans of this length: whole words of 8 bytes, and at least one zero."""
+    return (length_bytes // 8 + 1) * 8
+
+
+def matrix_of(raws: Sequence[bytes]) -> Matrix:
+    """Spans of one length as rows."""
+    length_bytes = len(raws[0])
+    matrix = np.zeros((len(raws), padded_bytes(length_bytes)), np.uint8)
+    matrix[:, :length_bytes] = np.frombuffer(b"".join(raws), np.uint8).reshape(len(raws), length_bytes)
+    return matrix
+
+
+def template_of(raw: bytes, scope: str, wanted: SpanFilter) -> Template | None:
+    """The template of one span; None where it has something that templates don't know: then it is left to protobuf's parser.
+
+    That is: events that are wanted, a singular field given twice, ids of another length, wanted values that are no text, integer or
+    double, negative integers, groups, and anything damaged.
+    """
+    try:
+        return _template(raw, list(islice(_fields(raw, 0, len(raw)), MOST_FIELDS + 1)), scope, wanted)
+    except (_UnknownError, UnicodeDecodeError):
+        return None
+
+
+class _UnknownError(Exception):
+    """Something that templates don't know."""
+
+
+def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilter) -> Template:
+    singular = {field.number: field for field in fields if field.number != _ATTRIBUTE}
+    attributes = [field for field in fields if field.number == _ATTRIBUTE]
+    if len(fields) > MOST_FIELDS or _EVENT in singular or len(singular) + len(attributes) != len(fields):
+        raise _UnknownError
+    name = raw[singular[_NAME].begin : singular[_NAME].end].decode() if _typed(singular, _NAME, _BYTES) else ""
+    layout = wanted.layout(scope, name)
+    if layout.events:
+        raise _UnknownError
+    mask = bytearray(b"\xff" * len(raw))
+    for field in singular.values():
+        if field.number not in _KNOWN and field.wire_type == _BYTES:
+            mask[field.begin : field.end] = bytes(field.end - field.begin)
+    trace, span = (_free(mask, singular, number, _BYTES, size) for number, size in ((_TRACE_ID, 16), (_SPAN_ID, 8)))
+    parent = _free(mask, singular, _PARENT_ID, _BYTES, 8) if _PARENT_ID in singular else (0, 0)
+    times = [_free(mask, singular, number, _FIXED64, 8) for number in (_START, _END)]
+    doubles, integers, texts = _attributes(raw, mask, attributes, layout)
+    size = padded_bytes(len(raw))
+    masked = np.frombuffer(bytes(mask).ljust(size, b"\x00"), np.uint8)
+    widest = max((end - begin for _, begin, end in integers), default=0)
+    return Template(
+        mask=masked.view(np.uint64),
+        structure=(masked & np.frombuffer(raw.ljust(size, b"\x00"), np.uint8)).view(np.uint64),
+        name=name,
+        layout=layout,
+        kind=_enum(raw, singular[_KIND]) if _typed(singular, _KIND, _VARINT) else 0,
+        status=_status(raw, singular),
+        ids=(trace, span, parent),
+        eights=np.array([begin + i for begin in (*(at for at, _ in times), *(at for _, at, _ in doubles)) for i in range(8)], np.int64),
+        doubles=tuple(column for column, _, _ in doubles),
+        integers=tuple(column for column, _, _ in integers),
+        integer_bytes=np.array(
+            [[begin + i if begin + i < end else len(raw) for i in range(widest)] for _, begin, end in integers], np.int64
+        ),
+        texts=tuple(texts),
+    )
+
+
+def _attributes(raw: bytes, mask: bytearray, fields: Sequence[_Field], layout: Layout) -> tuple[list[_Place], list[_Place], list[_Place]]:
+    """Frees the values in the mask; the places of those that are wanted: doubles, integers, texts."""
+    of_key = {key: column for column, key in enumerate(layout.keys)}
+    places: dict[tuple[int, int], list[_Place]] = {(_DOUBLE, _FIXED64): [], (_INTEGER, _VARINT): [], (_TEXT, _BYTES): []}
+    for field in fields:
+        if field.wire_type != _BYTES:
+            raise _UnknownError
+        entry = {inner.number: inner for inner in _fields(raw, field.begin, field.end)}
+        if entry.keys() != {_KEY, _VALUE} or any(inner.wire_type != _BYTES for inner in entry.values()):
+            raise _UnknownError
+        key = raw[entry[_KEY].begin : entry[_KEY].end].decode()
+        begin, end = entry[_VALUE].begin, entry[_VALUE].end
+        if key not in layout.keys:
+            mask[begin:end] = bytes(end - begin)
+            continue
+        value = next(_fields(raw, begin, end), None)
+        if key not in of_key or value is None or value.end != end or value[:2] not in places:
+            raise _UnknownError
+        places[value[:2]].append((of_key.pop(key), value.begin, value.end))
+        mask[value.begin : value.end] = bytes([_GOES_ON if value.wire_type == _VARINT else 0]) * (value.end - value.begin)
+    doubles, integers, texts = places.values()
+    return doubles, integers, texts
+
+
+def _typed(fields: dict[int, _Field], number: int, wire_type: int) -> bool:
+    """Whether there is a field; of another wire type it isn't known."""
+    if number in fields and fields[number].wire_type != wire_type:
+        raise _UnknownError
+    return number in fields
+
+
+def _free(mask: bytearray, fields: dict[int, _Field], number: int, wire_type: int, size: int) -> tuple[int, int]:
+    """Frees the value of a field of this size in the mask; where it begins and ends."""
+    if not _typed(fields, number, wire_type) or fields[number].end - fields[number].begin != size:
+        raise _UnknownError
+    begin, end = fields[number].begin, fields[number].end
+    mask[begin:end] = bytes(size)
+    return begin, end
+
+
+def _status(raw: bytes, fields: dict[int, _Field]) -> int:
+    """The status code, which is structure."""
+    if not _typed(fields, _STATUS, _BYTES):
+        return 0
+    inner = [field for field in _fields(raw, fields[_STATUS].begin, fields[_STATUS].end) if field.number == _STATUS_CODE]
+    if len(inner) > 1 or any(field.wire_type != _VARINT for field in inner):
+        raise _UnknownError
+    return _enum(raw, inner[0]) if inner else 0
+
+
+def _enum(raw: bytes, field: _Field) -> int:
+    """A small number."""
+    if field.end - field.begin != 1:
+        raise _UnknownError
+    return raw[field.begin]
+
+
+def _fields(raw: bytes, begin: int, end: int) -> Iterator[_Field]:
+    """The fields of a message that lies between two offsets. Source: protobuf encoding guide."""
+    at = begin
+    while at < end:
+        tag, at = _varint(raw, at, end, _LONGEST_TAG)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == _VARINT:
+            stop = _varint(raw, at, end, _LONGEST_INTEGER)[1]
+        elif wire_type == _BYTES:
+            size, at = _varint(raw, at, end, _LONGEST_TAG)
+            stop = at + size
+        elif wire_type in (_FIXED64, _FIXED32):
+            stop = at + (8 if wire_type == _FIXED64 else 4)
+        else:
+            raise _UnknownError
+        if stop > end or number == 0:
+            raise _UnknownError
+        yield _Field(number, wire_type, at, stop)
+        at = stop
+
+
+def _varint(raw: bytes, begin: int, end: int, longest: int) -> tuple[int, int]:
+    """A varint of at most so many bytes, and the offset behind it."""
+    value = 0
+    for i, byte in enumerate(raw[begin : min(end, begin + longest)]):
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < _GOES_ON:
+            return value, begin + i + 1
+    raise _UnknownError
