@@ -56,11 +56,6 @@ class Meter:
         self.wanted = self._mapper.wanted
         self.recent_compute = RecentCompute(start_ns)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether spans wait to be mapped."""
-        return self._waiting > 0
-
     def consume(self, export: Export, now_ns: int) -> None:
         """Takes a decoded export; its inferences are booked by the next `flush`: after FLUSH_SPANS spans at the latest."""
         self._mapper.add(export.batches, now_ns)
