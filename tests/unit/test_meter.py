@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+
+import pytest
 
 from infermeter.config import Config, Gpu, Server
 from infermeter.mapping import load_mappings
@@ -39,6 +43,17 @@ def test_spans_wait_for_company_until_there_are_many() -> None:
     meter.consume(export, NOW_NS)
 
     assert (before, observed(snapshot_of(meter))) == (0, exports_to_flush * export.spans)
+
+
+@pytest.mark.parametrize(("source", "busy"), [("simulated", True), ("none", False)])
+def test_recent_compute_is_kept_for_a_simulated_gpu_alone(source: Literal["simulated", "none"], *, busy: bool) -> None:
+    meter = Meter(replace(CONFIG, gpu=Gpu(source=source)), load_mappings("vllm", {}), start_ns=START_NS)
+    export = decode_protobuf(CAPTURE.read_bytes(), meter.wanted)
+    end_ns = max(max(batch.end_ns) for batch in export.batches)
+    meter.consume(export, end_ns)
+    meter.flush(end_ns)
+
+    assert (meter.recent_compute.share(end_ns - 1_000_000_000, end_ns) > 0) == busy
 
 
 def test_readings_that_the_source_rejected_are_counted() -> None:
