@@ -142,7 +142,7 @@ async def send(senders: list[Client], source: Iterator[tuple[Body, bytes]], span
             sent.spans += body.spans
             begin = time.perf_counter()
             taken = await asyncio.wait_for(client.export(encoded), PATIENCE_SECONDS)
-            sent.latencies_seconds.append(time.perf_counter() - begin)  # type: ignore[union-attr]
+            sent.latencies_seconds.append(time.perf_counter() - begin)  # type: ignore[union-attr]  # a list here
             sent.inferences += body.inferences if taken else 0
             sent.refused += not taken
 

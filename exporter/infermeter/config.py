@@ -22,14 +22,14 @@ def key(
     default: Any = MISSING,  # noqa: ANN401 - as dataclasses.field
     doc: str = "",
     *,
-    factory: Any = MISSING,  # noqa: ANN401
+    factory: Any = MISSING,  # noqa: ANN401 - likewise
     planned: bool = False,
     reload: bool = False,
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
     pattern: str | None = None,
-) -> Any:  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - likewise
     """A configuration key: `minimum` and `maximum` are inclusive, `above` is exclusive."""
     about = {
         "doc": doc,

@@ -16,8 +16,11 @@ from infermeter.gpu.columns import BY_NAME, energy_kind
 from infermeter.gpu.source import Choose
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
+Untyped: TypeAlias = Any
+"""pynvml, a handle of it, or what it returns: nothing static is known of them."""
+
 _Fields: TypeAlias = dict[str, Any]
-_Query: TypeAlias = Callable[[Any, Any], _Fields]
+_Query: TypeAlias = Callable[[Untyped, Untyped], _Fields]
 
 UNSUPPORTED: Final = frozenset(
     {
@@ -30,22 +33,22 @@ UNSUPPORTED: Final = frozenset(
 """Errors that say "never" of one value, and not "the device is in trouble"."""
 
 
-def _power(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401 - pynvml is untyped, here and below
+def _power(nvml: Untyped, handle: Untyped) -> _Fields:
     """Milliwatts, the whole board: mean of one second on Ampere (but GA100) and later, else instantaneous. Source: NVML API reference."""
     return {"power_watts": nvml.nvmlDeviceGetPowerUsage(handle) / 1e3}
 
 
-def _energy(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
+def _energy(nvml: Untyped, handle: Untyped) -> _Fields:
     """Millijoules since the driver was loaded; Volta and later. Source: NVML API reference."""
     return {"energy_joules": nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3}
 
 
-def _utilisation(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
+def _utilisation(nvml: Untyped, handle: Untyped) -> _Fields:
     """Per cent of the last sample period (1/6 s to 1 s) with a kernel running."""
     return {"utilisation_ratio": nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100}
 
 
-def _memory(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
+def _memory(nvml: Untyped, handle: Untyped) -> _Fields:
     """Bytes. The second version leaves out of `used` what the driver keeps for itself, as nvidia-smi does; old drivers lack it."""
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
@@ -56,16 +59,16 @@ def _memory(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
     return {"memory_used_bytes": int(memory.used), "memory_total_bytes": int(memory.total)}
 
 
-def _temperature(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
+def _temperature(nvml: Untyped, handle: Untyped) -> _Fields:
     return {"temperature_celsius": float(nvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))}
 
 
-def _sm_clock(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
+def _sm_clock(nvml: Untyped, handle: Untyped) -> _Fields:
     """Megahertz."""
     return {"sm_clock_hertz": nvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM) * 1e6}
 
 
-def _power_limit(nvml: Any, handle: Any) -> _Fields:  # noqa: ANN401
+def _power_limit(nvml: Untyped, handle: Untyped) -> _Fields:
     """Milliwatts; the least of the limits that are set."""
     return {"power_limit_watts": nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3}
 
@@ -79,7 +82,7 @@ class NvmlSource:
 
     name = "nvml"
 
-    def __init__(self, *, hardware: bool, choose: Choose, library: Any = pynvml) -> None:  # noqa: ANN401
+    def __init__(self, *, hardware: bool, choose: Choose, library: Untyped = pynvml) -> None:
         """`hardware`: power limit, temperature and clock in each sample too. `library` is the binding."""
         self._library = library
         self._queries = READINGS + HARDWARE if hardware else READINGS
@@ -156,7 +159,7 @@ class NvmlSource:
 class _Device:
     """One device: its identity, and the queries that it supports."""
 
-    def __init__(self, library: Any, handle: Any, index: int, queries: Sequence[_Query], driver_version: str | None) -> None:  # noqa: ANN401
+    def __init__(self, library: Untyped, handle: Untyped, index: int, queries: Sequence[_Query], driver_version: str | None) -> None:
         self._library = library
         self._handle = handle
         self._queries = [_power_limit, *queries]
@@ -186,7 +189,7 @@ class _Device:
         return fields
 
 
-def _optional(call: Callable[..., str | None], *arguments: Any) -> str | None:  # noqa: ANN401
+def _optional(call: Callable[..., str | None], *arguments: Untyped) -> str | None:
     """What a call says, or None if it fails."""
     try:
         return call(*arguments)

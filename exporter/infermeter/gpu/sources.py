@@ -49,14 +49,14 @@ def _auto(wish: _Wish) -> GpuSource | None:
 
 
 def _nvml(wish: _Wish) -> GpuSource:
-    from infermeter.gpu.nvml import NvmlSource  # noqa: PLC0415
+    from infermeter.gpu.nvml import NvmlSource  # noqa: PLC0415 - only when chosen
 
     return NvmlSource(hardware=wish.settings.hardware, choose=wish.choose)
 
 
 def _replay(wish: _Wish) -> GpuSource:
-    from infermeter.gpu.recording import read_recording  # noqa: PLC0415
-    from infermeter.gpu.replay import ReplaySource  # noqa: PLC0415
+    from infermeter.gpu.recording import read_recording  # noqa: PLC0415 - only when chosen
+    from infermeter.gpu.replay import ReplaySource  # noqa: PLC0415 - only when chosen
 
     file = wish.settings.file
     if file is None:
@@ -65,7 +65,7 @@ def _replay(wish: _Wish) -> GpuSource:
 
 
 def _simulated(wish: _Wish) -> GpuSource:
-    from infermeter.gpu.simulated import SimulatedSource  # noqa: PLC0415
+    from infermeter.gpu.simulated import SimulatedSource  # noqa: PLC0415 - only when chosen
 
     return SimulatedSource(wish.settings.simulated, busy_share=wish.busy_share, choose=wish.choose)
 
