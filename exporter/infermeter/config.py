@@ -48,7 +48,9 @@ class GpuChoice:
     """One GPU of the server: a UUID or an NVML index, and the share of it that is this server's."""
 
     gpu: str | int = key(doc="UUID or NVML index")
-    share: float = key(1.0, "the part of it that is this server's", above=0, maximum=1)
+    share: float | Literal["process"] = key(
+        1.0, "the part of it that is this server's; process: by what the processes of server.pid use", above=0, maximum=1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,14 @@ class Server:
     model: str | None = key(None, "the model of spans that carry none; the span's own wins")
     gpus: Literal["auto", "all"] | tuple[GpuChoice, ...] = key("auto", "auto, all, or a list of UUIDs, NVML indices or {gpu, share}")
     gpu_count: int | None = key(None, "how many GPUs to price where none can be seen", minimum=1)
-    pid: int | None = key(None, "the server's process: its tree tells the GPUs", planned=True, minimum=1)
+    pid: int | None = key(None, "the server's process: its tree tells the GPUs (host pid namespace needed)", minimum=1)
     max_batch: int | None = key(None, "the server's batch limit, for advice", planned=True, minimum=1)
     sampled: Literal["auto"] | bool = key("auto", "whether spans are a sample; auto: as the mapping says")
     precision: Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"] | None = key(None, "for right-sizing", planned=True)
     workload: Literal["auto", "latency", "batch", "edge"] = key("auto", "what the ranking of devices looks at", planned=True, reload=True)
-    metrics_url: str | None = key(None, "the server's own /metrics: totals, coverage", planned=True)
-    metrics_interval: Duration = key(5.0, "how often metrics_url is read", planned=True, above=0)
-    metrics_token_file: str | None = key(None, "file with a bearer token for metrics_url", planned=True)
+    metrics_url: str | None = key(None, "the server's own /metrics: totals, coverage")
+    metrics_interval: Duration = key(5.0, "how often metrics_url is read", minimum=0.1)
+    metrics_token_file: str | None = key(None, "file with a bearer token for metrics_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,18 +205,18 @@ class Gpu:
     """Where GPU readings come from."""
 
     source: Literal["auto", "nvml", "dcgm", "triton", "amd", "hwmon", "replay", "simulated", "none"] = key(
-        "auto", "auto: nvml, else none; never simulated. dcgm, triton, amd and hwmon are not in this version"
+        "auto", "auto: nvml, else none; never simulated"
     )
     interval: Duration = key(1.0, "between readings", minimum=0.01)
     timeout: Duration = key(2.0, "a call that takes longer marks that GPU", above=0)
     stale_after: Duration | None = key(None, "default max(5s, 3 x interval): then state unknown, gpu_up 0", above=0)
-    url: str | None = key(None, "for dcgm and triton", planned=True)
+    url: str | None = key(None, "for dcgm and triton: where their /metrics is")
     file: str | None = key(None, "for replay: a capture")
     loop: bool = key(default=False, doc="replay: play the capture round")
-    profiling: Literal["auto", "off"] = key("auto", "GPM or DCGM's profiling fields", planned=True)
+    profiling: Literal["auto", "off"] = key("auto", "GPM or DCGM's profiling fields")
     hardware: bool = key(default=False, doc="power limit, temperature, clocks")
     baseline_watts: float | Mapping[str, float] | None = key(None, "overrides what is learnt: a number, or one for each UUID", minimum=0)
-    estimate_from_tdp: bool = key(default=False, doc="an estimate where there is no reading", planned=True)
+    estimate_from_tdp: bool = key(default=False, doc='where there is no reading: power limit x utilisation, energy="modelled"')
     simulated: SimulatedGpu = key(factory=SimulatedGpu, doc="for source: simulated")
 
 
@@ -222,7 +224,7 @@ class Gpu:
 class HostPower:
     """Power of the rest of the machine."""
 
-    source: Literal["none", "auto", "rapl", "hwmon"] = key("none", "where it is read", planned=True)
+    source: Literal["none", "auto", "rapl", "hwmon"] = key("none", "where it is read; auto: rapl, else hwmon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,7 @@ class LedgerConfig:
 
     span_delay: Duration = key(30.0, "how long a span may take from its end to here", above=0, maximum=120)
     confidence: float = key(0.95, "one-sided, of every verdict", above=0.5, maximum=0.9999)
-    coverage_below_ratio: float = key(0.9, "below, busy time never comes from spans", planned=True, above=0, maximum=1)
+    coverage_below_ratio: float = key(0.9, "below, busy time never comes from spans", above=0, maximum=1)
     capacity_horizon: Duration = key(7 * 86400.0, "how long slots speak for capacity", planned=True, above=0)
 
 
@@ -362,7 +364,7 @@ class Config:
     windows: tuple[Window, ...] = key((Window("1h", 3600.0),), "0 to 4, ascending, 1m to 24h; the label is the text as written")
     ledger: LedgerConfig = key(factory=LedgerConfig, doc="how the ledger waits and judges")
     assembly: Assembly = key(factory=Assembly, doc="how long traces are waited for")
-    state_file: str | None = key(None, "keeps baselines and capacity over restarts", planned=True)
+    state_file: str | None = key(None, "keeps what was learnt (baselines) over restarts")
     advice: Advice = key(factory=Advice, doc="findings")
     proxy: Proxy = key(factory=Proxy, doc="infermeter proxy")
     limits: Limits = key(factory=Limits, doc="bounds on what a sender controls")

@@ -54,5 +54,12 @@ class Overloaded(Exception):
     """Nobody's: take it back and try again later. 503 / UNAVAILABLE, retryable."""
 
 
-class GpuUnavailable(Exception):
+class Unavailable(Exception):
+    """The surroundings': what is read from outside (a device, a file of the system, another server) doesn't answer, or says nonsense.
+
+    A state, not a mistake: it is told once, shown, and asked again. The text never holds what a peer sent.
+    """
+
+
+class GpuUnavailable(Unavailable):
     """The machine's: no driver, no device, no permission. The program runs on without GPU families."""

@@ -72,9 +72,10 @@ class Meter:
         """The devices that are this server's, as their source names them now."""
         self._ledger.gpus_changed(identities)
 
-    def add_samples(self, samples: Sequence[GpuSample], *, rejected: Mapping[Rejection, int]) -> None:
-        """Readings of the devices, each device's in order of time, and those that the source had to reject, by reason."""
-        self._ledger.add_samples(samples)
+    def add_samples(self, samples: Sequence[GpuSample | HostSample], *, rejected: Mapping[Rejection, int]) -> None:
+        """Readings of the devices and of their host, each in order of time, and those that the source had to reject, by reason."""
+        self._ledger.add_samples(sample for sample in samples if isinstance(sample, GpuSample))
+        self._ledger.add_host_samples(sample for sample in samples if isinstance(sample, HostSample))
         for reason, n in rejected.items():
             self._ledger.reject(reason, n)
 

@@ -8,7 +8,7 @@ Time is unix nanoseconds (`int`, suffix `_ns`) wherever spans are counted to the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -29,6 +29,10 @@ Signal: TypeAlias = Literal["duration", "ttft", "tpot"]
 Component: TypeAlias = Literal["instance", "amortisation", "power", "cooling", "host", "licence", "other"]
 Quality: TypeAlias = Literal["measured", "estimated", "fallback"]
 GpuState: TypeAlias = Literal["active", "held_idle", "idle", "unknown"]
+ThrottleReason: TypeAlias = Literal["power", "thermal", "other"]
+Outcome: TypeAlias = Literal["ok", "error"]
+EnergyKind: TypeAlias = Literal["counter", "integrated", "modelled"]
+"""How a device's energy is known: from its own counter, integrated from its power, or estimated."""
 Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
 """Why a reading was rejected: the device didn't answer or the row was out of order (`read`), nothing for too long (`gap`), its counter
 fell (`reset`), or its value is absurd (`outlier`)."""
@@ -157,22 +161,35 @@ class InferenceBatch:
 # --- GPUs --------------------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class GpuIdentity:
-    """One device as its source names it. `share_ratio` is this server's constant share of it (0 < x <= 1)."""
+    """One device as its source names it. `share_ratio` is this server's share of it (0 < x <= 1).
+
+    `share_by_process`: the source tells the share by what the server's processes use; else it is constant. `assumed`: nothing says
+    that the device is the server's, it was only seen. `power_kind`: whether power is a mean of about a second or one instant;
+    `power_scope`: of the GPU alone, or of a module that holds a CPU too.
+    """
 
     uuid: str
     index: int | None = None
     product: str | None = None
     driver_version: str | None = None
     source: str = "nvml"
-    energy: Literal["counter", "integrated", "modelled"] | None = None
+    energy: EnergyKind | None = None
     memory_total_bytes: int | None = None
     power_limit_watts: float | None = None
     share_ratio: float = 1.0
+    share_by_process: bool = False
+    assumed: bool = False
+    power_kind: Literal["average", "instant"] | None = None
+    power_scope: Literal["gpu", "module"] = "gpu"
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One reading of one device. `energy_joules` is a counter since some instant of the device's own. None: not told."""
+    """One reading of one device. None: not told.
+
+    `energy_joules`, `throttled_*_seconds` and `pcie_*_bytes` are counters since some instant of the device's own. `share_ratio` is the
+    server's share of the device from here on, where it changes (`GpuIdentity.share_by_process`).
+    """
 
     uuid: str
     time_ns: int
@@ -188,15 +205,54 @@ class GpuSample:
     tensor_active_ratio: float | None = None
     dram_active_ratio: float | None = None
     computing_processes: int | None = None
+    sm_occupancy_ratio: float | None = None
+    throttled_power_seconds: float | None = None
+    throttled_thermal_seconds: float | None = None
+    throttled_other_seconds: float | None = None
+    pcie_transmitted_bytes: int | None = None
+    pcie_received_bytes: int | None = None
+    share_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """Power of the rest of the machine at one instant; `source` as in `host_energy_joules_total`."""
+    """Power of the rest of the machine at one instant, or its energy so far; `source` as in `host_energy_joules_total`.
+
+    `energy_joules` is a counter since some instant of its own, unwrapped. At least one of the two is told.
+    """
 
     time_ns: int
-    power_watts: float
+    power_watts: float | None = None
     source: str = "replay"
+    energy_joules: float | None = None
+
+
+# --- the server's own metrics ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One sample of an exposition: `name` as exposed (`_total`, `_sum`, `_count` and all), unescaped labels, a finite value."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReading:
+    """What the server's own /metrics said at `time_ns`, as increases since `since_ns` (None: the first reading, a baseline of zeros).
+
+    `inferences` holds how many more were served, by model and outcome; a None in place of the model: the server doesn't name one, of
+    the outcome: it doesn't tell them apart. Every series that was seen is there, also with 0. `inner_calls`: a model's count holds calls by
+    other models (ensembles) too, so that it speaks of the server only once a span has shown the model served by itself.
+    `running` is how many inferences run right now. `resets`: how many counters fell; each then counts from 0.
+    """
+
+    time_ns: int
+    since_ns: int | None
+    inferences: Mapping[tuple[str | None, Outcome | None], float]
+    inner_calls: bool = False
+    running: float | None = None
+    resets: int = 0
 
 
 # --- what the ledger says ----------------------------------------------------------------------------------------------------------
@@ -290,6 +346,9 @@ class GpuFacts:
     energy_joules: float | None
     state_seconds: Mapping[GpuState, float]
     baseline_watts: float | None
+    throttled_seconds: Mapping[ThrottleReason, float] = field(default_factory=dict)
+    pcie_transmitted_bytes: int | None = None
+    pcie_received_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +400,9 @@ class LedgerSnapshot:
     """The ledger at one instant; taking it changes nothing. `settled_ns` is the energy watermark, None before the first tick.
 
     `unpriced`: components that are configured and can't be known (no GPU count, no power reading). `late_for_energy`: inferences whose
-    compute began before the energy watermark, so that a part of it is in no tick.
+    compute began before the energy watermark, so that a part of it is in no tick. `totals`: inferences by model as the server's own
+    counters tell them, deltas since the start; None where spans are all there is. `coverage_ratio`: observed / totals over the longest
+    window, None where unknown.
     """
 
     time_ns: int
@@ -362,6 +423,8 @@ class LedgerSnapshot:
     emissions_grams: float | None
     unpriced: tuple[Component, ...] = ()
     late_for_energy: int = 0
+    totals: Mapping[str, Mapping[Outcome, float]] | None = None
+    coverage_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,3 +459,5 @@ class Snapshot:
     config_reload_ns: int | None
     sampled: bool = False
     gpu_hardware: bool = False
+    server_scrape_up: bool | None = None
+    state_files_rejected: int | None = None

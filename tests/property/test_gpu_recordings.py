@@ -46,7 +46,7 @@ def joules(samples: list[GpuSample]) -> dict[str, float]:
 def played(*, steps_ns: list[int], until_ns: int, loop: bool) -> list[GpuSample]:
     """All that the source brings when it is read after each of these steps, over and over, and at the end."""
     recording = read_recording(RECORDINGS / "eight-gpus.csv")
-    source = ReplaySource(lambda: recording, loop=loop, hardware=False, choose=tuple)
+    source = ReplaySource(lambda: recording, loop=loop, hardware=False, choose=lambda seen: seen.identities)
     source.open()
     samples: list[GpuSample] = []
     now_ns = LATER

@@ -64,7 +64,7 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
         config,
         mappings,
         gpus=lambda busy_share: gpu_source(
-            config.gpu, busy_share=busy_share, choose=lambda seen: chosen(seen, config.server.gpus, os.environ)
+            config.gpu, busy_share=busy_share, choose=lambda seen: chosen(seen.identities, config.server.gpus, os.environ)
         ),
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,

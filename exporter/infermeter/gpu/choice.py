@@ -47,7 +47,8 @@ def _listed(identities: Sequence[GpuIdentity], choice: Sequence[GpuChoice]) -> I
         if device.uuid in seen:
             raise ConfigError(where, f"{entry.gpu!r} is the GPU of server.gpus[{seen[device.uuid]}] again")
         seen[device.uuid] = i
-        yield replace(device, share_ratio=entry.share)
+        by_process = entry.share == "process"
+        yield replace(device, share_ratio=1.0 if entry.share == "process" else entry.share, share_by_process=by_process)
 
 
 def _named(identities: Sequence[GpuIdentity], name: str | int) -> list[GpuIdentity]:

@@ -6,14 +6,14 @@ Every field is optional: what a device doesn't support is remembered and not ask
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import pynvml
 
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.columns import BY_NAME, energy_kind
-from infermeter.gpu.source import Choose
+from infermeter.gpu.source import Choose, Seen
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 Untyped: TypeAlias = Any
@@ -81,6 +81,7 @@ class NvmlSource:
     """The NVIDIA devices of this machine that are chosen."""
 
     name = "nvml"
+    asking: str | None = None
 
     def __init__(self, *, hardware: bool, choose: Choose, library: Untyped = pynvml) -> None:
         """`hardware`: power limit, temperature and clock in each sample too. `library` is the binding."""
@@ -109,7 +110,7 @@ class NvmlSource:
         if seen and not devices:
             raise GpuUnavailable("NVML: no GPU answers")
         try:
-            identities = self._choose(tuple(device.identity for device in devices.values()))
+            identities = self._choose(Seen(tuple(device.identity for device in devices.values())))
         except ConfigError as error:
             if None not in seen:
                 raise
@@ -117,11 +118,13 @@ class NvmlSource:
         self._devices = {identity.uuid: devices[identity.uuid] for identity in identities}
         return identities
 
-    def read(self, now_ns: int) -> Sequence[GpuSample]:
+    def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample]:
         """One sample of each device that answers. Raises: GpuUnavailable when none of the chosen does."""
         samples: list[GpuSample] = []
         trouble: pynvml.NVMLError | None = None
-        for device in self._devices.values():
+        for uuid, device in self._devices.items():
+            if uuid in without:
+                continue
             try:
                 fields = device.ask()
             except pynvml.NVMLError as error:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from infermeter.gpu.columns import SampleColumns
 from infermeter.gpu.rows import Recording
-from infermeter.gpu.source import Choose
+from infermeter.gpu.source import Choose, Seen
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 
@@ -22,6 +22,7 @@ class ReplaySource:
     """
 
     name = "replay"
+    asking: str | None = None
 
     def __init__(self, load: Callable[[], Recording], *, loop: bool, hardware: bool, choose: Choose) -> None:
         """`load` reads the recording when the source is opened. Without `hardware`, temperatures, clocks and limits are left out."""
@@ -41,13 +42,13 @@ class ReplaySource:
         """The chosen devices of the recording. Raises: InputError, ConfigError."""
         recording = self._load()
         self._rejected = recording.rejected
-        identities = self._choose(recording.identities)
+        identities = self._choose(Seen(recording.identities))
         samples = recording.samples if self._hardware else recording.samples.without_hardware()
         samples = samples.of(identity.uuid for identity in identities)
         self._play = _Play(samples, loop=self._loop) if len(samples) else None
         return identities
 
-    def read(self, now_ns: int) -> Sequence[GpuSample]:
+    def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample]:  # noqa: ARG002 - a recording can't hang
         """The rows whose time has come since the last read, at most the latest period's."""
         return self._play.until(now_ns) if self._play else ()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from infermeter.config import SimulatedGpu
-from infermeter.gpu.source import Choose
+from infermeter.gpu.source import Choose, Seen
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 MEMORY_TOTAL_BYTES = 24 * 2**30
@@ -21,6 +21,7 @@ class SimulatedSource:
     """Devices whose mean power since the last reading is idle + (peak - idle) x the share of that time in which something computed."""
 
     name = "simulated"
+    asking: str | None = None
     rejected: Mapping[Rejection, int] = {}
 
     def __init__(self, settings: SimulatedGpu, *, busy_share: Callable[[int, int], float], choose: Choose) -> None:
@@ -34,11 +35,11 @@ class SimulatedSource:
 
     def open(self) -> tuple[GpuIdentity, ...]:
         """The chosen devices, named and labelled as simulated."""
-        identities = self._choose(tuple(self._identity(index) for index in range(self._settings.gpus)))
+        identities = self._choose(Seen(tuple(self._identity(index) for index in range(self._settings.gpus))))
         self._uuids = tuple(identity.uuid for identity in identities)
         return identities
 
-    def read(self, now_ns: int) -> Sequence[GpuSample]:
+    def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample]:  # noqa: ARG002 - none of them can hang
         """One sample a device, of DELAY_NS before `now_ns`; none of the time before the first read, or before a clock was set back.
 
         Energy is power integrated since the first read.

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from infermeter.config import Gpu
 from infermeter.errors import ConfigError
-from infermeter.gpu.source import Choose, GpuSource
+from infermeter.gpu.source import Choose, GpuSource, every
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class _Wish(NamedTuple):
     library: str
 
 
-def gpu_source(settings: Gpu, *, busy_share: BusyShare, choose: Choose = tuple, library: str = LIBRARY) -> GpuSource | None:
+def gpu_source(settings: Gpu, *, busy_share: BusyShare, choose: Choose = every, library: str = LIBRARY) -> GpuSource | None:
     """The source that the configuration names, not opened yet; None for `none`, and for `auto` on a machine without NVML.
 
     `choose` picks the server's own devices whenever the source is opened; `library` is what `auto` looks for. Raises: ConfigError.

@@ -48,6 +48,10 @@ def test_devices_are_identified_and_read(library: Path, gpus: int) -> None:
         "memory_total_bytes": 80000,
         "power_limit_watts": 700.0,
         "share_ratio": 1.0,
+        "share_by_process": False,
+        "assumed": False,
+        "power_kind": None,
+        "power_scope": "gpu",
     }
     first, second = (samples[1] for samples in seen["samples"])
     told = {key: value for key, value in first.items() if value is not None}

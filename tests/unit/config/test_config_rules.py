@@ -139,7 +139,7 @@ def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('server: {metrics_url: "http://127.0.0.1:8000/metrics"}', "server.metrics_url: accepted, but has no effect in this version"),
+        ("server: {precision: fp8}", "server.precision: accepted, but has no effect in this version"),
         ("forward: {headers: {a: b}}", "forward.headers: accepted, but has no effect in this version"),
         ("cost: {opencost: {selector: a}}", "cost.opencost: accepted, but has no effect in this version"),
         ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),

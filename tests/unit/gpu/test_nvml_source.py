@@ -13,7 +13,7 @@ from infermeter.config import GpuChoice
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.nvml import NvmlSource
-from infermeter.gpu.source import Choose
+from infermeter.gpu.source import Choose, every
 from infermeter.model import GpuIdentity, GpuSample
 
 GIB = 2**30
@@ -83,7 +83,7 @@ class Library:
         return lambda device, *_: device.answer(name, value(device) if callable(value) else value)
 
 
-def source_of(library: Library, *, hardware: bool = False, choose: Choose = tuple) -> NvmlSource:
+def source_of(library: Library, *, hardware: bool = False, choose: Choose = every) -> NvmlSource:
     return NvmlSource(hardware=hardware, choose=choose, library=library)
 
 
@@ -214,7 +214,7 @@ def test_a_driver_that_does_not_tell_its_version_is_no_obstacle() -> None:
 
 
 def choosing(name: str | int) -> Choose:
-    return lambda identities: chosen(identities, (GpuChoice(name),), {})
+    return lambda seen: chosen(seen.identities, (GpuChoice(name),), {})
 
 
 def test_only_the_chosen_devices_are_read() -> None:

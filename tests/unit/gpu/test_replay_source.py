@@ -9,6 +9,7 @@ import pytest
 from infermeter.errors import InputError
 from infermeter.gpu.recording import read_recording
 from infermeter.gpu.replay import ReplaySource
+from infermeter.gpu.source import every
 from unit.gpu.power_files import GPU_0, RECORDINGS, written
 
 SECOND = 10**9
@@ -19,7 +20,7 @@ THREE = (HEADER, "1795168800,GPU-a,100,5000,40", "1795168801,GPU-a,100,5100,41",
 
 
 def playing(path: Path, *, loop: bool = False, hardware: bool = False) -> ReplaySource:
-    return ReplaySource(lambda: read_recording(path), loop=loop, hardware=hardware, choose=tuple)
+    return ReplaySource(lambda: read_recording(path), loop=loop, hardware=hardware, choose=every)
 
 
 def opened(path: Path, *, loop: bool = False, hardware: bool = False) -> ReplaySource:
@@ -88,7 +89,7 @@ def test_temperatures_clocks_and_limits_are_left_out_unless_wanted(tmp_path: Pat
 
 def test_only_the_chosen_devices_are_played() -> None:
     source = ReplaySource(
-        lambda: read_recording(RECORDINGS / "eight-gpus.csv"), loop=False, hardware=False, choose=lambda identities: identities[:1]
+        lambda: read_recording(RECORDINGS / "eight-gpus.csv"), loop=False, hardware=False, choose=lambda seen: seen.identities[:1]
     )
     assert [identity.uuid for identity in source.open()] == [GPU_0]
     source.read(LATER)

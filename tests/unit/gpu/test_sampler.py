@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -41,7 +41,9 @@ class Source:
         self.opens.get()()
         return (DEVICE,)
 
-    def read(self, now_ns: int) -> Sequence[GpuSample]:
+    asking: str | None = None
+
+    def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample]:  # noqa: ARG002 - one device
         self.reading.release()
         self.reads.get()()
         return [GpuSample("GPU-a", now_ns, power_watts=1.0)]

@@ -6,6 +6,7 @@ import pytest
 
 from infermeter.config import SimulatedGpu
 from infermeter.gpu.simulated import DELAY_NS, SimulatedSource
+from infermeter.gpu.source import every
 
 SECOND = 10**9
 SETTINGS = SimulatedGpu(gpus=2, idle_watts=70.0, peak_watts=350.0)
@@ -20,7 +21,7 @@ def simulated(*shares: float) -> tuple[SimulatedSource, list[tuple[int, int]]]:
         asked.append((begin_ns, end_ns))
         return next(told)
 
-    return SimulatedSource(SETTINGS, busy_share=busy_share, choose=tuple), asked
+    return SimulatedSource(SETTINGS, busy_share=busy_share, choose=every), asked
 
 
 def test_its_devices_are_labelled_as_what_they_are() -> None:

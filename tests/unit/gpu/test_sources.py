@@ -9,6 +9,7 @@ import pytest
 
 from infermeter.config import Gpu
 from infermeter.errors import ConfigError
+from infermeter.gpu.source import Seen
 from infermeter.gpu.sources import gpu_source
 from infermeter.model import GpuIdentity
 from unit.gpu.power_files import RECORDINGS
@@ -18,8 +19,8 @@ def idle(begin_ns: int, end_ns: int) -> float:  # noqa: ARG001
     return 0.0
 
 
-def first(identities: tuple[GpuIdentity, ...]) -> tuple[GpuIdentity, ...]:
-    return identities[:1]
+def first(seen: Seen) -> tuple[GpuIdentity, ...]:
+    return seen.identities[:1]
 
 
 def test_none_is_no_source() -> None:

@@ -1,0 +1,1 @@
+"""Facts about devices, as package data with their sources. Pure."""

@@ -1,0 +1,1 @@
+"""Power rails that the kernel shows under hwmon."""

@@ -1,0 +1,1 @@
+"""The server's own /metrics, read in a thread: what it counted since the last reading."""

@@ -1,0 +1,1 @@
+"""The state file: what was learnt and is worth keeping over a restart."""
