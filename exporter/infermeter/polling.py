@@ -1,1 +1,139 @@
-"""A thread that asks something outside every interval, so that nothing else ever waits for it."""
+"""A thread that asks something outside every interval, so that nothing else ever waits for it.
+
+It hands answers over to the event loop and touches no other state: whether it answers, and what is logged of it, is the loop's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from infermeter.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Poller(Generic[T]):
+    """Asks every interval, on a monotonic schedule: a late answer doesn't shift those after it."""
+
+    def __init__(  # noqa: PLR0913 - whom it asks, and whom it tells
+        self,
+        name: str,
+        ask: Callable[[int], T],
+        *,
+        interval_seconds: float,
+        timeout_seconds: float,
+        now: Callable[[], int],
+        loop: AbstractEventLoop,
+        deliver: Callable[[T], None],
+        fail: Callable[[Exception], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`name` is a singular noun for the log. `ask` is called on the thread with `now()`, unix nanoseconds, and may block.
+
+        `deliver` gets each answer that came in time, `fail` what must end the process: any exception of `ask` that isn't Unavailable.
+        Both are called on the loop.
+        """
+        self._name = name
+        self._ask = ask
+        self._interval_seconds = interval_seconds
+        self._timeout_seconds = timeout_seconds
+        self._now = now
+        self._loop = loop
+        self._deliver = deliver
+        self._fail = fail
+        self._monotonic = monotonic
+        self._stop = threading.Event()
+        self._watching: TimerHandle | None = None
+        self._thread = threading.Thread(target=self._run, name=f"poll-{name}", daemon=True)
+        self._asked_since: float | None = None
+        self._answered = False
+        self._last_error: str | None = None
+
+    def start(self) -> None:
+        """Begins to ask; returns at once. Called on the loop, as everything but the thread's own."""
+        self._thread.start()
+        self._watch()
+
+    def stop(self) -> None:
+        """Nothing is delivered any more once this returns; doesn't wait for a call under way."""
+        self._stop.set()
+        if self._watching:
+            self._watching.cancel()
+
+    @property
+    def up(self) -> bool:
+        """Whether the last call was answered in time, and none hangs now."""
+        return self._answered and not self._hangs()
+
+    @property
+    def last_error(self) -> str | None:
+        """The class of what went wrong last, None while up and before the first answer."""
+        return "TimeoutError" if self._hangs() else self._last_error
+
+    def _hangs(self) -> bool:
+        since = self._asked_since
+        return since is not None and self._monotonic() - since > self._timeout_seconds
+
+    def _watch(self) -> None:
+        """Every timeout: tells of a call that hangs, since the thread that it holds can't."""
+        if self._hangs():
+            self._down(TimeoutError(f"nothing for more than {self._timeout_seconds:g} s"))
+        self._watching = self._loop.call_later(self._timeout_seconds, self._watch)
+
+    def _run(self) -> None:
+        try:
+            due = self._monotonic()
+            while not self._stop.wait(max(due - self._monotonic(), 0.0)):
+                self._ask_once()
+                due = next_due(due, self._monotonic(), self._interval_seconds)
+        except Exception as error:  # noqa: BLE001 - a thread's own mistakes must end the process too
+            self._on_loop(self._fail, error)
+
+    def _ask_once(self) -> None:
+        self._asked_since = began = self._monotonic()
+        try:
+            answer = self._ask(self._now())
+        except Unavailable as error:
+            self._on_loop(self._down, error)
+            return
+        finally:
+            self._asked_since = None
+            took_seconds = self._monotonic() - began
+        if took_seconds > self._timeout_seconds:
+            self._on_loop(self._down, TimeoutError(f"an answer took {took_seconds:.3g} s"))
+        else:
+            self._on_loop(self._up, answer)
+
+    def _up(self, answer: T) -> None:
+        if self._last_error is not None:
+            log.info("%s answers again", self._name)
+        self._answered, self._last_error = True, None
+        self._deliver(answer)
+
+    def _down(self, error: Exception) -> None:
+        if self._last_error is None:
+            log.warning("%s doesn't answer: %s", self._name, error)
+        self._answered, self._last_error = False, type(error).__name__
+
+    def _on_loop(self, call: Callable[[Any], None], value: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._unless_stopped, call, value)
+        except RuntimeError:  # the loop was closed: nobody is left to tell
+            self._stop.set()
+
+    def _unless_stopped(self, call: Callable[[Any], None], value: object) -> None:
+        if not self._stop.is_set():
+            call(value)
+
+
+def next_due(due: float, now: float, interval: float) -> float:
+    """The next instant of the schedule, in seconds: on its lattice, and not one that has passed already."""
+    passed = max(now - due, 0.0) // interval
+    return due + (passed + 1) * interval
