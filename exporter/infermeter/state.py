@@ -1,1 +1,159 @@
-"""The state file: what was learnt and is worth keeping over a restart."""
+"""The state file: what was learnt and is worth keeping over a restart. One JSON file, `{"schema": 1, "sections": {...}}`.
+
+Each owner has a section, whose content and version are its own business. Nothing here knows what a section holds. All of it blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Final = 1
+MOST_BYTES: Final = 16 << 20
+BROKEN_KEPT: Final = 3
+"""Broken files that stay beside it, for whoever wants to know what was in them; the oldest goes first."""
+
+ABANDONED_SECONDS: Final = 3600.0
+"""A half-written file of this age belongs to a process that ended amid it."""
+
+
+class _Broken(Exception):
+    """A file that is there and can't be used."""
+
+
+class StateFile:
+    """One file that is whole at every instant, also when the machine stops amid a save. Of two processes that save, the last wins."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        unix_seconds: Callable[[], float] = time.time,
+        sync: Callable[[int], None] = os.fsync,
+    ) -> None:
+        """`path` may be a link: what it leads to is replaced, not the link. `sync` brings what a descriptor was given to the disk."""
+        self.path = Path(os.path.realpath(path))
+        self.rejected = 0
+        self._unix_seconds = unix_seconds
+        self._sync = sync
+        self._failing = False
+
+    def load(self) -> dict[str, Any]:
+        """The sections by name; empty where there is no file. A file that can't be used is renamed away, counted and told once."""
+        self._tidy()
+        try:
+            return self._sections()
+        except FileNotFoundError:
+            return {}
+        except (OSError, _Broken) as error:
+            self.rejected += 1
+            told = _reason(error)
+            log.warning("state file %s is not used: %s; %s", self.path, told, self._put_away())
+            return {}
+
+    def save(self, sections: Mapping[str, Any]) -> bool:
+        """Writes all sections in place of what was there; whether that worked. That it didn't is told once until it does again.
+
+        Raises: TypeError for what is no JSON.
+        """
+        content = orjson.dumps({"schema": SCHEMA, "sections": dict(sections)})
+        try:
+            self._replace(content)
+        except (OSError, _Broken) as error:
+            if not self._failing:
+                log.warning("state file %s can't be saved: %s; what was learnt would not outlive a restart", self.path, _reason(error))
+            self._failing = True
+            return False
+        if self._failing:
+            log.info("state file %s is saved again", self.path)
+        self._failing = False
+        return True
+
+    def _sections(self) -> dict[str, Any]:
+        with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _Broken("it is no file")
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise _Broken(f"it has more than {MOST_BYTES} bytes")
+        try:
+            state = orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise _Broken("it is no JSON") from error
+        if not isinstance(state, dict) or state.get("schema") != SCHEMA or not isinstance(state.get("sections"), dict):
+            raise _Broken(f"it is no state of schema {SCHEMA}")
+        return dict(state["sections"])
+
+    def _put_away(self) -> str:
+        """Renames the file, so that the next save destroys nothing; what became of it."""
+        if not self.path.is_file():  # a folder, a device: nothing of ours
+            return "it stays where it is"
+        aside = self.path.with_name(f"{self.path.name}.broken-{self._unix_seconds():.0f}")
+        try:
+            self.path.rename(aside)
+            for old in sorted(self.path.parent.glob(f"{_literal(self.path.name)}.broken-*"), key=_age)[BROKEN_KEPT:]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            return f"it can't be renamed: {_reason(error)}"
+        return f"renamed to {aside.name}"
+
+    def _replace(self, content: bytes) -> None:
+        """Writes aside in the same folder, where a rename is one step, and forces each to the disk before the next."""
+        if len(content) > MOST_BYTES:
+            raise _Broken(f"it would have more than {MOST_BYTES} bytes")
+        descriptor, name = tempfile.mkstemp(prefix=self._aside, dir=self.path.parent)  # readable by its owner alone
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                self._sync(file.fileno())
+            Path(name).replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+        with suppress(OSError):  # some file systems can't: then the rename reaches the disk when they see fit, and nothing is torn
+            self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._sync(folder)
+        finally:
+            os.close(folder)
+
+    def _tidy(self) -> None:
+        """Removes what processes left that ended amid a save."""
+        with suppress(OSError):
+            for left in self.path.parent.glob(f"{_literal(self._aside)}*"):
+                if left.stat().st_mtime < self._unix_seconds() - ABANDONED_SECONDS:
+                    left.unlink(missing_ok=True)
+
+    @property
+    def _aside(self) -> str:
+        return f".{self.path.name}.new-"
+
+
+def _age(path: Path) -> int:
+    """Orders files that were put away: the latest first."""
+    seconds = path.name.rpartition("-")[2]
+    return -int(seconds) if seconds.isdecimal() else 0
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
