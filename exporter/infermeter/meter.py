@@ -278,6 +278,7 @@ def _snapshot(
         series_limit=config.limits.series,
         config_reload_ns=loaded_ns,
         sampled=sampled,
+        totals_from="server" if config.server.metrics_url else None if sampled else "observed",
         gpu_hardware=config.gpu.hardware,
     )
 

@@ -442,7 +442,11 @@ class IntakeFacts:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that `/metrics` and the report are made from. `sampled`: spans are known to be a sample, so that they tell no totals."""
+    """All that `/metrics` and the report are made from. `sampled`: spans are known to be a sample.
+
+    `totals_from`: what tells how many inferences were served, for the life of the process; None: nothing does. `server_scrape_up` and
+    `state_files_rejected` are None where no metrics_url or state_file is set.
+    """
 
     server: str
     version: str
@@ -458,6 +462,7 @@ class Snapshot:
     series_limit: int
     config_reload_ns: int | None
     sampled: bool = False
+    totals_from: Literal["server", "observed"] | None = "observed"
     gpu_hardware: bool = False
     server_scrape_up: bool | None = None
     state_files_rejected: int | None = None

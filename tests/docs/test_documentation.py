@@ -64,7 +64,8 @@ def test_the_servers_page_has_every_shipped_mapping_with_how_to_switch_it_on() -
 
 def test_the_findings_page_has_every_finding_that_there_is() -> None:
     ledger = rich_snapshot().ledger
-    found = findings(Config(), replace(ledger, unpriced=("power",))) + findings(Config(), replace(ledger, unpriced=(), cost={}))
+    assumed = replace(ledger.gpus[0], identity=replace(ledger.gpus[0].identity, assumed=True))
+    found = findings(Config(), replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1))
     assert {finding.code for finding in found} == set(FINDINGS)
 
 

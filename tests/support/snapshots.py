@@ -116,7 +116,7 @@ def opaque(name: str = "resnet50") -> ModelFacts:
     )
 
 
-def gpu(index: int = 0) -> GpuFacts:
+def gpu(index: int = 0, *, share: float = 0.5) -> GpuFacts:
     """A GPU of which half belongs to this server, and that tells everything."""
     uuid = f"GPU-{index:08d}-0000-4000-8000-000000000000"
     sample = GpuSample(
@@ -134,8 +134,9 @@ def gpu(index: int = 0) -> GpuFacts:
         tensor_active_ratio=0.25,
         dram_active_ratio=0.375,
         computing_processes=1,
+        sm_occupancy_ratio=0.625,
     )
-    identity = GpuIdentity(uuid, index, "NVIDIA H100 80GB HBM3", "550.90.07", "nvml", "counter", 80 * 2**30, 700.0, share_ratio=0.5)
+    identity = GpuIdentity(uuid, index, "NVIDIA H100 80GB HBM3", "550.90.07", "nvml", "counter", 80 * 2**30, 700.0, share_ratio=share)
     return GpuFacts(
         identity=identity,
         up=True,
@@ -144,16 +145,20 @@ def gpu(index: int = 0) -> GpuFacts:
         energy_joules=2_500_000.0,
         state_seconds={"active": 5400.0, "held_idle": 1500.0, "idle": 200.0, "unknown": 50.0},
         baseline_watts=118.0,
+        throttled_seconds={"power": 120.0, "thermal": 0.0, "other": 2.5},
+        pcie_transmitted_bytes=3 * 2**30,
+        pcie_received_bytes=5 * 2**30,
     )
 
 
-def rich_snapshot(*, gpus: int = 2, models: tuple[ModelFacts, ...] | None = None) -> Snapshot:
+def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts, ...] | None = None) -> Snapshot:
     """A sidecar that has seen everything: each family of the catalog has at least one point."""
+    models = (llm(), opaque()) if models is None else models
     ledger = LedgerSnapshot(
         time_ns=END_NS,
         start_ns=START_NS,
         settled_ns=END_NS - 90 * SECOND_NS,
-        models=(llm(), opaque()) if models is None else models,
+        models=models,
         windows=(
             ServerWindow(
                 window=HOUR,
@@ -169,7 +174,7 @@ def rich_snapshot(*, gpus: int = 2, models: tuple[ModelFacts, ...] | None = None
         slots=(Slot(START_NS, 10.0, "llama-3-8b", 5, 4, 4, 0.0125, 3125.0, 8.5, 2560, 640),),
         busy_seconds=5400.0,
         stage_quality={**dict.fromkeys(STAGES, "measured"), "compute": "estimated"},
-        gpus=tuple(gpu(index) for index in range(gpus)),
+        gpus=tuple(gpu(index, share=share) for index in range(gpus)),
         host_energy_joules={"configured": 720_000.0},
         samples_rejected={"gap": 1},
         currency="USD",
@@ -177,6 +182,8 @@ def rich_snapshot(*, gpus: int = 2, models: tuple[ModelFacts, ...] | None = None
         cost_per_hour={"instance": 2.0, "licence": 0.25},
         unknown_seconds=3.0,
         emissions_grams=285.5,
+        totals={model.model: {"ok": model.observed_ok * 1.025, "error": float(model.observed_error)} for model in models},
+        coverage_ratio=0.975,
     )
     finding = Finding(
         code="price_missing",
@@ -208,7 +215,10 @@ def rich_snapshot(*, gpus: int = 2, models: tuple[ModelFacts, ...] | None = None
         price_source="list price, on demand",
         series_limit=5000,
         config_reload_ns=START_NS,
+        totals_from="server",
         gpu_hardware=True,
+        server_scrape_up=True,
+        state_files_rejected=0,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infermeter.advice.prices import price_missing
+from infermeter.advice.telemetry import gpu_mapping_unknown, low_coverage
 from infermeter.config import Config
 from infermeter.model import Finding, LedgerSnapshot
 
@@ -13,4 +14,4 @@ def findings(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
     """Everything that holds now, the most pressing first; nothing where `advice.enabled` is false."""
     if not config.advice.enabled:
         return ()
-    return price_missing(ledger)
+    return (*price_missing(ledger), *gpu_mapping_unknown(ledger), *low_coverage(config, ledger))

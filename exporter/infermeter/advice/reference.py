@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infermeter.advice.prices import PRICE_MISSING
+from infermeter.advice.telemetry import GPU_MAPPING_UNKNOWN, LOW_COVERAGE
 
 FINDINGS = {
     PRICE_MISSING: (
@@ -10,6 +11,18 @@ FINDINGS = {
         "no price is configured, or a configured one can't be applied, because the number of GPUs or their power isn't known",
         "`prices` or `unpriced` (the components), `gpus_seen`",
         "set the price, let the GPUs be read, or say how many there are",
+    ),
+    GPU_MAPPING_UNKNOWN: (
+        "warning",
+        "the server is given several GPUs only because they were seen: nothing says that they are its own",
+        "`gpus_assumed`",
+        "say which it uses: `server.gpus`, `server.pid`, or mount the kubelet's socket",
+    ),
+    LOW_COVERAGE: (
+        "warning",
+        "fewer of the inferences that the server counts leave a span than `ledger.coverage_below_ratio`",
+        "`span_coverage_ratio`, `least_ratio`",
+        "trace every inference, or find where spans are lost",
     ),
 }
 """Code: level, when it holds, evidence, what to do."""

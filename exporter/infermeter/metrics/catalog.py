@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from infermeter.model import Component, GpuState, Quality, Signal, SlaState, Stage, Use
+from infermeter.model import Component, EnergyKind, GpuState, Outcome, Quality, Signal, SlaState, Stage, ThrottleReason, Use
 
 PREFIX = "infermeter_"
 UNITS = ("seconds", "joules", "watts", "bytes", "ratio", "celsius", "hertz", "grams")
@@ -51,7 +51,7 @@ class Family:
 # --- labels ------------------------------------------------------------------------------------------------------------------------
 SERVER = Label("server")
 MODEL = Label("model")
-OUTCOME = Label("outcome", ("ok", "error"))
+OUTCOME = Label("outcome", get_args(Outcome))
 TOTALS_SOURCE = Label("source", ("server", "observed"))
 STAGE = Label("stage", get_args(Stage))
 PART = Label("part")
@@ -70,10 +70,12 @@ GPU_INDEX = Label("index")
 PRODUCT = Label("product")
 DRIVER_VERSION = Label("driver_version")
 GPU_SOURCE = Label("source", ("nvml", "dcgm", "triton", "amd", "hwmon", "replay", "simulated"))
-ENERGY_METHOD = Label("energy", ("counter", "integrated", "modelled"))
+ENERGY_METHOD = Label("energy", get_args(EnergyKind))
 GPU_STATE = Label("state", get_args(GpuState))
+THROTTLE_REASON = Label("reason", get_args(ThrottleReason))
+PCIE_DIRECTION = Label("direction", ("transmitted", "received"))
 HOST_SOURCE = Label("source", ("rapl", "hwmon", "configured", "replay"))
-CODE = Label("code", ("price_missing",))
+CODE = Label("code", ("price_missing", "gpu_mapping_unknown", "low_coverage"))
 LEVEL = Label("level", ("info", "warning"))
 PROTOCOL = Label("protocol", ("grpc", "http"))
 DROP_REASON = Label("reason", ("duplicate", "malformed", "future", "ancient", "evicted", "overload", "late"))
@@ -91,19 +93,20 @@ _NO_POWER = "no GPU tells its power"
 _NOT_TOLD = "the device doesn't tell it, or hasn't lately"
 _THIN = "the window holds too little evidence"
 
+_NO_TOTALS = "spans are known to be a sample, and no server.metrics_url is set or it hasn't answered yet"
 INFERENCES = Family(
     "inferences_total",
     "counter",
     "Inferences that were served, from one source for the life of the process.",
     (MODEL, OUTCOME),
-    absent=_SAMPLED,
+    absent=_NO_TOTALS,
 )
 INFERENCES_SOURCE = Family(
     "inferences_source",
     "info",
     "Where inferences_total comes from: the server's own counter, or the spans that were seen.",
     (TOTALS_SOURCE,),
-    absent=_SAMPLED,
+    absent=_NO_TOTALS,
 )
 INFERENCES_OBSERVED = Family("inferences_observed_total", "counter", "Inferences that were seen as spans.", (MODEL, OUTCOME))
 INFERENCES_OBSERVED_WITHIN_SLA = Family(
@@ -244,14 +247,31 @@ GPU_UTILISATION = Family("gpu_utilisation_ratio", "gauge", "Share of time in whi
 GPU_MEMORY_USED = Family("gpu_memory_used_bytes", "gauge", "GPU memory in use.", (GPU_UUID,), absent=_NOT_TOLD)
 GPU_MEMORY_TOTAL = Family("gpu_memory_total_bytes", "gauge", "GPU memory in all.", (GPU_UUID,), absent="the device doesn't tell it")
 GPU_LAST_SAMPLE = Family("gpu_last_sample_timestamp_seconds", "gauge", "When the GPU was last read.", (GPU_UUID,), absent="it never was")
-GPU_SHARE = Family("gpu_share_ratio", "gauge", "This server's constant share of the GPU.", (GPU_UUID,), absent="the share is 1")
+GPU_SHARE = Family("gpu_share_ratio", "gauge", "This server's share of the GPU.", (GPU_UUID,), absent="the share is 1")
 GPU_SM_ACTIVE = Family("gpu_sm_active_ratio", "gauge", "Share of the SMs that were active.", (GPU_UUID,), absent=_NOT_TOLD)
 GPU_DRAM_ACTIVE = Family("gpu_dram_active_ratio", "gauge", "Share of cycles with active memory.", (GPU_UUID,), absent=_NOT_TOLD)
 GPU_TENSOR_ACTIVE = Family("gpu_tensor_active_ratio", "gauge", "Share of cycles with active tensor cores.", (GPU_UUID,), absent=_NOT_TOLD)
 _NO_HARDWARE = f"gpu.hardware is false, or {_NOT_TOLD}"
+GPU_SM_OCCUPANCY = Family(
+    "gpu_sm_occupancy_ratio", "gauge", "Warps resident on the SMs, of as many as could be.", (GPU_UUID,), absent=_NO_HARDWARE
+)
 GPU_POWER_LIMIT = Family("gpu_power_limit_watts", "gauge", "Power limit that is enforced.", (GPU_UUID,), absent=_NO_HARDWARE)
 GPU_TEMPERATURE = Family("gpu_temperature_celsius", "gauge", "Temperature of the GPU.", (GPU_UUID,), absent=_NO_HARDWARE)
 GPU_SM_CLOCK = Family("gpu_sm_clock_hertz", "gauge", "Clock of the SMs.", (GPU_UUID,), absent=_NO_HARDWARE)
+GPU_PCIE = Family(
+    "gpu_pcie_bytes_total",
+    "counter",
+    "Bytes over PCI Express, as the GPU's own counters tell.",
+    (GPU_UUID, PCIE_DIRECTION),
+    absent=_NO_HARDWARE,
+)
+GPU_THROTTLED = Family(
+    "gpu_throttled_seconds_total",
+    "counter",
+    "Time in which the GPU's clocks were held down: by its power limit, by heat, by anything else.",
+    (GPU_UUID, THROTTLE_REASON),
+    absent="the device doesn't tell it",
+)
 GPU_ENERGY = Family("gpu_energy_joules_total", "counter", "Energy that the whole GPU drew.", (GPU_UUID,), absent=_NO_POWER)
 GPU_STATE_SECONDS = Family("gpu_state_seconds_total", "counter", "Time of the whole GPU by state; settled.", (GPU_UUID, GPU_STATE))
 GPU_BASELINE = Family(
@@ -280,6 +300,15 @@ EMISSIONS = Family(
     "counter",
     "Measured energy x PUE x the configured intensity of the grid.",
     absent=f"no intensity is configured, or {_NO_POWER}",
+)
+
+# --- the server's own metrics ------------------------------------------------------------------------------------------------------
+SERVER_SCRAPE_UP = Family("server_scrape_up", "gauge", "1: server.metrics_url answered last time.", absent="no server.metrics_url is set")
+SPAN_COVERAGE = Family(
+    "span_coverage_ratio",
+    "gauge",
+    "Inferences that were seen as spans, of all that the server counted, over the longest window.",
+    absent="the server's own count isn't known",
 )
 
 # --- findings ----------------------------------------------------------------------------------------------------------------------
@@ -318,6 +347,9 @@ SERIES_OVERFLOWED = Family(
     "Series that an exposition left out because of the limit, each time that it did.",
     absent=_ONLY_EXPOSED,
 )
+STATE_FILES_REJECTED = Family(
+    "state_files_rejected_total", "counter", "State files that were broken: renamed away and not used.", absent="no state_file is set"
+)
 CONFIG_LAST_RELOAD_SUCCESSFUL = Family("config_last_reload_successful", "gauge", "1: the last configuration that was offered is in force.")
 CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP = Family(
     "config_last_reload_success_timestamp_seconds",
@@ -350,9 +382,12 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
             GPU_SM_ACTIVE,
             GPU_DRAM_ACTIVE,
             GPU_TENSOR_ACTIVE,
+            GPU_SM_OCCUPANCY,
             GPU_POWER_LIMIT,
             GPU_TEMPERATURE,
             GPU_SM_CLOCK,
+            GPU_PCIE,
+            GPU_THROTTLED,
             GPU_ENERGY,
             GPU_STATE_SECONDS,
             GPU_BASELINE,
@@ -371,11 +406,21 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
             TRACES_PENDING,
             TRACES_PENDING_LIMIT,
             GPU_SAMPLES_REJECTED,
+            SERVER_SCRAPE_UP,
+            SPAN_COVERAGE,
         ),
     ),
     (
         "The exporter itself",
-        (SERIES, SERIES_LIMIT, SERIES_OVERFLOWED, CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, BUILD_INFO),
+        (
+            SERIES,
+            SERIES_LIMIT,
+            SERIES_OVERFLOWED,
+            STATE_FILES_REJECTED,
+            CONFIG_LAST_RELOAD_SUCCESSFUL,
+            CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,
+            BUILD_INFO,
+        ),
     ),
 )
 """Every family under the heading that the reference gives it, in the order of the exposition."""

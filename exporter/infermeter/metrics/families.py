@@ -10,7 +10,18 @@ from typing import TypeAlias, TypeVar
 
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import Family, Label
-from infermeter.model import GpuFacts, GpuIdentity, GpuSample, Histogram, IntakeFacts, LedgerSnapshot, ModelFacts, ModelWindow, Snapshot
+from infermeter.model import (
+    GpuFacts,
+    GpuIdentity,
+    GpuSample,
+    Histogram,
+    IntakeFacts,
+    LedgerSnapshot,
+    ModelFacts,
+    ModelWindow,
+    Outcome,
+    Snapshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +63,14 @@ def families(snapshot: Snapshot) -> Families:
     points = _Points(snapshot.server)
     ledger = snapshot.ledger
     for model in ledger.models:
-        if not snapshot.sampled:
-            _served(points, model)
         _observed(points, model)
         _latency(points, model)
         _sla(points, model, ledger.currency)
         _use(points, model, ledger.currency)
         for window in model.windows:
             _window(points, model.model, window, ledger.currency)
+    _served(points, snapshot)
     if not snapshot.sampled:
-        points.add(catalog.INFERENCES_SOURCE, 1, "observed")
         points.add(catalog.BUSY_SECONDS, ledger.busy_seconds)
     _server(points, ledger)
     for gpu in ledger.gpus:
@@ -71,9 +80,18 @@ def families(snapshot: Snapshot) -> Families:
     return points.families()
 
 
-def _served(points: _Points, model: ModelFacts) -> None:
-    points.add(catalog.INFERENCES, model.observed_ok, model.model, "ok")
-    points.add(catalog.INFERENCES, model.observed_error, model.model, "error")
+def _served(points: _Points, snapshot: Snapshot) -> None:
+    totals: Mapping[str, Mapping[Outcome, float]] | None = None
+    if snapshot.totals_from == "server":
+        totals = snapshot.ledger.totals
+    elif snapshot.totals_from == "observed":
+        totals = {model.model: {"ok": model.observed_ok, "error": model.observed_error} for model in snapshot.ledger.models}
+    if totals is None:
+        return
+    points.add(catalog.INFERENCES_SOURCE, 1, snapshot.totals_from)
+    for model, counts in totals.items():
+        for outcome, inferences in counts.items():
+            points.add(catalog.INFERENCES, inferences, model, outcome)
 
 
 def _observed(points: _Points, model: ModelFacts) -> None:
@@ -129,6 +147,7 @@ def _server(points: _Points, ledger: LedgerSnapshot) -> None:
     points.add(catalog.INFERENCES_LATE, sum(model.late for model in ledger.models))
     points.add(catalog.SETTLED_TIMESTAMP, _seconds(ledger.settled_ns))
     points.add(catalog.EMISSIONS, ledger.emissions_grams)
+    points.add(catalog.SPAN_COVERAGE, ledger.coverage_ratio)
     for stage, quality in ledger.stage_quality.items():
         points.add(catalog.STAGE_QUALITY, 1, stage, quality)
     for component, cost in ledger.cost.items():
@@ -149,6 +168,11 @@ def _gpu(points: _Points, gpu: GpuFacts, *, hardware: bool) -> None:
     points.add(catalog.GPU_LAST_SAMPLE, _seconds(gpu.last_sample_ns), device.uuid)
     points.add(catalog.GPU_SHARE, device.share_ratio if device.share_ratio < 1 else None, device.uuid)
     points.add(catalog.GPU_ENERGY, gpu.energy_joules, device.uuid)
+    for reason, throttled_seconds in gpu.throttled_seconds.items():
+        points.add(catalog.GPU_THROTTLED, throttled_seconds, device.uuid, reason)
+    if hardware:
+        points.add(catalog.GPU_PCIE, gpu.pcie_transmitted_bytes, device.uuid, "transmitted")
+        points.add(catalog.GPU_PCIE, gpu.pcie_received_bytes, device.uuid, "received")
     points.add(catalog.GPU_BASELINE, gpu.baseline_watts, device.uuid)
     for state, seconds in gpu.state_seconds.items():
         points.add(catalog.GPU_STATE_SECONDS, seconds, device.uuid, state)
@@ -165,6 +189,7 @@ def _sample(points: _Points, last: GpuSample, device: GpuIdentity, *, hardware: 
     points.add(catalog.GPU_DRAM_ACTIVE, last.dram_active_ratio, device.uuid)
     points.add(catalog.GPU_TENSOR_ACTIVE, last.tensor_active_ratio, device.uuid)
     if hardware:
+        points.add(catalog.GPU_SM_OCCUPANCY, last.sm_occupancy_ratio, device.uuid)
         points.add(catalog.GPU_POWER_LIMIT, last.power_limit_watts or device.power_limit_watts, device.uuid)
         points.add(catalog.GPU_TEMPERATURE, last.temperature_celsius, device.uuid)
         points.add(catalog.GPU_SM_CLOCK, last.sm_clock_hertz, device.uuid)
@@ -187,6 +212,9 @@ def _intake(points: _Points, intake: IntakeFacts) -> None:
 def _about(points: _Points, snapshot: Snapshot) -> None:
     if snapshot.gpu_source is not None and snapshot.gpu_source_up is not None:
         points.add(catalog.GPU_SOURCE_UP, int(snapshot.gpu_source_up), snapshot.gpu_source)
+    if snapshot.server_scrape_up is not None:
+        points.add(catalog.SERVER_SCRAPE_UP, int(snapshot.server_scrape_up))
+    points.add(catalog.STATE_FILES_REJECTED, snapshot.state_files_rejected)
     for finding in snapshot.findings:
         points.add(catalog.FINDING, 1, finding.model, finding.code, finding.level)
         points.add(catalog.FINDING_SAVING_PER_HOUR, finding.saving_per_hour, finding.model, finding.code, snapshot.ledger.currency)

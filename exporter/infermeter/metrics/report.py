@@ -97,6 +97,9 @@ def _gpu(gpu: GpuFacts) -> dict[str, Any]:
         "energy": device.energy,
         "memory_total_bytes": device.memory_total_bytes,
         "power_limit_watts": device.power_limit_watts,
+        "power_kind": device.power_kind,
+        "power_scope": device.power_scope,
+        "assumed": device.assumed,
         "share_ratio": device.share_ratio,
         "up": gpu.up,
     }

@@ -150,7 +150,7 @@ def test_there_are_no_created_series_and_no_nan() -> None:
 
 
 def test_eight_gpus_three_models_and_one_window_stay_within_600_series() -> None:
-    snapshot = replace(rich_snapshot(gpus=8, models=(llm("a"), llm("b"), llm("c"))), gpu_hardware=False)
+    snapshot = replace(rich_snapshot(gpus=8, share=1.0, models=(llm("a"), llm("b"), llm("c"))), gpu_hardware=False)
     body = text(snapshot, Exposition((ProcessCollector(registry=None),)))
     assert len(sample_lines(body)) <= 600
 

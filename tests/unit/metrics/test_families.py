@@ -107,15 +107,24 @@ def test_what_is_not_of_a_closed_set_is_never_hidden() -> None:
 
 
 def test_totals_come_from_spans_unless_these_are_a_sample() -> None:
-    seen = families(rich_snapshot())
+    seen = families(replace(rich_snapshot(), totals_from="observed"))
     assert values(seen, catalog.INFERENCES, "model", "outcome")[("llama-3-8b", "ok")] == 1000
     assert values(seen, catalog.INFERENCES, "model", "outcome")[("llama-3-8b", "error")] == 5
     assert values(seen, catalog.INFERENCES_SOURCE, "source") == {("observed",): 1}
-    sampled = families(replace(rich_snapshot(), sampled=True))
+    sampled = families(replace(rich_snapshot(), sampled=True, totals_from=None))
     assert catalog.INFERENCES not in sampled
     assert catalog.INFERENCES_SOURCE not in sampled
     assert catalog.BUSY_SECONDS not in sampled
     assert sampled[catalog.INFERENCES_OBSERVED] == seen[catalog.INFERENCES_OBSERVED]
+
+
+def test_totals_come_from_the_server_once_it_has_told_them() -> None:
+    told = families(rich_snapshot())
+    assert values(told, catalog.INFERENCES, "model", "outcome")[("llama-3-8b", "ok")] == 1025
+    assert values(told, catalog.INFERENCES_SOURCE, "source") == {("server",): 1}
+    silent = families(replace(rich_snapshot(), ledger=replace(rich_snapshot().ledger, totals=None)))
+    assert catalog.INFERENCES not in silent
+    assert catalog.INFERENCES_SOURCE not in silent
 
 
 def test_exactly_one_state_of_a_state_set_is_1() -> None:
@@ -155,6 +164,8 @@ def test_a_stale_gpu_keeps_its_identity_and_counters_alone() -> None:
         catalog.GPU_MEMORY_TOTAL,
         catalog.GPU_LAST_SAMPLE,
         catalog.GPU_SHARE,
+        catalog.GPU_PCIE,
+        catalog.GPU_THROTTLED,
         catalog.GPU_ENERGY,
         catalog.GPU_STATE_SECONDS,
         catalog.GPU_BASELINE,
