@@ -23,6 +23,7 @@ SECOND_NS = 1_000_000_000
 TRITON_SPANS_END_NS = 1_795_401_868_922_697_610
 FIRST_SAMPLE_NS = 1_795_401_850_000_000_000
 LAST_SAMPLE_NS = 1_795_401_900_000_000_000
+HOST_JOULES = 50 * 201 + 0.5  # the trapezoid over 201, 202, 200 and so on, up to 200 W
 
 PRICED = """
 server: {kind: triton, name: test, sampled: false, gpu_count: 1}
@@ -41,7 +42,7 @@ cost:
   as_of: 2026-11-01
   source: test
   purchase: {{price: 30000, lifetime_years: 3, per: gpu}}
-  power: {{price_per_kwh: 0.3, pue: 1.2}}
+  power: {{price_per_kwh: 0.3, pue: 1.2, host_watts: measured}}
 gpu: {gpu}
 windows: [1m]
 ledger: {{span_delay: 60s}}
@@ -150,7 +151,9 @@ def test_a_replay_says_what_a_running_sidecar_says(tmp_path: Path, capsys: pytes
     assert served.keys() - of_the_process == replayed.keys()
     for family in replayed.keys() - {"spans_received_total", "report"}:
         assert served[family] == replayed[family], family
-    assert {"energy_joules_total", "cost_by_use_total", "gpu_state_seconds_total", "busy_seconds_total"} <= served.keys()
+    families = {"energy_joules_total", "host_energy_joules_total", "cost_by_use_total", "gpu_state_seconds_total", "busy_seconds_total"}
+    assert families <= served.keys()
+    assert value(served, "host_energy_joules_total") == pytest.approx(HOST_JOULES)
 
 
 def value(answer: dict[str, object], family: str) -> object:
@@ -160,11 +163,12 @@ def value(answer: dict[str, object], family: str) -> object:
 
 
 def power_file() -> str:
-    """A capture of one GPU around the inferences, a row a second."""
+    """A capture of one GPU and its host around the inferences, a row of each a second."""
     seconds = range(FIRST_SAMPLE_NS // SECOND_NS, LAST_SAMPLE_NS // SECOND_NS + 1)
-    rows = [f"{second},GPU-1,{60 + second % 7},{0.5 if second % 2 else 0},{8 << 30}" for second in seconds]
+    rows = [f"{second},GPU-1,{60 + second % 7},{0.5 if second % 2 else 0},{8 << 30}," for second in seconds]
+    rows += [f"{second},,,,,{200 + second % 3}" for second in seconds]
     head = ["# infermeter capture: 1", "# source: synthetic", "# gpu: GPU-1,0,Test,300,24000000000"]
-    columns = "time_unix_seconds,gpu,power_watts,utilisation_ratio,memory_used_bytes"
+    columns = "time_unix_seconds,gpu,power_watts,utilisation_ratio,memory_used_bytes,host_power_watts"
     return "\n".join([*head, columns, *rows, f"# end: {len(rows)} rows", ""])
 
 

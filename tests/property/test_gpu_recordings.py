@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from infermeter.gpu.capture_csv import instant_ns
 from infermeter.gpu.recording import read_recording
 from infermeter.gpu.replay import ReplaySource
 from infermeter.gpu.rows import Recording
-from infermeter.model import GpuSample
+from infermeter.model import GpuSample, HostSample
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 SECOND = 10**9
@@ -30,25 +31,34 @@ def read_text(text: bytes) -> Recording:
         return read_recording(path)
 
 
-def joules(samples: list[GpuSample]) -> dict[str, float]:
-    """The trapezoid over each device's power."""
+def joules(samples: Sequence[GpuSample | HostSample]) -> dict[str, float]:
+    """The trapezoid over the power of each device, and of the host."""
     total: dict[str, float] = {}
-    last: dict[str, GpuSample] = {}
+    last: dict[str, GpuSample | HostSample] = {}
     for sample in samples:
-        before = last.get(sample.uuid)
+        name = sample.uuid if isinstance(sample, GpuSample) else "host"
+        before = last.get(name)
         if before is not None:
             mean = ((before.power_watts or 0.0) + (sample.power_watts or 0.0)) / 2
-            total[sample.uuid] = total.get(sample.uuid, 0.0) + mean * (sample.time_ns - before.time_ns) / SECOND
-        last[sample.uuid] = sample
+            total[name] = total.get(name, 0.0) + mean * (sample.time_ns - before.time_ns) / SECOND
+        last[name] = sample
     return total
 
 
-def played(*, steps_ns: list[int], until_ns: int, loop: bool) -> list[GpuSample]:
+def host_samples(recording: Recording) -> tuple[HostSample, ...]:
+    """A host whose power wanders, read every 0.7 s, from before the first sample of a device."""
+    first_ns = int(recording.samples.time_ns[0]) - SECOND
+    return tuple(HostSample(first_ns + i * 7 * SECOND // 10, 300.0 + 5 * (i % 9)) for i in range(80))
+
+
+def played(*, steps_ns: list[int], until_ns: int, loop: bool, host: bool = False) -> list[GpuSample | HostSample]:
     """All that the source brings when it is read after each of these steps, over and over, and at the end."""
     recording = read_recording(RECORDINGS / "eight-gpus.csv")
+    if host:
+        recording = replace(recording, host_samples=host_samples(recording))
     source = ReplaySource(lambda: recording, loop=loop, hardware=False, choose=lambda seen: seen.identities)
     source.open()
-    samples: list[GpuSample] = []
+    samples: list[GpuSample | HostSample] = []
     now_ns = LATER
     while now_ns < LATER + until_ns:
         for step_ns in steps_ns:
@@ -57,14 +67,28 @@ def played(*, steps_ns: list[int], until_ns: int, loop: bool) -> list[GpuSample]
     return samples + list(source.read(LATER + until_ns))
 
 
+@pytest.mark.parametrize("host", [False, True])
 @pytest.mark.parametrize("loop", [False, True])
 @settings(max_examples=15, deadline=None)
 @given(steps_ns=st.lists(st.integers(min_value=SECOND // 2, max_value=55 * SECOND), min_size=1, max_size=5))
-def test_the_energy_of_a_replay_is_the_same_whatever_the_cadence_of_reading(loop: bool, steps_ns: list[int]) -> None:
-    reference = played(steps_ns=[SECOND], until_ns=150 * SECOND, loop=loop)
-    samples = played(steps_ns=steps_ns, until_ns=150 * SECOND, loop=loop)
+def test_the_energy_of_a_replay_is_the_same_whatever_the_cadence_of_reading(loop: bool, host: bool, steps_ns: list[int]) -> None:
+    reference = played(steps_ns=[SECOND], until_ns=150 * SECOND, loop=loop, host=host)
+    samples = played(steps_ns=steps_ns, until_ns=150 * SECOND, loop=loop, host=host)
     assert samples == reference
     assert joules(samples) == joules(reference)
+    assert ("host" in joules(samples)) == host
+
+
+def test_under_a_clock_that_starts_at_the_first_sample_devices_and_host_are_played_as_recorded() -> None:
+    recording = read_recording(RECORDINGS / "eight-gpus.csv")
+    recording = replace(recording, samples=recording.samples.without_hardware(), host_samples=host_samples(recording))
+    source = ReplaySource(lambda: recording, loop=False, hardware=False, choose=lambda seen: seen.identities)
+    source.open()
+    first_ns = recording.host_samples[0].time_ns
+    samples = [sample for second in range(70) for sample in source.read(first_ns + second * SECOND)]
+    assert [sample for sample in samples if isinstance(sample, GpuSample)] == list(recording.samples)
+    assert [sample for sample in samples if isinstance(sample, HostSample)] == list(recording.host_samples)
+    assert [sample.time_ns for sample in samples] == sorted(sample.time_ns for sample in samples)
 
 
 def test_the_energy_of_a_replay_is_that_of_the_recording_s_own_counters() -> None:

@@ -10,6 +10,7 @@ from infermeter.errors import InputError
 from infermeter.gpu.recording import read_recording
 from infermeter.gpu.replay import ReplaySource
 from infermeter.gpu.source import every
+from infermeter.model import GpuSample, HostSample
 from unit.gpu.power_files import GPU_0, RECORDINGS, written
 
 SECOND = 10**9
@@ -80,6 +81,33 @@ def test_after_a_long_sleep_only_the_latest_round_is_played(tmp_path: Path) -> N
     source.read(LATER)
     samples = source.read(LATER + 1_000_000 * SECOND)
     assert [(sample.time_ns - LATER) // SECOND for sample in samples] == [999_998, 999_999, 1_000_000]
+
+
+HOSTED = (
+    "time_unix_seconds,gpu,power_watts,energy_joules,host_power_watts",
+    "1795168800,,,,300",
+    "1795168800.5,GPU-a,100,5000,",
+    "1795168801,,,,310",
+    "1795168801.5,GPU-a,100,5100,",
+    "1795168802,,,,320",
+)
+
+
+def test_the_host_s_power_is_played_in_between(tmp_path: Path) -> None:
+    source = opened(written(tmp_path, *HOSTED), loop=True)
+    samples = [sample for half in range(10) for sample in source.read(LATER + half * SECOND // 2)]
+    host = [((sample.time_ns - LATER) / SECOND, sample.power_watts) for sample in samples if isinstance(sample, HostSample)]
+    gpu = [((sample.time_ns - LATER) / SECOND, sample.energy_joules) for sample in samples if isinstance(sample, GpuSample)]
+    assert host == [(0, 300), (1, 310), (2, 320), (3, 300), (4, 310)]
+    assert gpu == [(0.5, 5000), (1.5, 5100), (3.5, 5300), (4.5, 5400)]
+    assert [sample.time_ns for sample in samples] == sorted(sample.time_ns for sample in samples)
+    assert {sample.source for sample in samples if isinstance(sample, HostSample)} == {"replay"}
+
+
+def test_a_recording_of_the_host_alone_is_played(tmp_path: Path) -> None:
+    source = opened(written(tmp_path, HOSTED[0], HOSTED[1], HOSTED[3]), loop=True)
+    samples = [sample for second in range(4) for sample in source.read(LATER + second * SECOND)]
+    assert [sample.power_watts for sample in samples] == [300, 310, 300, 310]
 
 
 @pytest.mark.parametrize(("hardware", "celsius"), [(False, None), (True, 40.0)])
