@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal, TypeAlias
 
+from infermeter.mapping.metrics import MetricRules
 from infermeter.model import Stage
 
 Role: TypeAlias = Literal["engine", "router", "gateway", "generic"]
@@ -193,7 +194,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ServerMapping:
-    """One server's file. `rules` in order of precedence; spans that fit `ignore` are none of its inferences."""
+    """One server's file. `rules` in order of precedence; spans that fit `ignore` are none of its inferences.
+
+    `metrics`: what its own /metrics says; None: nothing that is read.
+    """
 
     server: str
     title: str
@@ -205,6 +209,7 @@ class ServerMapping:
     sampled: bool
     rules: tuple[Rule, ...]
     ignore: tuple[Match, ...]
+    metrics: MetricRules | None
 
 
 def operators(node: object) -> Iterator[object]:

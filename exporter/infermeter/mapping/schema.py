@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal, TypeVar, cast
 
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
+from infermeter.mapping.metrics import read_metrics
 from infermeter.mapping.places import Place, Unreadable, every
 from infermeter.mapping.rules import (
     PART_NAME,
@@ -65,7 +66,7 @@ def read_mapping(text: str, where: str) -> ServerMapping:
 
 
 def _mapping(place: Place) -> ServerMapping:
-    known = "schema server title versions sources tracing priority role sampled rules ignore"
+    known = "schema server title versions sources tracing priority role sampled rules ignore metrics"
     at = place.keys(known, required="schema server title versions role rules")
     if at["schema"].text() != "1":
         raise at["schema"].wrong("must be 1")
@@ -84,6 +85,7 @@ def _mapping(place: Place) -> ServerMapping:
         sampled=_flag(at, "sampled"),
         rules=rules,
         ignore=at["ignore"].each(_match) if "ignore" in at else (),
+        metrics=read_metrics(at["metrics"]) if "metrics" in at else None,
     )
 
 
