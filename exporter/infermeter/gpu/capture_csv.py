@@ -12,7 +12,7 @@ from infermeter.errors import InputError
 from infermeter.gpu.columns import BY_NAME, DEVICE, HOST_POWER, TIME
 from infermeter.gpu.lines import Line
 from infermeter.gpu.rows import ABSENT, Recording, Rows, number
-from infermeter.model import GpuIdentity
+from infermeter.model import EnergyKind, GpuIdentity
 
 VERSION = "1"
 KNOWN = (TIME, DEVICE, *BY_NAME, HOST_POWER)
@@ -40,6 +40,7 @@ class _Preface:
     origin: str | None = None
     driver_version: str | None = None
     devices: list[GpuIdentity] = field(default_factory=list)
+    modelled: set[str] = field(default_factory=set)
 
     def add(self, where: str, text: str) -> None:
         key, _, value = (part.strip() for part in text.removeprefix("#").partition(":"))
@@ -49,6 +50,8 @@ class _Preface:
             self.origin = value
         elif key == "driver":
             self.driver_version = value
+        elif key == "modelled":
+            self.modelled.add(value)
         elif key == "gpu":
             self.devices.append(_device(where, value))
 
@@ -120,7 +123,8 @@ class _Table:
             self._rows.add_host(time_ns, host)
 
     def _know(self, device: GpuIdentity) -> None:
-        self._rows.know(replace(device, driver_version=self._preface.driver_version))
+        energy: EnergyKind | None = "modelled" if device.uuid in self._preface.modelled else None
+        self._rows.know(replace(device, driver_version=self._preface.driver_version, energy=energy))
 
     def _recording(self, warnings: list[str]) -> Recording:
         return self._rows.recording(warnings=warnings, origin=self._preface.origin)

@@ -132,7 +132,7 @@ def _completed(identity: GpuIdentity, samples: SampleColumns, device: int, origi
     energy = energy_kind({name for name, value in column.items() if value is not None})
     return replace(
         identity,
-        energy="modelled" if energy and origin == SIMULATED else energy,
+        energy="modelled" if energy and (origin == SIMULATED or identity.energy == "modelled") else energy,
         memory_total_bytes=identity.memory_total_bytes or (None if memory is None else int(memory)),
         power_limit_watts=identity.power_limit_watts or limit,
     )
