@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infermeter.errors import ConfigError, GpuUnavailable, InputError
-from infermeter.gpu.sampler import Sampler, next_due
+from infermeter.gpu.sampler import Sampler
 from infermeter.gpu.source import Reading
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
@@ -188,7 +188,7 @@ async def test_a_source_that_fails_is_closed_and_opened_again(bench: Bench) -> N
     bench.source.reads.put(failing(GpuUnavailable("GPU is lost")))
     await bench.reading()
     await bench.reading()
-    assert bench.source.closed.acquire(timeout=SOON)
+    assert await asyncio.to_thread(bench.source.closed.acquire, timeout=SOON)
     assert not bench.sampler.up
     assert bench.sampler.last_error == "GpuUnavailable"
     bench.source.opens.put(fine)
@@ -248,6 +248,22 @@ async def test_a_failed_read_still_tells_its_losses(bench: Bench) -> None:
     assert await bench.reading() == Reading(rejected={"read": 1})
 
 
+def test_a_source_that_is_opened_again_and_again_says_once_what_it_reads(caplog: pytest.LogCaptureFixture) -> None:
+    @on_a_loop
+    async def fail_twice_and_recover(bench: Bench) -> None:
+        for _ in range(3):
+            bench.source.opens.put(fine)
+            bench.source.reads.put(failing(GpuUnavailable("GPU is lost")))
+            await bench.reading()
+
+    with caplog.at_level(logging.INFO, logger="infermeter.gpu"):
+        fail_twice_and_recover()
+    assert [record.getMessage() for record in caplog.records] == [
+        "GPU source fake reads GPU-a",
+        "GPU source fake doesn't answer: GPU is lost",
+    ]
+
+
 def test_a_state_is_logged_when_it_changes_and_not_again(caplog: pytest.LogCaptureFixture) -> None:
     @on_a_loop
     async def fail_twice_and_recover(bench: Bench) -> None:
@@ -258,7 +274,7 @@ def test_a_state_is_logged_when_it_changes_and_not_again(caplog: pytest.LogCaptu
         await bench.reading()
         await bench.reading()
 
-    with caplog.at_level(logging.INFO, logger="infermeter.gpu.sampler"):
+    with caplog.at_level(logging.INFO, logger="infermeter.gpu"):
         fail_twice_and_recover()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "GPU source fake doesn't answer: Driver Not Loaded"),
@@ -326,16 +342,3 @@ def test_a_loop_that_is_gone_ends_the_thread() -> None:
     left[0].source.opens.put(fine)
     left[0].source.reads.put(fine)
     assert left[0].source.closed.acquire(timeout=SOON)
-
-
-@pytest.mark.parametrize(
-    ("due", "now", "following"),
-    [
-        (10.0, 10.1, 11.0),
-        (10.0, 9.9, 11.0),
-        (10.0, 11.0, 12.0),
-        (10.0, 13.4, 14.0),
-    ],
-)
-def test_the_schedule_keeps_to_its_lattice_and_leaves_out_what_was_missed(due: float, now: float, following: float) -> None:
-    assert next_due(due, now, 1.0) == following
