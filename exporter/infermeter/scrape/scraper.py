@@ -1,0 +1,118 @@
+"""The server's own /metrics, asked every interval in a thread of its own: readings for the ledger, and whether it answers."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from infermeter.errors import Unavailable
+from infermeter.exposition_text import series_of
+from infermeter.fetching import fetch
+from infermeter.mapping import ServerMapping
+from infermeter.model import ServerReading
+from infermeter.polling import Poller
+from infermeter.scrape.increases import Counts, Totals
+from infermeter.scrape.recognition import recognised
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS: Final = 10.0
+READING_SECONDS: Final = 1.0
+"""What taking a page apart, and the resolving of its host's name, may take beyond the time for fetching it."""
+
+
+class Scraper:
+    """Hands on a `ServerReading` for each page that came in time; the first is a baseline.
+
+    What goes wrong is a state: `up` is False, nothing is handed on, and the next reading holds the increases since the last one.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it asks and how, and whom it tells
+        self,
+        url: str,
+        mappings: Sequence[ServerMapping],
+        *,
+        interval_seconds: float,
+        timeout_seconds: float | None = None,
+        token_file: str | None = None,
+        now: Callable[[], int],
+        loop: AbstractEventLoop,
+        deliver: Callable[[ServerReading], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        """`mappings` in order of precedence, checked by `check_metrics_url`; the first that a page fits is read from then on.
+
+        `now` is unix nanoseconds, called on the thread; `deliver` and `fail` are called on the loop. `timeout_seconds` is for fetching
+        one page; None: the interval, at most LONGEST_WAIT_SECONDS.
+        """
+        wait_seconds = min(interval_seconds, LONGEST_WAIT_SECONDS) if timeout_seconds is None else timeout_seconds
+        self._page = _Page(url, mappings, timeout_seconds=wait_seconds, token_file=token_file)
+        self._deliver = deliver
+        self._delivered: Totals | None = None
+        self._poller: Poller[Totals] = Poller(
+            "the server's own /metrics",
+            self._page.totals,
+            interval_seconds=interval_seconds,
+            timeout_seconds=wait_seconds + READING_SECONDS,
+            now=now,
+            loop=loop,
+            deliver=self._hand_on,
+            fail=fail,
+        )
+
+    def start(self) -> None:
+        """Begins to ask; returns at once. Called on the loop."""
+        self._poller.start()
+
+    def stop(self) -> None:
+        """Nothing is delivered any more once this returns; doesn't wait for a page under way. Called on the loop."""
+        self._poller.stop()
+
+    @property
+    def up(self) -> bool:
+        """Whether the last page came in time and was the server's, and none is overdue."""
+        return self._poller.up
+
+    def _hand_on(self, totals: Totals) -> None:
+        """Totals cross to the loop, not increases: a page that came too late is dropped on the way, and the next makes up for it."""
+        reading = totals.since(self._delivered)
+        self._delivered = totals
+        self._deliver(reading)
+
+
+class _Page:
+    """What the thread knows: which server it is, and what was counted."""
+
+    def __init__(self, url: str, mappings: Sequence[ServerMapping], *, timeout_seconds: float, token_file: str | None) -> None:
+        self._url = url
+        self._mappings = mappings
+        self._timeout_seconds = timeout_seconds
+        self._token_file = token_file
+        self._wanted = frozenset(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names)
+        self._by = tuple(name for mapping in mappings if mapping.metrics for name in mapping.metrics.count_names)
+        self._counts: Counts | None = None
+        self._told_ignored = False
+
+    def totals(self, now_ns: int) -> Totals:
+        """Asks for the page and adds up what it counts. Raises: Unavailable."""
+        body = fetch(self._url, timeout_seconds=self._timeout_seconds, token_file=self._token_file)
+        series = series_of(body, self._wanted)
+        counts = self._counts_of({one.name for one in series})
+        totals = counts.add(series, now_ns)
+        if counts.ignored and not self._told_ignored:
+            self._told_ignored = True
+            log.warning("the server's own /metrics: what is no whole number, or one series too many, is ignored")
+        return totals
+
+    def _counts_of(self, present: Collection[str]) -> Counts:
+        """What counts a page that holds these metrics: once it was recognised as a server's, it stays that server's."""
+        found = recognised(self._mappings, present)
+        if found is None:
+            raise Unavailable(f"the page has none of {', '.join(self._by)}")
+        if self._counts is None:
+            mapping, rules = found
+            log.info("the server's own /metrics is read as %s's", mapping.server)
+            self._mappings, self._wanted, self._by, self._counts = (mapping,), rules.names, rules.count_names, Counts(rules)
+        return self._counts

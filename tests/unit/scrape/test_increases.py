@@ -1,0 +1,272 @@
+"""How many more were served from one page to the next: births, restarts, gaps, nonsense, and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from infermeter.mapping.metrics import CountRule, MetricRules
+from infermeter.model import Series
+from infermeter.scrape.increases import (
+    FORGOTTEN_AFTER_NS,
+    LABELS_CHARACTERS,
+    LARGEST_COUNT,
+    SERIES_REMEMBERED,
+    Counts,
+    Row,
+    Totals,
+)
+
+SECOND_NS = 1_000_000_000
+ALL = MetricRules((CountRule("all", None, "reason", frozenset({"abort", "error"})),), "model", "running")
+TWO = MetricRules((CountRule("good"), CountRule("bad", "error")), "model")
+A, A_FAILED = ("a", "ok"), ("a", "error")
+
+
+def served(value: float, *, model: str = "a", reason: str = "stop", name: str = "all", **labels: str) -> Series:
+    return Series(name, {"model": model, "reason": reason, **labels}, value)
+
+
+class Server:
+    """Pages of a server, five seconds apart, and what each one added."""
+
+    def __init__(self, rules: MetricRules = ALL) -> None:
+        self.counts = Counts(rules)
+        self.now_ns = 0
+        self.before: Totals | None = None
+
+    def page(self, *series: Series) -> dict[Row, float]:
+        return self.told(series)
+
+    def told(self, series: Iterable[Series]) -> dict[Row, float]:
+        self.now_ns += 5 * SECOND_NS
+        totals = self.counts.add(series, self.now_ns)
+        self.reading = totals.since(self.before)
+        self.before = totals
+        return dict(self.reading.inferences)
+
+
+# --- what counts ---------------------------------------------------------------------------------------------------------------------
+def test_the_first_page_is_a_baseline_of_zeros() -> None:
+    server = Server()
+    assert server.page(served(1000), served(7, reason="abort")) == {A: 0, A_FAILED: 0}
+    assert (server.reading.time_ns, server.reading.since_ns, server.reading.resets) == (5 * SECOND_NS, None, 0)
+
+
+def test_a_counter_tells_its_increase_since_the_last_page_also_where_that_is_none() -> None:
+    server = Server()
+    server.page(served(1000), served(0, model="b"))
+    assert server.page(served(1012), served(0, model="b")) == {A: 12, ("b", "ok"): 0}
+    assert (server.reading.time_ns, server.reading.since_ns) == (10 * SECOND_NS, 5 * SECOND_NS)
+
+
+def test_series_of_one_model_and_outcome_add_up_whatever_their_other_labels() -> None:
+    server = Server()
+    server.page(served(5, engine="0"), served(6, engine="1"), served(1, reason="abort"), served(1, reason="error"))
+    told = server.page(served(7, engine="0"), served(9, engine="1"), served(2, reason="abort"), served(4, reason="error"))
+    assert told == {A: 5, A_FAILED: 4}
+
+
+def test_a_series_that_comes_later_counts_from_zero() -> None:
+    server = Server()
+    server.page(served(5))
+    assert server.page(served(5), served(3, model="new")) == {A: 0, ("new", "ok"): 3}
+
+
+def test_a_counter_that_fell_counts_from_zero_and_is_told_as_reset() -> None:
+    server = Server()
+    server.page(served(100), served(50, model="b"))
+    assert server.page(served(4), served(60, model="b")) == {A: 4, ("b", "ok"): 10}
+    assert server.reading.resets == 1
+    assert server.page(served(6), served(60, model="b")) == {A: 2, ("b", "ok"): 0}
+    assert server.reading.resets == 0
+
+
+def test_a_series_that_vanishes_goes_on_where_it_was_when_it_comes_back() -> None:
+    server = Server()
+    server.page(served(100), served(1, model="b"))
+    assert server.page(served(2, model="b")) == {A: 0, ("b", "ok"): 1}
+    assert server.page(served(103), served(2, model="b")) == {A: 3, ("b", "ok"): 0}
+
+
+def test_a_page_that_was_never_handed_on_is_made_up_for_by_the_next() -> None:
+    server = Server()
+    server.page(served(10))
+    server.counts.add([served(3)], 7 * SECOND_NS)
+    assert server.page(served(5)) == {A: 5}
+    assert (server.reading.since_ns, server.reading.resets) == (5 * SECOND_NS, 1)
+
+
+def test_counting_begins_with_the_first_page_that_was_handed_on() -> None:
+    server = Server()
+    server.counts.add([served(10)], SECOND_NS)
+    assert server.page(served(90)) == {A: 0}
+    assert server.page(served(91)) == {A: 1}
+
+
+@pytest.mark.parametrize("labels", [{}, {"model": ""}])
+def test_a_series_without_a_model_names_none(labels: dict[str, str]) -> None:
+    server = Server()
+    server.page()
+    assert server.page(Series("all", labels, 2)) == {(None, "ok"): 2}
+
+
+def test_a_server_that_names_no_model_and_no_outcome_says_so() -> None:
+    server = Server(MetricRules((CountRule("all"),), inner_calls=True))
+    server.page()
+    assert server.page(served(2), served(3, model="b")) == {(None, None): 5}
+    assert server.reading.inner_calls
+
+
+def test_other_metrics_on_the_page_count_nothing() -> None:
+    server = Server()
+    server.page()
+    assert server.page(served(2, name="else")) == {}
+    assert server.counts.ignored == 0
+
+
+# --- ok as what is left --------------------------------------------------------------------------------------------------------------
+def two(good: float, bad: float) -> tuple[Series, Series]:
+    return served(good, name="good"), served(bad, name="bad")
+
+
+def test_where_errors_are_counted_among_all_ok_is_what_is_left() -> None:
+    server = Server(TWO)
+    server.page(*two(100, 10))
+    assert server.page(*two(110, 13)) == {A: 7, A_FAILED: 3}
+    assert server.page(served(115, name="good"), served(13, name="bad"), served(2, name="good", model="b")) == {
+        A: 5,
+        A_FAILED: 0,
+        ("b", "ok"): 2,
+    }
+
+
+def test_errors_that_run_ahead_of_all_inferences_take_nothing_back() -> None:
+    server = Server(TWO)
+    server.page(*two(0, 0))
+    assert server.page(*two(5, 0)) == {A: 5, A_FAILED: 0}
+    assert server.page(*two(5, 2)) == {A: 0, A_FAILED: 2}
+    assert server.page(*two(9, 2)) == {A: 2, A_FAILED: 0}
+
+
+# --- the gauge -----------------------------------------------------------------------------------------------------------------------
+def running(*values: float) -> list[Series]:
+    return [Series("running", {"engine": str(number)}, value) for number, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(("values", "told"), [((3.0, 4.0), 7.0), ((0.0,), 0.0), ((), None), ((3.0, -1.0), None), ((1e300,), None)])
+def test_what_runs_now_is_the_sum_of_its_series_or_not_told(values: tuple[float, ...], told: float | None) -> None:
+    server = Server()
+    server.page(*running(*values))
+    assert server.reading.running == told
+    assert server.counts.ignored == sum(not 0 <= value < 1e100 for value in values)
+
+
+def test_a_server_without_that_gauge_tells_nothing_of_it() -> None:
+    server = Server(TWO)
+    server.page(*two(1, 1), *running(1.0))
+    assert server.reading.running is None
+
+
+# --- nonsense ------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("value", [-1.0, 0.5, LARGEST_COUNT * 2.0])
+def test_what_counts_nothing_is_ignored_and_the_series_goes_on_where_it_was(value: float) -> None:
+    server = Server()
+    server.page(served(10))
+    assert server.page(served(value)) == {A: 0}
+    assert server.counts.ignored == 1
+    assert server.page(served(12)) == {A: 2}
+    assert server.counts.ignored == 1
+
+
+def test_a_series_that_began_as_nonsense_has_its_first_count_as_baseline() -> None:
+    server = Server()
+    server.page(served(0.5))
+    assert server.page(served(100)) == {A: 0}
+    server.page(served(100), served(-1, model="b"))
+    assert server.page(served(101), served(7, model="b")) == {A: 1, ("b", "ok"): 0}
+    assert server.page(served(101), served(8, model="b")) == {A: 0, ("b", "ok"): 1}
+
+
+def test_a_series_that_stands_on_a_page_twice_counts_once() -> None:
+    server = Server()
+    server.page(served(10), served(4))
+    assert server.page(served(11), served(5)) == {A: 1}
+    assert server.counts.ignored == 2
+
+
+def test_labels_that_are_too_long_are_not_remembered() -> None:
+    server = Server()
+    assert server.page(served(1, model="m" * LABELS_CHARACTERS)) == {}
+    assert server.counts.ignored == 1
+
+
+# --- bounds --------------------------------------------------------------------------------------------------------------------------
+def many(values: Iterable[tuple[int, float]]) -> list[Series]:
+    return [served(value, model=f"m{number}") for number, value in values]
+
+
+def every(value: float, *, begin: int = 0, end: int = SERIES_REMEMBERED) -> list[Series]:
+    return many((number, value) for number in range(begin, end))
+
+
+def test_one_series_too_many_is_ignored_and_those_that_are_known_go_on() -> None:
+    server = Server()
+    assert len(server.told(every(5, end=SERIES_REMEMBERED + 3))) == SERIES_REMEMBERED
+    assert server.counts.ignored == 3
+    assert sum(server.told(every(7, end=SERIES_REMEMBERED + 3)).values()) == 2 * SERIES_REMEMBERED
+    assert server.counts.ignored == 6
+
+
+def test_one_that_was_too_many_has_its_first_count_as_baseline_once_there_is_room() -> None:
+    server = Server()
+    server.told(every(5, end=SERIES_REMEMBERED + 1))
+    server.told(every(5, end=10))
+    server.now_ns += FORGOTTEN_AFTER_NS + SECOND_NS
+    server.told(every(5, end=10))
+    late = many([(SERIES_REMEMBERED, 1000)])
+    assert server.told([*every(5, end=10), *late]) == {(f"m{number}", "ok"): 0 for number in [*range(10), SERIES_REMEMBERED]}
+    assert server.counts.ignored == 1
+
+
+def test_series_that_were_gone_for_an_hour_make_room_for_new_ones() -> None:
+    server = Server()
+    server.told(every(5))
+    server.told(every(5, end=10))
+    server.now_ns += FORGOTTEN_AFTER_NS + SECOND_NS
+    server.told(every(5, end=10))
+    told = server.told([*every(5, end=10), *every(3, begin=SERIES_REMEMBERED, end=SERIES_REMEMBERED + 9_990)])
+    assert sum(told.values()) == 3 * 9_990
+    assert len(told) == SERIES_REMEMBERED
+    assert server.counts.ignored == 0
+
+
+def test_an_outage_of_hours_makes_nothing_forgotten() -> None:
+    server = Server()
+    server.told(every(5))
+    server.now_ns += 10 * FORGOTTEN_AFTER_NS
+    assert sum(server.told(every(6)).values()) == SERIES_REMEMBERED
+
+
+def test_while_there_is_room_nothing_is_forgotten() -> None:
+    server = Server()
+    server.page(served(5), served(1, model="b"))
+    for _ in range(3):
+        server.now_ns += 10 * FORGOTTEN_AFTER_NS
+        server.page(served(1, model="b"))
+    assert server.page(served(6), served(1, model="b")) == {A: 1, ("b", "ok"): 0}
+
+
+def test_a_model_that_was_forgotten_begins_anew() -> None:
+    server = Server(TWO)
+    bad = [served(0, name="bad", model=f"m{number}") for number in range(SERIES_REMEMBERED // 2)]
+    server.told([*two(10, 0), *bad])
+    assert server.told([*two(60, 1), *bad])[A] == 49
+    server.told(bad)
+    server.now_ns += FORGOTTEN_AFTER_NS + SECOND_NS
+    server.told(bad)
+    assert A not in server.told(bad)
+    server.told([*two(70, 1), *bad])
+    assert server.told([*two(72, 2), *bad])[A] == 1
+    assert server.reading.inferences[A_FAILED] == 1

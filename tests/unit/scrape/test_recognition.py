@@ -1,0 +1,63 @@
+"""Whose /metrics a page is, and what can't be read at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from infermeter.errors import ConfigError
+from infermeter.mapping import load_mappings
+from infermeter.scrape import check_metrics_url
+from infermeter.scrape.recognition import recognised
+
+URL = "http://127.0.0.1:8002/metrics"
+OWN = """
+schema: 1
+server: own
+title: a gateway of one's own
+versions: "1"
+role: gateway
+rules: [{id: a, match: {span: s}, emit: {}}]
+metrics: {counters: {inferences: {name: "vllm:request_success_total"}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("present", "server"),
+    [
+        ({"nv_inference_request_success"}, "triton"),
+        ({"nv_inference_request_failure", "up"}, "triton"),
+        ({"vllm:request_success_total", "vllm:num_requests_running"}, "vllm"),
+        ({"nv_inference_request_success", "vllm:request_success_total"}, "triton"),
+        ({"vllm:num_requests_running"}, None),
+        (set(), None),
+    ],
+)
+def test_a_page_is_of_the_first_server_by_whose_counters_it_counts(present: set[str], server: str | None) -> None:
+    found = recognised(load_mappings("auto", {}), present)
+    assert (found[0].server if found else None) == server
+
+
+def test_an_engine_is_recognised_before_a_gateway_that_counts_by_the_same_name() -> None:
+    found = recognised(load_mappings("auto", {"own": OWN}), {"vllm:request_success_total"})
+    assert found is not None
+    assert found[0].server == "vllm"
+    assert found[1] is found[0].metrics
+
+
+def test_a_server_that_can_be_read_is_no_problem() -> None:
+    for kind in ("auto", "triton", "vllm"):
+        check_metrics_url(URL, load_mappings(kind, {}))
+    check_metrics_url(URL, load_mappings("infermeter", {"own": OWN}))
+
+
+def test_a_server_of_whose_metrics_nothing_is_known_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_metrics_url(URL, load_mappings("generic_rpc", {}))
+    assert str(caught.value) == (
+        "server.metrics_url: nothing is known of generic_rpc's own metrics; server.kind is one of triton, vllm, or a mapping has `metrics`"
+    )
+
+
+def test_a_url_that_nobody_can_ask_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^server\.metrics_url: is not an http or https URL"):
+        check_metrics_url("127.0.0.1:8002/metrics", load_mappings("triton", {}))
