@@ -33,6 +33,9 @@ LOOKS = 8
 """How often within the time-out it is looked at what the thread is waiting for."""
 
 
+NOBODY_ANSWERS = "none of its GPUs does"
+
+
 class _Call:
     """One call of the source. The first who claims it has its end: the thread that makes it, or the loop that gives it up."""
 
@@ -85,7 +88,7 @@ class Sampler:
         self._is_read = False
         self._answered = False
         self._last_error: str | None = None
-        self._voices = Voices(timeout_seconds)
+        self._voices = Voices()
         # the loop's, read by the threads: replaced, never changed
         self._stuck: frozenset[str] = frozenset()
         # the thread's that reads now; the loop looks at the call, and takes it away when it gives it up
@@ -158,11 +161,11 @@ class Sampler:
         self._left_behind[call] = uuid
         self._stuck = frozenset(self._left_behind.values())
         call.without.update(self._voices.devices)  # should it ever come back, it asks nobody else
-        self._voices.hangs(uuid)
+        self._voices.hangs(uuid, self._timeout_seconds)
         self._deliver(Reading(rejected={"read": 1}))
         self._is_read = False
         if self._voices.devices <= self._stuck:
-            self._down(TimeoutError("each of its GPUs hangs"))
+            self._down(TimeoutError(NOBODY_ANSWERS))
         else:
             self._begin()
 
@@ -180,14 +183,14 @@ class Sampler:
         threading.Thread(target=self._run, name=f"gpu-{self._source.name}", daemon=True).start()
 
     def _opened(self, reading: Reading) -> None:
-        self._voices.expect(self._source.name, reading.identities or (), self._monotonic())
+        self._voices.expect(self._source.name, reading.identities or ())
         self._deliver(reading)
 
     def _up(self, reading: Reading) -> None:
         if self._last_error is not None:
             log.info("GPU source %s answers again", self._source.name)
         self._answered, self._last_error = True, None
-        self._voices.hear(reading, self._monotonic())
+        self._voices.hear(reading)
         self._deliver(reading)
 
     def _down(self, error: Exception, rejected: Counter[Rejection] | None = None) -> None:
@@ -267,11 +270,13 @@ class Sampler:
         if unavailable:
             raise unavailable
         self._answers = took_seconds <= self._timeout_seconds
-        if self._answers:
-            self._on_loop(self._up, Reading(reading.samples, rejected=self._rejected(missed=len(stuck))))
-        else:
+        if not self._answers:
             late = TimeoutError(f"a reading took {took_seconds:.3g} s")
             self._on_loop(self._down, late, self._rejected(missed=len(stuck) + len(reading.samples)))
+        elif stuck and not reading.samples:  # instances of one device hang together
+            self._on_loop(self._down, TimeoutError(NOBODY_ANSWERS), self._rejected(missed=len(stuck)))
+        else:
+            self._on_loop(self._up, Reading(reading.samples, rejected=self._rejected(missed=len(stuck))))
         return True
 
     def _rejected(self, *, missed: int = 0) -> Counter[Rejection]:

@@ -1,4 +1,4 @@
-"""Which of the chosen devices speak: one line of the log for each change, however often they are asked. The loop's alone."""
+"""Which of the chosen devices hang: one line of the log for each change, however often they are asked. The loop's alone."""
 
 from __future__ import annotations
 
@@ -6,49 +6,38 @@ import logging
 from collections.abc import Sequence
 
 from infermeter.gpu.source import Reading
-from infermeter.model import GpuIdentity, GpuSample
+from infermeter.model import GpuIdentity
 
 log = logging.getLogger(__name__)
 
 
 class Voices:
-    """The chosen devices, when each was heard last, and which of them were told to be silent."""
+    """The chosen devices, and which of them were told to hang and haven't been heard since."""
 
-    def __init__(self, timeout_seconds: float) -> None:
-        """A device whose readings fail is told after this long without one."""
-        self._timeout_seconds = timeout_seconds
-        self._heard: dict[str, float] = {}
-        self._silent: set[str] = set()
+    def __init__(self) -> None:
+        """No devices yet."""
+        self._hanging: set[str] = set()
         self._told: frozenset[str] | None = None
         self.devices: frozenset[str] = frozenset()
 
-    def expect(self, source: str, identities: Sequence[GpuIdentity], now: float) -> None:
-        """From now on (monotonic seconds) these devices are asked."""
+    def expect(self, source: str, identities: Sequence[GpuIdentity]) -> None:
+        """From now on these devices are asked."""
         self.devices = frozenset(identity.uuid for identity in identities)
-        self._heard = dict.fromkeys(self.devices, now)
-        self._silent &= self.devices
+        self._hanging &= self.devices
         if self.devices != self._told:
             log.info("GPU source %s reads %s", source, ", ".join(identity.uuid for identity in identities) or "no GPU")
             self._told = self.devices
 
-    def hear(self, reading: Reading, now: float) -> None:
-        """Takes note of who spoke in a reading; who didn't is silent only if it was asked in vain."""
-        heard = {sample.uuid for sample in reading.samples if isinstance(sample, GpuSample)}
-        self._heard.update(dict.fromkeys(heard, now))
-        for uuid in heard & self._silent:
-            log.info("GPU %s answers again", uuid)
-        self._silent -= heard
-        if not reading.rejected.get("read"):
+    def hear(self, reading: Reading) -> None:
+        """Takes note of who spoke."""
+        if not self._hanging:
             return
-        for uuid in self.devices - heard - self._silent:
-            if now - self._heard[uuid] > self._timeout_seconds:
-                self._tell(uuid, "its readings fail")
+        for uuid in self._hanging & {getattr(sample, "uuid", None) for sample in reading.samples}:
+            log.info("GPU %s answers again", uuid)
+            self._hanging.remove(uuid)
 
-    def hangs(self, uuid: str) -> None:
+    def hangs(self, uuid: str, timeout_seconds: float) -> None:
         """A call to this device doesn't come back."""
-        if uuid not in self._silent:
-            self._tell(uuid, f"nothing for more than {self._timeout_seconds:g} s; the others are read on")
-
-    def _tell(self, uuid: str, problem: str) -> None:
-        log.warning("GPU %s doesn't answer: %s", uuid, problem)
-        self._silent.add(uuid)
+        if uuid not in self._hanging:
+            log.warning("GPU %s doesn't answer: nothing for more than %g s; the others are read on", uuid, timeout_seconds)
+            self._hanging.add(uuid)
