@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "all of it on this machine, without a GPU",
     "check-config": "says whether a configuration file holds",
     "replay": "the same ledger over recorded spans and power, offline",
+    "capture": "records this machine's GPUs into a file that replay plays",
     "reference": "the generated references, as Markdown",
 }
 """Each one is a module of infermeter.commands with `add_arguments(parser)` and `run(args) -> exit code`."""
