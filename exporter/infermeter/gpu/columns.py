@@ -33,6 +33,12 @@ class Column:
 WATTS = (0.0, 20_000.0)
 """No board draws more; counters that ran backwards have shown terawatts."""
 
+LONGEST_SECONDS: Final = 1e10
+"""No counter has run for three hundred years."""
+
+MOST_BYTES: Final = 2**60
+"""Of a counter; the fastest link of today takes months for it."""
+
 COLUMNS: Final = (
     Column("power_watts", *WATTS),
     Column("energy_joules", 0.0, 1e13),
@@ -46,6 +52,12 @@ COLUMNS: Final = (
     Column("tensor_active_ratio", 0.0, 1.0),
     Column("dram_active_ratio", 0.0, 1.0),
     Column("computing_processes", 0, 1_000_000, whole=True),
+    Column("sm_occupancy_ratio", 0.0, 1.0),
+    Column("throttled_power_seconds", 0.0, LONGEST_SECONDS),
+    Column("throttled_thermal_seconds", 0.0, LONGEST_SECONDS),
+    Column("throttled_other_seconds", 0.0, LONGEST_SECONDS),
+    Column("pcie_transmitted_bytes", 0, MOST_BYTES, whole=True, hardware=True),
+    Column("pcie_received_bytes", 0, MOST_BYTES, whole=True, hardware=True),
 )
 """In the order in which a capture holds them, after `time_unix_seconds` and `gpu`."""
 
@@ -79,7 +91,7 @@ class SampleColumns(Sequence[GpuSample]):
         return GpuSample(self.uuids[self.device[index]], int(self.time_ns[index]), **fields)
 
     def without_hardware(self) -> SampleColumns:
-        """The same without temperatures, clocks and power limits."""
+        """The same without temperatures, clocks, power limits and PCIe."""
         kept = {name: column for name, column in self.values.items() if not BY_NAME[name].hardware}
         return SampleColumns(self.uuids, self.time_ns, self.device, kept)
 
