@@ -26,17 +26,26 @@ class _Wish(NamedTuple):
     busy_share: BusyShare
     choose: Choose
     library: str
+    own_processes: Callable[[], frozenset[int]] = frozenset
 
 
-def gpu_source(settings: Gpu, *, busy_share: BusyShare, choose: Choose = every, library: str = LIBRARY) -> GpuSource | None:
+def gpu_source(
+    settings: Gpu,
+    *,
+    busy_share: BusyShare,
+    choose: Choose = every,
+    library: str = LIBRARY,
+    own_processes: Callable[[], frozenset[int]] = frozenset,
+) -> GpuSource | None:
     """The source that the configuration names, not opened yet; None for `none`, and for `auto` on a machine without NVML.
 
-    `choose` picks the server's own devices whenever the source is opened; `library` is what `auto` looks for. Raises: ConfigError.
+    `choose` picks the server's own devices whenever the source is opened; `library` is what `auto` looks for; `own_processes` are the
+    server's (host pids), for devices whose share goes by process. Raises: ConfigError.
     """
     make = SOURCES.get(settings.source)
     if make is None:
         raise ConfigError("gpu.source", f"{settings.source} is not in this version; there are {', '.join(SOURCES)}")
-    return make(_Wish(settings, busy_share, choose, library))
+    return make(_Wish(settings, busy_share, choose, library, own_processes))
 
 
 def _auto(wish: _Wish) -> GpuSource | None:
@@ -51,7 +60,13 @@ def _auto(wish: _Wish) -> GpuSource | None:
 def _nvml(wish: _Wish) -> GpuSource:
     from infermeter.gpu.nvml import NvmlSource  # noqa: PLC0415 - only when chosen
 
-    return NvmlSource(hardware=wish.settings.hardware, choose=wish.choose)
+    return NvmlSource(
+        hardware=wish.settings.hardware,
+        choose=wish.choose,
+        profiling=wish.settings.profiling,
+        interval_seconds=wish.settings.interval,
+        own_processes=wish.own_processes,
+    )
 
 
 def _replay(wish: _Wish) -> GpuSource:

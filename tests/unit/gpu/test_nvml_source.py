@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
-
 import pynvml
 import pytest
 
@@ -15,72 +11,7 @@ from infermeter.gpu.choice import chosen
 from infermeter.gpu.nvml import NvmlSource
 from infermeter.gpu.source import Choose, every
 from infermeter.model import GpuIdentity, GpuSample
-
-GIB = 2**30
-
-
-@dataclass
-class Device:
-    """One device: `fails` names, for each call that fails, the NVML error; `everything` fails all of them."""
-
-    uuid: str
-    fails: dict[str, int] = field(default_factory=dict)
-    everything: int | None = None
-    milliwatts: int = 112_500
-    asked: list[str] = field(default_factory=list)
-
-    def answer(self, call: str, value: Any) -> Any:
-        self.asked.append(call)
-        error = self.everything or self.fails.get(call)
-        if error is not None:
-            raise pynvml.NVMLError(error)
-        return value
-
-
-class Library:
-    """The part of pynvml that is used, over devices that are their own handles."""
-
-    def __init__(self, *devices: Device, init: int | None = None, driver: int | None = None) -> None:
-        self.devices = devices
-        self.open = 0
-        self._init = init
-        self._driver = driver
-
-    def nvmlInit(self) -> None:  # noqa: N802 - NVML's names, here and below
-        if self._init is not None:
-            raise pynvml.NVMLError(self._init)
-        self.open += 1
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        self.open -= 1
-
-    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
-        if self._driver is not None:
-            raise pynvml.NVMLError(self._driver)
-        return "580.65.06"
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return len(self.devices)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> Device:  # noqa: N802
-        return self.devices[index].answer("handle", self.devices[index])  # type: ignore[no-any-return]
-
-    def nvmlDeviceGetMemoryInfo(self, device: Device, version: int | None = None) -> Any:  # noqa: N802
-        used = 17 if version is None else 16
-        return device.answer("memory" if version is None else "memory_v2", SimpleNamespace(total=80 * GIB, used=used * GIB))
-
-    def __getattr__(self, name: str) -> Any:
-        value = {
-            "nvmlDeviceGetUUID": lambda device: device.uuid,
-            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
-            "nvmlDeviceGetPowerUsage": lambda device: device.milliwatts,
-            "nvmlDeviceGetTotalEnergyConsumption": 5_000_250,
-            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=57, memory=12),
-            "nvmlDeviceGetTemperature": 41,
-            "nvmlDeviceGetClockInfo": 1980,
-            "nvmlDeviceGetEnforcedPowerLimit": 700_000,
-        }[name]
-        return lambda device, *_: device.answer(name, value(device) if callable(value) else value)
+from unit.gpu.nvml_library import GIB, LOST, NOT_SUPPORTED, UNKNOWN, Device, Library
 
 
 def source_of(library: Library, *, hardware: bool = False, choose: Choose = every) -> NvmlSource:
@@ -129,7 +60,7 @@ def test_what_a_device_does_not_support_is_absent_and_asked_for_once() -> None:
     device = Device(
         "GPU-a",
         fails={
-            "nvmlDeviceGetTotalEnergyConsumption": pynvml.NVML_ERROR_NOT_SUPPORTED,
+            "nvmlDeviceGetTotalEnergyConsumption": NOT_SUPPORTED,
             "nvmlDeviceGetUtilizationRates": pynvml.NVML_ERROR_NO_PERMISSION,
         },
     )
@@ -143,7 +74,7 @@ def test_what_a_device_does_not_support_is_absent_and_asked_for_once() -> None:
 
 def test_a_device_that_tells_neither_power_nor_energy_is_there_all_the_same() -> None:
     missing = ("nvmlDeviceGetPowerUsage", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetName")
-    source = source_of(Library(Device("GPU-a", fails=dict.fromkeys(missing, pynvml.NVML_ERROR_NOT_SUPPORTED))))
+    source = source_of(Library(Device("GPU-a", fails=dict.fromkeys(missing, NOT_SUPPORTED))))
     identity = source.open()[0]
     assert (identity.energy, identity.power_limit_watts, identity.product) == (None, None, None)
     assert source.read(0)[0].power_watts is None
@@ -157,17 +88,14 @@ def test_an_old_driver_tells_its_memory_the_old_way(error: int) -> None:
 
 
 def test_a_device_that_fails_does_not_hide_the_others_and_is_counted() -> None:
-    lost = Device("GPU-b")
-    source = source_of(Library(Device("GPU-a"), lost, Device("GPU-c")))
+    failing = Device("GPU-b")
+    source = source_of(Library(Device("GPU-a"), failing, Device("GPU-c")))
     source.open()
-    lost.everything = pynvml.NVML_ERROR_GPU_IS_LOST
-    assert [sample.uuid for sample in source.read(0)] == ["GPU-a", "GPU-c"]
-    lost.everything = None
-    lost.fails = {"memory_v2": pynvml.NVML_ERROR_UNKNOWN}
+    failing.fails["memory_v2"] = UNKNOWN
     assert [sample.uuid for sample in source.read(1)] == ["GPU-a", "GPU-c"]
-    lost.fails = {}
+    del failing.fails["memory_v2"]
     assert [sample.uuid for sample in source.read(2)] == ["GPU-a", "GPU-b", "GPU-c"]
-    assert source.rejected == {"read": 2}
+    assert source.rejected == {"read": 1}
 
 
 def test_an_absurd_value_is_rejected_and_counted_and_the_others_count() -> None:
@@ -182,13 +110,13 @@ def test_when_no_device_answers_the_source_is_unavailable() -> None:
     device = Device("GPU-a")
     source = source_of(Library(device))
     source.open()
-    device.everything = pynvml.NVML_ERROR_GPU_IS_LOST
+    device.everything = LOST
     with pytest.raises(GpuUnavailable, match="GPU is lost"):
         source.read(0)
 
 
 def test_a_device_that_does_not_answer_at_the_start_does_not_hide_the_others() -> None:
-    source = source_of(Library(Device("GPU-a", everything=pynvml.NVML_ERROR_GPU_IS_LOST), Device("GPU-b")))
+    source = source_of(Library(Device("GPU-a", everything=LOST), Device("GPU-b")))
     assert [(identity.uuid, identity.index) for identity in source.open()] == [("GPU-b", 1)]
     assert source.rejected == {"read": 1}
 
@@ -206,11 +134,11 @@ def test_a_library_that_sees_no_device_answers_all_the_same() -> None:
 
 def test_when_no_device_answers_at_the_start_the_source_is_unavailable() -> None:
     with pytest.raises(GpuUnavailable, match="no GPU answers"):
-        source_of(Library(Device("GPU-a", everything=pynvml.NVML_ERROR_GPU_IS_LOST))).open()
+        source_of(Library(Device("GPU-a", everything=LOST))).open()
 
 
 def test_a_driver_that_does_not_tell_its_version_is_no_obstacle() -> None:
-    assert source_of(Library(Device("GPU-a"), driver=pynvml.NVML_ERROR_UNKNOWN)).open()[0].driver_version is None
+    assert source_of(Library(Device("GPU-a"), driver=UNKNOWN)).open()[0].driver_version is None
 
 
 def choosing(name: str | int) -> Choose:
@@ -233,7 +161,7 @@ def test_a_choice_that_no_device_answers_to_is_the_operator_s_error() -> None:
 
 def test_a_chosen_device_that_does_not_answer_is_unavailable_and_no_error_of_the_operator() -> None:
     with pytest.raises(GpuUnavailable, match=r"a GPU doesn't answer, and server\.gpus\[0\]"):
-        source_of(Library(Device("GPU-a"), Device("GPU-b", everything=pynvml.NVML_ERROR_GPU_IS_LOST)), choose=choosing(1)).open()
+        source_of(Library(Device("GPU-a"), Device("GPU-b", everything=LOST)), choose=choosing(1)).open()
 
 
 def test_the_library_is_let_go_of_once_however_often_it_is_closed() -> None:
