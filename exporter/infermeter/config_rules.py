@@ -17,7 +17,8 @@ WINDOWS_LIMIT = 4
 WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
 
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-_LATER_SOURCES = ("dcgm", "triton", "amd", "hwmon")
+_LATER_SOURCES = ("amd", "hwmon")
+_PAGE_SOURCES = ("dcgm", "triton")
 
 
 def contradictions(config: Config) -> Iterator[Problem]:
@@ -141,6 +142,10 @@ def _gpu(gpu: Gpu) -> Iterator[Problem]:
         yield "gpu.file", "is required with gpu.source: replay"
     if gpu.source != "replay" and gpu.file is not None:
         yield "gpu.file", f"is only read with gpu.source: replay, which is {gpu.source}"
+    if gpu.source in _PAGE_SOURCES and gpu.url is None:
+        yield "gpu.url", f"is required with gpu.source: {gpu.source}: where is its /metrics?"
+    if gpu.source not in _PAGE_SOURCES and gpu.url is not None:
+        yield "gpu.url", f"is only read with gpu.source: dcgm or triton, which is {gpu.source}"
     if gpu.stale_after is not None and gpu.stale_after < gpu.interval:
         yield "gpu.stale_after", "is shorter than gpu.interval: every reading would be stale"
     if gpu.simulated.idle_watts > gpu.simulated.peak_watts:

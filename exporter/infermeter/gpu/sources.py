@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -69,6 +70,39 @@ def _nvml(wish: _Wish) -> GpuSource:
     )
 
 
+def _dcgm(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.dcgm import DcgmSource  # noqa: PLC0415 - only when chosen
+
+    settings = wish.settings
+    return DcgmSource(
+        _page(settings),
+        choose=wish.choose,
+        hardware=settings.hardware,
+        interval_seconds=settings.interval,
+        profiling=settings.profiling == "auto",
+        node=os.environ.get("NODE_NAME"),
+    )
+
+
+def _triton(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.triton import TritonSource  # noqa: PLC0415 - only when chosen
+
+    settings = wish.settings
+    return TritonSource(_page(settings), choose=wish.choose, hardware=settings.hardware, interval_seconds=settings.interval)
+
+
+def _page(settings: Gpu) -> Callable[[], bytes]:
+    """What brings another exporter's page. Raises: ConfigError."""
+    from infermeter.fetching import fetch, url_problem  # noqa: PLC0415 - only when chosen
+
+    url = settings.url
+    if url is None:
+        raise ConfigError("gpu.url", f"source: {settings.source} needs the address of the /metrics to read")
+    if problem := url_problem(url):
+        raise ConfigError("gpu.url", problem)
+    return lambda: fetch(url, timeout_seconds=settings.timeout)
+
+
 def _replay(wish: _Wish) -> GpuSource:
     from infermeter.gpu.recording import read_recording  # noqa: PLC0415 - only when chosen
     from infermeter.gpu.replay import ReplaySource  # noqa: PLC0415 - only when chosen
@@ -92,8 +126,10 @@ def _none(_: _Wish) -> None:
 SOURCES: Mapping[str, Callable[[_Wish], GpuSource | None]] = {
     "auto": _auto,
     "nvml": _nvml,
+    "dcgm": _dcgm,
+    "triton": _triton,
     "replay": _replay,
     "simulated": _simulated,
     "none": _none,
 }
-"""dcgm, triton, amd and hwmon are names of the contract that this version refuses."""
+"""amd and hwmon are names of the contract that this version refuses."""

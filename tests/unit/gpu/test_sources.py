@@ -43,6 +43,8 @@ def test_auto_with_the_library_is_nvml_and_never_simulated() -> None:
     ("settings", "name"),
     [
         ({"source": "nvml"}, "nvml"),
+        ({"source": "dcgm", "url": "http://127.0.0.1:9400/metrics"}, "dcgm"),
+        ({"source": "triton", "url": "http://127.0.0.1:8002/metrics"}, "triton"),
         ({"source": "simulated"}, "simulated"),
         ({"source": "replay", "file": str(RECORDINGS / "eight-gpus.csv")}, "replay"),
     ],
@@ -60,12 +62,29 @@ def test_a_source_opens_the_chosen_devices_only(settings: dict[str, Any]) -> Non
     assert len(source.open()) == 1
 
 
-@pytest.mark.parametrize("source", ["dcgm", "triton", "amd", "hwmon"])
+@pytest.mark.parametrize("source", ["amd", "hwmon"])
 def test_a_source_of_a_later_version_is_refused(source: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"gpu\.source: {source} is not in this version; there are auto, nvml, replay, simulated, none"):
+    with pytest.raises(
+        ConfigError, match=rf"gpu\.source: {source} is not in this version; there are auto, nvml, dcgm, triton, replay, simulated, none"
+    ):
         gpu_source(Gpu(source=source), busy_share=idle)
 
 
 def test_replay_without_a_file_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"gpu\.file: source: replay needs the file to play"):
         gpu_source(Gpu(source="replay"), busy_share=idle)
+
+
+@pytest.mark.parametrize("source", ["dcgm", "triton"])
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (None, "needs the address"),
+        ("127.0.0.1:9400", "is not an http or https URL"),
+        ("http://user:secret@127.0.0.1:9400/metrics", "holds a user or password"),
+    ],
+)
+def test_a_page_without_an_address_that_can_be_asked_is_refused(source: Any, url: str | None, problem: str) -> None:
+    with pytest.raises(ConfigError, match=rf"gpu\.url: .*{problem}") as caught:
+        gpu_source(Gpu(source=source, url=url), busy_share=idle)
+    assert "secret" not in str(caught.value)
