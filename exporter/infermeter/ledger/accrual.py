@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from infermeter.config import Config
-from infermeter.ledger.energy import EnergyMeter, Reason, gap_limit_ns, stale_limit_ns
+from infermeter.ledger.energy import EnergyMeter, Reason, Step, gap_limit_ns, stale_limit_ns
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, TICK_NS, nanoseconds
 from infermeter.ledger.tariff import JOULES_PER_KWH, Tariff, tariff
 from infermeter.ledger.timeline import Timeline
@@ -17,6 +18,14 @@ _ACCRUED_NS, _FIXED_COST, _METERED_COST = range(3)
 _FIELDS: Final = 3
 _MOST_INTERVALS: Final = 10
 """Of sampling, at most so many accrue in one step; at least so many ticks, since a tick is what a step usually is."""
+
+
+@dataclass(slots=True, eq=False)
+class _Host:
+    """One source of the host's energy; `watts` by its last sample or its counter's last step, None before either."""
+
+    meter: EnergyMeter
+    watts: float | None = None
 
 
 class TickMoney(NamedTuple):
@@ -34,7 +43,8 @@ class Accrual:
         self._prices = config.cost
         self._grams_per_kwh = config.emissions.grams_per_kwh
         self._most_ns = None if offline else _MOST_INTERVALS * max(nanoseconds(config.gpu.interval), TICK_NS)
-        self._host = EnergyMeter(gap_limit_ns(config.gpu.interval))
+        self._gap_ns = gap_limit_ns(config.gpu.interval)
+        self._hosts: dict[str, _Host] = {}
         self._stale_ns = stale_limit_ns(config.gpu)
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (_FIELDS,), np.float64)
         self._gpus: tuple[float | None, bool] = (None, False)
@@ -56,7 +66,7 @@ class Accrual:
     def price(self, *, gpus: float | None, powered: bool) -> None:
         """From now on the server has so many GPUs (sum of shares; None: unknown); `powered`: they tell their power."""
         self._gpus = gpus, powered
-        powered = powered or self._host_watts > 0 or (self._host_measured and self._host.last is not None)
+        powered = powered or self._host_watts > 0 or (self._host_measured and bool(self._hosts))
         self.tariff = tariff(self._prices, gpus=gpus, powered=powered)
         for component in self.tariff.components:
             self.cost.setdefault(component, 0.0)
@@ -88,18 +98,33 @@ class Accrual:
             self.grams += joules * self._pue * self._grams_per_kwh / JOULES_PER_KWH
 
     def add_host(self, sample: HostSample) -> Reason | None:
-        """Takes in a sample of the host's power; why it couldn't be used. It is money only with `host_watts: measured`."""
-        first = self._host.last is None
-        reading = self._host.read(GpuSample("host", sample.time_ns, power_watts=sample.power_watts))
-        if self._host.last is not None and first:
+        """Takes in a sample of the host's power or energy; why it couldn't be used.
+
+        It is money only with `host_watts: measured`, and then of the source that told first: sources overlap (the rails of a board hold
+        the processor's), and nothing may be paid twice.
+        """
+        host = self._hosts.get(sample.source) or _Host(EnergyMeter(self._gap_ns))
+        reading = host.meter.read(GpuSample("host", sample.time_ns, power_watts=sample.power_watts, energy_joules=sample.energy_joules))
+        if host.meter.last is None:
+            return reading.rejected
+        if sample.source not in self._hosts:
+            self._hosts[sample.source] = host
             self.host_joules.setdefault(sample.source, 0.0)
             self.price(gpus=self._gpus[0], powered=self._gpus[1])
+        if reading.accepted and sample.power_watts is not None:
+            host.watts = sample.power_watts
         if reading.step is not None:
-            self.host_joules[sample.source] = self.host_joules.get(sample.source, 0.0) + reading.step.joules
-            if self._host_measured:
-                for tick, _, joules in reading.step.by_tick(self._ticks.first):
-                    self.add_joules(tick, joules)
+            self._book_host(sample.source, host, reading.step, told=sample.power_watts is not None)
         return reading.rejected
+
+    def _book_host(self, source: str, host: _Host, step: Step, *, told: bool) -> None:
+        """Energy of the host; `told`: its power is known without it."""
+        if not told:
+            host.watts = step.end_watts
+        self.host_joules[source] += step.joules
+        if self._host_measured and host is self._paid_host:
+            for tick, _, joules in step.by_tick(self._ticks.first):
+                self.add_joules(tick, joules)
 
     def per_hour(self, now_ns: int, gpu_watts: float | None) -> dict[Component, float]:
         """The hourly cost by component at the present power; what hangs on power is absent while a reading of it is stale."""
@@ -111,10 +136,14 @@ class Accrual:
         return prices
 
     def _host_watts_at(self, now_ns: int) -> float | None:
-        last = self._host.last
-        if not self._host_measured or last is None:
+        host = self._paid_host
+        if not self._host_measured or host is None or host.meter.last is None:
             return self._host_watts
-        return last.power_watts if now_ns - last.time_ns <= self._stale_ns else None
+        return host.watts if now_ns - host.meter.last.time_ns <= self._stale_ns else None
+
+    @property
+    def _paid_host(self) -> _Host | None:
+        return next(iter(self._hosts.values()), None)
 
     def tick(self, tick: int) -> TickMoney:
         """What accrued in a tick that isn't settled yet."""

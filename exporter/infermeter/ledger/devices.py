@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
 from infermeter.config import Gpu
 from infermeter.ledger.attribution import Lane, Split
-from infermeter.ledger.baseline import Baseline
+from infermeter.ledger.baseline import Baseline, Hours, recalled, remembered
 from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns, stale_limit_ns
 from infermeter.ledger.instants import TICK_NS, ticks_between
+from infermeter.ledger.tallies import Tallies
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import GpuFacts, GpuIdentity, GpuSample, GpuState
 
-_JOULES, _STRAY_JOULES, _KNOWN_NS, _SEEN_NS, _TOLD_NS, _UTILISATION, _RESIDENT_NS = range(7)
-_FIELDS: Final = 7
+_JOULES, _STRAY_JOULES, _KNOWN_NS, _SEEN_NS, _TOLD_NS, _UTILISATION, _RESIDENT_NS, _DEVICE_JOULES = range(8)
+_FIELDS: Final = 8
+"""Joules are the server's share, `_DEVICE_JOULES` those of the whole device: a share may change within a tick."""
 
 _BARE_BYTES: Final = 512 * 2**20
 _BARE_RATIO: Final = 0.01
@@ -25,6 +27,7 @@ _BARE_RATIO: Final = 0.01
 (some 600 MiB of 80 GiB); a context alone takes 200 to 500 MiB more, and a model its weights."""
 
 _QUIET_TICKS: Final = 5
+_SIMULATED: Final = "simulated"
 _WHOLE: Final = 0.999
 
 
@@ -45,9 +48,15 @@ class _Device:
     identity: GpuIdentity
     meter: EnergyMeter
     baseline: Baseline
+    tallies: Tallies = field(default_factory=Tallies)
     joules: float | None = None
     states: dict[GpuState, float] = field(default_factory=lambda: {"active": 0.0, "held_idle": 0.0, "idle": 0.0, "unknown": 0.0})
     present: bool = True
+
+    @property
+    def learns(self) -> bool:
+        """Whether its power is one that can be learnt from: measured, or that of a device which is simulated as a whole."""
+        return self.identity.energy != "modelled" or self.identity.source == _SIMULATED
 
 
 class Devices:
@@ -58,6 +67,9 @@ class Devices:
         self._gap_ns = gap_limit_ns(config.interval)
         self._stale_ns = stale_limit_ns(config)
         self._devices: dict[str, _Device] = {}
+        self._remembered: dict[str, Hours] = {}
+        self._metered = 0
+        self._shares_changed = 0
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (1, _FIELDS), np.float64)
         self.rejected: dict[Reason, int] = {"read": 0, "gap": 0, "reset": 0, "outlier": 0}
         self.change(identities)
@@ -67,11 +79,33 @@ class Devices:
         for device in self._devices.values():
             device.present = False
         for identity in identities:
-            baseline = Baseline(self._configured_watts(identity.uuid))
-            new = _Device(len(self._devices), identity, EnergyMeter(self._gap_ns), baseline)
-            device = self._devices.setdefault(identity.uuid, new)
-            device.identity, device.present = identity, True
+            known = self._devices.get(identity.uuid)
+            if known is None:
+                self._devices[identity.uuid] = self._new(identity)
+            else:
+                known.identity, known.present = identity, True
+                known.meter.limit_watts = identity.power_limit_watts or known.meter.limit_watts
         self._ticks.widen(len(self._devices))
+
+    def _new(self, identity: GpuIdentity) -> _Device:
+        """A device that wasn't there before. Of a modelled energy, and of a module with a CPU in it, the power is no second witness."""
+        judged = identity.energy != "modelled" and identity.power_scope == "gpu"
+        meter = EnergyMeter(self._gap_ns, limit_watts=identity.power_limit_watts, judged=judged)
+        baseline = Baseline(self._configured_watts(identity.uuid))
+        baseline.recall(self._remembered.pop(identity.uuid, {}))
+        return _Device(len(self._devices), identity, meter, baseline)
+
+    def remember(self) -> dict[str, Any]:
+        """The baselines of all devices, those that haven't shown up again last."""
+        return remembered({uuid: device.baseline.hours for uuid, device in self._devices.items()} | self._remembered)
+
+    def recall(self, section: object, *, now_tick: int) -> None:
+        """Takes in what `remember` said before this start. Raises: ValueError, if that isn't what this is."""
+        for uuid, hours in recalled(section, now_tick=now_tick).items():
+            if uuid in self._devices:
+                self._devices[uuid].baseline.recall(hours)
+            else:
+                self._remembered[uuid] = hours
 
     @property
     def present(self) -> list[_Device]:
@@ -81,7 +115,12 @@ class Devices:
     @property
     def metered(self) -> bool:
         """Whether any device has told its energy or power."""
-        return any(device.joules is not None for device in self._devices.values())
+        return self._metered > 0
+
+    @property
+    def pricing(self) -> tuple[bool, int]:
+        """Changes whenever a sample has changed what the prices hang on."""
+        return self._metered > 0, self._shares_changed
 
     @property
     def shares(self) -> float:
@@ -112,10 +151,26 @@ class Devices:
         reading = device.meter.read(sample)
         if reading.rejected is not None:
             self.reject(reading.rejected, 1)
+        if not reading.accepted:
+            return []
         if device.joules is None and (sample.energy_joules is not None or sample.power_watts is not None):
             device.joules = 0.0
+            self._metered += 1
+        if rejected := device.tallies.read(sample):
+            self.reject("outlier", rejected)
         self._see(device, sample, reading)
-        return [] if reading.step is None else self._book(device, reading.step)
+        pieces = [] if reading.step is None else self._book(device, reading.step)
+        if sample.share_ratio is not None and sample.share_ratio != device.identity.share_ratio:
+            self._share(device, sample.share_ratio)
+        return pieces
+
+    def _share(self, device: _Device, ratio: float) -> None:
+        """From now on this is the server's share of the device; what is booked stays."""
+        if 0 < ratio <= 1:
+            device.identity = replace(device.identity, share_ratio=ratio)
+            self._shares_changed += 1
+        else:
+            self.reject("outlier", 1)
 
     def reject(self, reason: Reason, n: int) -> None:
         """Counts samples that couldn't be used."""
@@ -143,6 +198,7 @@ class Devices:
             usable = step.watched and ns > 0
             row[_JOULES if usable else _STRAY_JOULES] += share
             row[_KNOWN_NS] += ns if usable else 0
+            row[_DEVICE_JOULES] += joules if usable else 0.0
             pieces.append((tick, share))
         return pieces
 
@@ -169,18 +225,20 @@ class Devices:
             if not device.present:
                 continue
             resident = row[device.column][_RESIDENT_NS] > 0
+            active = time.active * lane.seen_ratio
             worked = time.unattributed * lane.seen_ratio if lane.utilisation_ratio and not time.active else 0.0
-            device.states["active"] += (time.active + worked) * seconds
+            device.states["active"] += (active + worked) * seconds
             device.states["held_idle" if resident else "idle"] += time.idle * seconds
-            device.states["unknown"] += (time.unattributed - worked) * seconds
+            device.states["unknown"] += (time.active - active + time.unattributed - worked) * seconds
             if (
                 resident
+                and device.learns
                 and lane.utilisation_ratio == 0
                 and quiet_ticks is not None
                 and quiet_ticks >= _QUIET_TICKS
                 and lane.known_seconds >= _WHOLE
             ):
-                device.baseline.learn(tick, lane.joules / lane.known_seconds / device.identity.share_ratio)
+                device.baseline.learn(tick, row[device.column][_DEVICE_JOULES] / lane.known_seconds)
 
     def forget(self, stop_tick: int) -> None:
         """Ticks before this one are settled."""
@@ -193,13 +251,16 @@ class Devices:
     def _facts(self, device: _Device, now_ns: int) -> GpuFacts:
         up, last = self._is_fresh(device, now_ns), device.meter.last
         return GpuFacts(
-            identity=device.identity,
+            identity=device.identity if device.meter.believed else replace(device.identity, energy="integrated"),
             up=up,
             last=last if up else None,
             last_sample_ns=None if last is None else last.time_ns,
             energy_joules=device.joules,
             state_seconds=dict(device.states),
             baseline_watts=device.baseline.watts,
+            throttled_seconds=device.tallies.throttled_seconds,
+            pcie_transmitted_bytes=device.tallies.transmitted_bytes,
+            pcie_received_bytes=device.tallies.received_bytes,
         )
 
     def _is_fresh(self, device: _Device, now_ns: int) -> bool:
@@ -212,7 +273,8 @@ class Devices:
 
 
 def _lane(device: _Device, row: list[float], weight: float, length_ns: int) -> Lane:
-    share, watts = device.identity.share_ratio, device.baseline.watts
+    watts = device.baseline.watts
+    share = row[_JOULES] / row[_DEVICE_JOULES] if row[_DEVICE_JOULES] > 0 else device.identity.share_ratio
     told = row[_TOLD_NS] > 0 and (row[_UTILISATION] > 0 or row[_TOLD_NS] >= row[_SEEN_NS])
     return Lane(
         weight=weight,

@@ -36,8 +36,9 @@ class Trust:
     """Judges a counter that is believed until power refutes it, and believed again once it has agreed for a while.
 
     A stretch is 60 s of watched time or more, with 20 intervals or more, from one change of the counter to another where it changes. It
-    *agrees* if counted and integrated joules differ by at most a third of the larger. It *fails* if they differ by more than that, by
-    more than 5 W (the accuracy of a board), and by more than four standard errors of the integral. Else it goes on growing, up to ten minutes.
+    *agrees* if counted and integrated joules differ by at most a third of the larger. It *fails* if they differ by more than that,
+    by more than 5 W (the accuracy of a board), and by more than four standard errors of the integral. Else it goes on growing, up to
+    ten minutes.
 
     The wide band is what the counter deserves: power is an instant's on many boards, and on A100 and H100 it covers a quarter of
     the time. The standard error is the largest that readings at random instants can have if the counter is right: no load with
