@@ -18,6 +18,10 @@ HWMON: Final = "sys/class/hwmon"
 CHIPS_LIMIT, RAILS_LIMIT, TEXT_LIMIT_BYTES = 256, 256, 256
 """A machine has some ten chips and some thirty rails."""
 
+OFFSET_WATTS: Final = 1.0
+"""A rail that is switched off may read a little below 0. Source: Texas Instruments, INA3221 datasheet: 80 uV of the shunt's voltage, which
+over 5 milliohms at 20 V is 0.32 W."""
+
 _POWER: Final = re.compile(r"power([0-9]{1,3})_(?:input|average)")
 _ENERGY: Final = re.compile(r"energy([0-9]{1,3})_input")
 _INA3221_CHANNELS: Final = (1, 2, 3)
@@ -41,13 +45,14 @@ class Rail:
     energy: Path | None = None
 
     def watts(self) -> float | None:
-        """Its power now; below 0 where the chip is off by a little. Raises: Unavailable."""
+        """Its power now. What lies below 0 by no more than a chip's offset is 0. Raises: Unavailable."""
         if not self.factors:
             return None
         microwatts = 1
         for factor in self.factors:
             microwatts *= number_in(factor)
-        return microwatts / 1e6
+        watts = microwatts / 1e6
+        return 0.0 if -OFFSET_WATTS <= watts < 0 else watts
 
     def joules(self) -> float | None:
         """Its energy so far. Raises: Unavailable."""

@@ -37,9 +37,10 @@ def test_a_channel_without_its_current_is_no_rail(tmp_path: Path) -> None:
     assert rails_below(tmp_path) == ()
 
 
-def test_power_may_read_below_zero(tmp_path: Path) -> None:
-    ina3221(tmp_path, 1, VDD_GPU=-392)
-    assert rails_below(tmp_path)[0].watts() == pytest.approx(-0.392)
+@pytest.mark.parametrize(("milliwatts", "watts"), [(-392, 0.0), (-1000, 0.0), (-1001, -1.001)])
+def test_below_zero_by_a_chips_offset_is_zero_and_no_more(milliwatts: int, watts: float, tmp_path: Path) -> None:
+    ina3221(tmp_path, 1, VDD_GPU=milliwatts)
+    assert rails_below(tmp_path)[0].watts() == pytest.approx(watts)
 
 
 def test_a_chip_that_tells_power_needs_neither_voltage_nor_current(tmp_path: Path) -> None:
