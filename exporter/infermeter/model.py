@@ -402,7 +402,8 @@ class LedgerSnapshot:
     `unpriced`: components that are configured and can't be known (no GPU count, no power reading). `late_for_energy`: inferences whose
     compute began before the energy watermark, so that a part of it is in no tick. `totals`: inferences by model as the server's own
     counters tell them, deltas since the start; None where spans are all there is. `coverage_ratio`: observed / totals over the longest
-    window, None where unknown.
+    window, None where unknown. `thin`: the spans were a sample in the ticks that were settled last, by the counters where they tell,
+    else by what is known of the server; `busy_seconds` is then no measure of busy time.
     """
 
     time_ns: int
@@ -425,6 +426,7 @@ class LedgerSnapshot:
     late_for_energy: int = 0
     totals: Mapping[str, Mapping[Outcome, float]] | None = None
     coverage_ratio: float | None = None
+    thin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

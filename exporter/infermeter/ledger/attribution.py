@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from infermeter.ledger.running import Running
 from infermeter.model import Floats, Ints, Use
 
 USES: tuple[Use, ...] = ("active", "idle", "unattributed")
@@ -60,13 +61,16 @@ NO_GPU = Lane(1.0, 0.0, 0.0, 0.0, 1.0, None, None)
 """Money without a device: its time goes by the spans alone."""
 
 
-def time_use(busy_ratio: float, lane: Lane, *, sampled: bool, told: bool = True) -> Split:
+def time_use(busy_ratio: float, lane: Lane, *, sampled: bool, told: bool = True, running: Running | None = None) -> Split:
     """The tick's time, as ratios that add up to 1. `busy_ratio` is how much of it the known compute intervals cover.
 
     Idle is only what is known to be: the GPU's samples cover it, and nothing was computing, by its utilisation (which alone speaks
     where spans are a sample) or by the spans of a server that leaves one for every inference. `told` False: there is no GPU at all.
+    Where the GPU can't tell, the server's own count of `running` inferences does.
     """
     utilisation = lane.utilisation_ratio
+    if utilisation is None and running is not None and (sampled or busy_ratio == 0):
+        return _by_running(busy_ratio, lane, running, proven=not (told or sampled))
     if busy_ratio == 0:
         free = utilisation == 0 or not (told or sampled)
         idle = lane.seen_ratio if free else 0.0
@@ -78,8 +82,21 @@ def time_use(busy_ratio: float, lane: Lane, *, sampled: bool, told: bool = True)
     return _rest_by_sight(max(busy_ratio, utilisation * lane.seen_ratio), lane.seen_ratio)
 
 
-def joules_use(time: Split, busy_ratio: float, lane: Lane, *, sampled: bool) -> Split:
+def _by_running(busy_ratio: float, lane: Lane, running: Running, *, proven: bool) -> Split:
+    """The tick's time by what was running. `proven`: no span is left out and no GPU contradicts, so what isn't told is idle too.
+
+    Without a span in a server that leaves one for every inference, whatever was running is nobody's.
+    """
+    told_ratio = 1.0 if proven else running.told_ratio
+    active = max(busy_ratio, running.busy_ratio)
+    idle = max(0.0, min(told_ratio - running.busy_ratio, 1.0 - active)) * lane.seen_ratio
+    return Split(active, idle, max(0.0, 1.0 - active - idle))
+
+
+def joules_use(time: Split, busy_ratio: float, lane: Lane, *, sampled: bool, running: Running | None = None) -> Split:
     """The tick's joules: where nothing was computing all idle or all unattributed, else the baseline for the idle time, the rest active."""
+    if lane.utilisation_ratio is None and running is not None and (sampled or busy_ratio == 0):
+        return _joules_by_running(time, lane)
     if busy_ratio == 0:
         if lane.utilisation_ratio == 0:
             return Split(0.0, lane.joules, lane.stray_joules)
@@ -89,6 +106,15 @@ def joules_use(time: Split, busy_ratio: float, lane: Lane, *, sampled: bool) -> 
     baseline_joules = 0.0 if lane.baseline_watts is None else lane.baseline_watts * (1.0 - time.active) * lane.known_seconds
     idle = min(lane.joules, baseline_joules)
     return Split(lane.joules - idle, idle, lane.stray_joules)
+
+
+def _joules_by_running(time: Split, lane: Lane) -> Split:
+    """Joules follow time, but for what is above the baseline while something ran: that is active."""
+    unattributed = lane.joules * time.unattributed
+    idle = lane.joules * time.idle
+    if time.active > 0:
+        idle = min(idle, 0.0 if lane.baseline_watts is None else lane.baseline_watts * time.idle * lane.known_seconds)
+    return Split(lane.joules - idle - unattributed, idle, unattributed + lane.stray_joules)
 
 
 def _rest_by_sight(active: float, seen_ratio: float) -> Split:
@@ -102,16 +128,30 @@ class TickUse(NamedTuple):
     joules: Split
     lanes: tuple[Split, ...]
 
+    def disowned(self, ratio: float) -> TickUse:
+        """With this part of what was active nobody's, as far as one knows; the GPUs worked all the same."""
+        return TickUse(_disowned(self.time, ratio), _disowned(self.joules, ratio), self.lanes)
 
-def tick_use(busy_ratio: float, lanes: Sequence[Lane], *, sampled: bool) -> TickUse:
-    """Splits a tick. A GPU that stood still while another worked was not computing, whatever the spans of the server say."""
+
+def _disowned(split: Split, ratio: float) -> Split:
+    moved = split.active * ratio
+    return Split(split.active - moved, split.idle, split.unattributed + moved)
+
+
+def tick_use(busy_ratio: float, lanes: Sequence[Lane], *, sampled: bool, pooled: bool = False, running: Running | None = None) -> TickUse:
+    """Splits a tick. A GPU that stood still while another worked was not computing, whatever the spans of the server say.
+
+    `pooled`: who was active is told for many ticks together, so that without a span in this one a working GPU is active all the same.
+    """
     told = lanes or (NO_GPU,)
     working = any(lane.utilisation_ratio != 0 for lane in told)
     times, joules = [], []
     for lane in told:
         busy = 0.0 if working and lane.utilisation_ratio == 0 else busy_ratio
-        times.append(time_use(busy, lane, sampled=sampled, told=bool(lanes)))
-        joules.append(joules_use(times[-1], busy, lane, sampled=sampled))
+        if pooled and lane.utilisation_ratio:
+            busy = max(busy, lane.utilisation_ratio * lane.seen_ratio)
+        times.append(time_use(busy, lane, sampled=sampled, told=bool(lanes), running=running))
+        joules.append(joules_use(times[-1], busy, lane, sampled=sampled, running=running))
     weighted = (time.times(lane.weight) for time, lane in zip(times, told, strict=True))
     return TickUse(reduce(Split.plus, weighted), reduce(Split.plus, joules), tuple(times[: len(lanes)]))
 

@@ -51,7 +51,7 @@ class Blocks:
         self._least = least_observed(self.sla, confidence=self.confidence)
 
     def add(self, slot: int, *, observed: int, ok: int, within: int, cost: float) -> None:
-        """Joins the next closed slot; slots come in order."""
+        """Joins the next closed slot; slots come in order. `ok` counts all that were served, `observed` and `within` what was seen."""
         block = self._open
         if block.first_busy_slot is not None and slot - block.first_busy_slot >= _MOST_SLOTS:
             self.cut(slot - 1)
@@ -69,7 +69,7 @@ class Blocks:
         """Ends the open block with `last_slot`, if it holds anything."""
         block, self._open = self._open, _Block()
         if not block.observed:
-            self._open.cost = block.cost
+            self._open.cost, self._open.ok = block.cost, block.ok
             return
         state = verdict(self.sla, observed=block.observed, within=block.within, confidence=self.confidence)
         self.inferences[state] += block.ok

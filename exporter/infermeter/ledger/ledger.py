@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,14 +11,19 @@ from infermeter.config import Config
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Arrivals, Booked
 from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.coverage import MOST_BLOCK_SLOTS, SLOTS_AFTER, SLOTS_BEFORE, Coverage, block_slots, coverage_ratio
 from infermeter.ledger.energy import Reason
 from infermeter.ledger.facts import model_facts, told
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
 from infermeter.ledger.settlement import Settlement
 from infermeter.ledger.slots import Slots
+from infermeter.ledger.totals import Totals
 from infermeter.ledger.watermarks import Watermarks
 from infermeter.ledger.windows import WindowQuantiles, WindowReader
-from infermeter.model import GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot
+from infermeter.model import GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot, ServerReading
+
+_BASELINE: Final = "baseline"
+"""The section of the state file that holds what the devices draw while idle."""
 
 _LEAP_NS: Final = HOUR_SECONDS * SECOND_NS
 """Further ahead than this, a GPU sample is absurd, and a clock has been set."""
@@ -44,6 +49,10 @@ class Ledger:
         self._watermarks = Watermarks(start_ns, span_delay_seconds=config.ledger.span_delay, sampling_seconds=config.gpu.interval)
         self._arrivals = Arrivals(config)
         self._slots = Slots(start_ns // SLOT_NS)
+        self._totals = Totals(config, self._arrivals, self._slots, start_ns=start_ns)
+        self._coverage = Coverage(config.ledger.coverage_below_ratio)
+        self._judged_slot: int | None = None
+        self._has_readings = False
         self._settlement = Settlement(
             config, tuple(gpus), self._slots, first_tick=start_ns // TICK_NS, offline=offline, default_code=self._default_code
         )
@@ -64,21 +73,29 @@ class Ledger:
         self._place(booked, np.minimum(inferences.end_ns, last_ns), now_ns)
         self._compute_between(inferences, booked.codes, last_ns)
 
+    def add_server_reading(self, reading: ServerReading) -> None:
+        """Takes in what the server itself says it has served since the last reading, and how many inferences are running."""
+        self._see_clock(max(reading.time_ns, self._now_ns))
+        self._has_readings = True
+        self._totals.read(reading)
+        self._widen()
+        self._settlement.running.read(reading.time_ns, reading.running)
+
     def add_samples(self, samples: Iterable[GpuSample]) -> None:
         """Takes in readings of the GPUs, in order of time for each."""
         latest_ns = None if self._offline else self._now_ns + _LEAP_NS
         devices = self._settlement.devices
-        metered = devices.metered
+        pricing = devices.pricing
         for sample in samples:
             pieces = devices.add(sample, latest_ns=latest_ns)
-            if not metered and devices.metered:
-                metered = True
+            if devices.pricing != pricing:
+                pricing = devices.pricing
                 self._price()
             for tick, joules in pieces:
                 self._settlement.accrual.add_joules(tick, joules)
 
     def add_host_samples(self, samples: Iterable[HostSample]) -> None:
-        """Takes in readings of the host's power, in order of time."""
+        """Takes in readings of the host's power or energy, in order of time for each source."""
         for sample in samples:
             rejected = self._settlement.accrual.add_host(sample)
             if rejected is not None:
@@ -88,6 +105,20 @@ class Ledger:
         """From now on the server has these GPUs."""
         self._settlement.devices.change(identities)
         self._price()
+
+    def remember(self) -> dict[str, Any]:
+        """What outlives a restart, as JSON: by section, each with its version."""
+        return {_BASELINE: self._settlement.devices.remember()}
+
+    def recall(self, sections: Mapping[str, Any]) -> tuple[str, ...]:
+        """Takes in what `remember` said before this start; returns the sections that are damaged, of which nothing was taken."""
+        if _BASELINE not in sections:
+            return ()
+        try:
+            self._settlement.devices.recall(sections[_BASELINE], now_tick=self._now_ns // TICK_NS)
+        except ValueError:
+            return (_BASELINE,)
+        return ()
 
     def reject(self, reason: Reason, n: int = 1) -> None:
         """Counts samples that couldn't be made or used."""
@@ -107,7 +138,7 @@ class Ledger:
         for window in self._config.windows:
             if self._offline and window.seconds * SECOND_NS >= end_ns - self._start_ns:
                 self._quantiles.stretch(window, self._watermarks.counting_slot - self._slots.first_slot)
-        self._settle(self._watermarks.energy_tick, self._watermarks.counting_slot)
+        self._settle(self._watermarks.energy_tick, self._watermarks.counting_slot, ends=True)
         for blocks in self._blocks:
             if blocks is not None:
                 blocks.cut(self._slots.closed - 1)
@@ -121,7 +152,16 @@ class Ledger:
         codes = sorted(range(len(names)), key=names.__getitem__)
         about = {code: told(arrivals, code) for code in codes}
         readers = [
-            WindowReader(window, self._slots, self._quantiles, sampled=self.sampled, confidence=confidence, priced=priced, metered=metered)
+            WindowReader(
+                window,
+                self._slots,
+                self._quantiles,
+                self._totals,
+                sampled=self.sampled,
+                confidence=confidence,
+                priced=priced,
+                metered=metered,
+            )
             for window in self._config.windows
         ]
         return LedgerSnapshot(
@@ -153,6 +193,9 @@ class Ledger:
             emissions_grams=accrual.grams,
             unpriced=accrual.tariff.unpriced,
             late_for_energy=self._late_for_energy,
+            totals=self._totals.by_model() if self._totals.known else None,
+            coverage_ratio=self._coverage_ratio(),
+            thin=self._thin,
         )
 
     def _place(self, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
@@ -190,31 +233,84 @@ class Ledger:
         self._now_ns = now_ns
 
     def _move(self, now_ns: int) -> None:
-        """Moves the watermarks, and settles what they have passed."""
+        """Moves the watermarks, and settles what they have passed, as far as the server has told of it while it still does."""
         if self._offline:
             return
         self._watermarks.move(now_ns)
-        tick = self._watermarks.energy_tick
-        if tick > self._settlement.first_tick:
+        tick, hold_tick = self._watermarks.energy_tick, self._totals.hold_tick(now_ns)
+        tick = tick if hold_tick is None else min(tick, hold_tick)
+        before = self._settlement.first_tick
+        if tick > before:
             self._settle(tick, tick // SLOT_TICKS)
-            self._settled_ns = tick * TICK_NS
+            if self._settlement.first_tick > before:
+                self._settled_ns = self._settlement.first_tick * TICK_NS
 
-    def _settle(self, stop_tick: int, stop_slot: int) -> None:
-        """Settles the ticks before `stop_tick`, and closes the slots before `stop_slot`."""
-        self._settlement.settle(stop_tick, sampled=self.sampled)
+    def _settle(self, stop_tick: int, stop_slot: int, *, ends: bool = False) -> None:
+        """Settles the ticks before `stop_tick`, and closes the slots before `stop_slot`; unless all `ends`, as far as they can be yet."""
+        if not self._has_readings:
+            self._settlement.settle(stop_tick, sampled=self.sampled)
+        else:
+            self._settle_judged(stop_tick, ends=ends)
+            stop_slot = stop_slot if ends else min(stop_slot, self._settlement.first_tick // SLOT_TICKS)
         for slot in range(self._slots.closed, min(stop_slot, self._slots.stop)):
             self._close(slot)
         self._quantiles.skip(stop_slot)
+        self._totals.close(stop_slot)
         self._slots.close(stop_slot)
+
+    def _settle_judged(self, stop_tick: int, *, ends: bool) -> None:
+        """Settles slot by slot what the server's counts say of the spans in it; where these are a sample, block by block."""
+        settlement, counting_slot = self._settlement, self._watermarks.counting_slot
+        self._totals.place(complete_slot=counting_slot, closing_slot=stop_tick // SLOT_TICKS)
+        while settlement.has_content and settlement.first_tick < stop_tick:
+            slot = settlement.first_tick // SLOT_TICKS
+            self._judge(slot)
+            slots: int | None = 1
+            if self._thin:
+                observed = self._slots.seen(slot, min(counting_slot, slot + MOST_BLOCK_SLOTS))[:, :, columns.OBSERVED].sum(axis=1)
+                slots = block_slots(observed) or (max(len(observed), 1) if ends else None)
+            if slots is None or (self._thin and (slot + slots) * SLOT_TICKS > stop_tick and not ends):
+                return
+            settlement.settle(min((slot + slots) * SLOT_TICKS, stop_tick), sampled=self._thin, pooled=self._thin)
+        settlement.settle(max(stop_tick, settlement.first_tick), sampled=self._thin)
+
+    def _judge(self, slot: int) -> None:
+        """Whether the spans of a slot are a sample; once for each."""
+        if slot == self._judged_slot:
+            return
+        self._judged_slot = slot
+        first = max(slot - SLOTS_BEFORE, self._slots.first_slot)
+        observed, served, counted = self._totals.around(first, max(min(slot + SLOTS_AFTER, self._watermarks.counting_slot), slot + 1))
+        self._coverage.judge(observed, served, counted, before=slot - first, sampled=self.sampled)
+
+    @property
+    def _thin(self) -> bool:
+        return self.sampled if self._coverage.thin is None else self._coverage.thin
+
+    def _coverage_ratio(self) -> float | None:
+        """Observed over served in the longest window (without any: an hour), as far as the server has told."""
+        if not self._totals.known:
+            return None
+        slots = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
+        observed, served, counted = self._totals.around(max(self._slots.closed - slots, self._slots.first_slot), self._slots.closed)
+        return coverage_ratio(observed[counted], served[counted]) if counted.any() else None
 
     def _close(self, slot: int) -> None:
         """A slot has closed: windows and blocks take it in."""
         sums = self._slots.sums(slot, slot + 1)
         self._quantiles.close(slot, len(self._blocks))
-        for blocks, counts, amounts in zip(self._blocks, sums.counts.tolist(), sums.amounts.tolist(), strict=False):
+        self._totals.close(slot + 1)
+        served = self._served(slot, sums.counts)
+        for blocks, counts, amounts, ok in zip(self._blocks, sums.counts.tolist(), sums.amounts.tolist(), served, strict=False):
             if blocks is not None:
-                observed, ok, within = counts[columns.OBSERVED], counts[columns.OK], counts[columns.WITHIN]
+                observed, within = counts[columns.OBSERVED], counts[columns.WITHIN]
                 blocks.add(slot, observed=observed, ok=ok, within=within, cost=amounts[columns.COST])
+
+    def _served(self, slot: int, counts: Ints) -> list[int]:
+        """Ok inferences of a slot that closes, by model: those that the server tells, once it does."""
+        if self._totals.first_slot is None or slot < self._totals.first_slot:
+            return [int(ok) for ok in counts[:, columns.OK]]
+        return [int(ok) for ok in self._totals.told_ok()]
 
     def _default_code(self) -> int:
         """The code of the model that spans without one belong to, and idle time that is nobody's."""

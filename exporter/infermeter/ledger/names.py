@@ -38,6 +38,16 @@ class ModelNames:
         code = self._codes.get(model)
         return self._seen(self.unnamed if model is None else model) if code is None else code
 
+    def name(self, model: str | None) -> str:
+        """The name that a model goes by, or would go by if it came up now; it isn't known by this."""
+        name = self.unnamed if model is None else model
+        has_room = self._room > 0 and len(name) <= _LONGEST_NAME
+        return name if name in self._codes or name in self._reserved or has_room else OTHER
+
+    def find(self, name: str) -> int | None:
+        """The code of a name that is known."""
+        return self._codes.get(name)
+
     def _seen(self, model: str) -> int:
         if model not in self._reserved:
             if self._room <= 0 or len(model) > _LONGEST_NAME:

@@ -72,6 +72,10 @@ class Slots:
         """Over the slots [first, stop)."""
         return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in (self._counts, self._amounts, self._server)))
 
+    def seen(self, first: int, stop: int) -> Ints:
+        """Counts of every slot in [first, stop), closed or not, by model: shape (slots, models, 2), OBSERVED and OK."""
+        return whole_rows(self._counts, first, stop)[:, :, : OK + 1]
+
     def closed_rows(self, told: Mapping[int, Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
         """The closed slots for the report; `told` has an entry for each code, in the order of the rows."""
         first, codes = self._counts.first, list(told)
@@ -85,6 +89,16 @@ class Slots:
             priced=priced,
             metered=metered,
         )
+
+
+def whole_rows(timeline: Timeline[np.int64], first: int, stop: int) -> Ints:
+    """A copy of the rows in [first, stop), zeros where a timeline has none."""
+    kept = timeline.rows(first, stop)
+    rows = np.zeros((max(stop - first, 0), *kept.shape[1:]), np.int64)
+    if len(kept):
+        at = max(timeline.first - first, 0)
+        rows[at : at + len(kept)] = kept
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def waterfall(*, cost: float, idle_ratio: float, ok: int, within: int) -> dict[str, float]:
+def waterfall(*, cost: float, idle_ratio: float, ok: float, within: float) -> dict[str, float]:
     """The steps `busy`, `idle` and `sla_missed` of a window; without a known capacity, `capacity` and `low_load` are one step, `busy`.
 
     `idle_ratio` is the part of the window's time that is known to be idle: what can't be told counts as busy. Misses take busy money

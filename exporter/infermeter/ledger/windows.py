@@ -16,6 +16,7 @@ from infermeter.ledger.instants import SECOND_NS, SLOT_SECONDS
 from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket
 from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Slots, Sums, Told
+from infermeter.ledger.totals import Totals
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
 from infermeter.model import STAGES, Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
@@ -23,6 +24,9 @@ from infermeter.model import STAGES, Ints, ModelWindow, ServerWindow, Signal, Sl
 _LEAST_SECONDS: Final = 30.0
 _LEAST_INFERENCES: Final = 30
 _LEAST_DURATIONS: Final = 3
+_MOST_UNKNOWN: Final = 0.1
+"""Of a window's time; with more of it in no total, there is no value per inference."""
+
 _DURATION_QUANTILE: Final = 0.99
 _ROW: Final = len(SIGNALS) * BUCKETS
 
@@ -95,47 +99,65 @@ class WindowReader:
     """Reads one window of closed slots."""
 
     def __init__(
-        self, window: Window, slots: Slots, quantiles: WindowQuantiles, *, sampled: bool, confidence: float, priced: bool, metered: bool
+        self,
+        window: Window,
+        slots: Slots,
+        quantiles: WindowQuantiles,
+        totals: Totals,
+        *,
+        sampled: bool,
+        confidence: float,
+        priced: bool,
+        metered: bool,
     ) -> None:
+        """With `totals`, they say how many inferences a window holds, and it never reaches back before them; spans give shares."""
         self._window = window
         self._quantiles = quantiles
-        self._sampled = sampled
         self._confidence = confidence
         self._priced = priced
         self._metered = metered
-        self._first = max(slots.closed - quantiles.length(window), slots.first_slot)
+        start = slots.first_slot if totals.first_slot is None else totals.first_slot
+        self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
         self._sums: Sums = slots.sums(self._first, slots.closed)
-        self._is_long_enough = bool(self._sums.server[columns.ACCRUED_SECONDS] >= _LEAST_SECONDS)
+        self._served = totals.sums(self._first, slots.closed) if totals.known else None
+        accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
+        self._is_long_enough = accrued_seconds >= _LEAST_SECONDS
+        if self._served is None:
+            self._is_counted = not sampled
+        else:
+            self._is_counted = totals.unknown_seconds(slots.closed) <= _MOST_UNKNOWN * accrued_seconds
 
     def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None) -> ModelWindow:
         """One model in the window."""
         counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
-        ok, observed, within = counts[columns.OK], counts[columns.OBSERVED], counts[columns.WITHIN] if sla else None
+        seen_ok, observed, seen_within = counts[columns.OK], counts[columns.OBSERVED], counts[columns.WITHIN]
+        ok, within = self._ok(code), self._of_all(code, seen_within) if sla else None
+        tokens = self._of_all(code, counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT])
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
-        divisible = judged and ok >= _LEAST_INFERENCES and not self._sampled
+        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and seen_ok > 0
         return ModelWindow(
             window=self._window,
             inferences_ok=ok,
             inferences_observed=observed,
-            inferences_within_sla=within,
+            inferences_within_sla=None if within is None else round(within),
             cost=cost,
             joules=amounts[columns.JOULES] if self._metered else None,
-            tokens=counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT] if told.tokens_input or told.tokens_output else None,
+            tokens=None if tokens is None or not (told.tokens_input or told.tokens_output) else round(tokens),
             stage_seconds=_stage_seconds(counts) if judged else {},
             cost_per_inference=cost / ok if divisible and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, blocks) if divisible and cost is not None else {},
             latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
-            sla_state=None if sla is None else self._state(sla, observed=observed, within=within or 0, judged=judged),
+            sla_state=None if sla is None else self._state(sla, observed=observed, within=seen_within, judged=judged),
         )
 
     def server(self, models: Sequence[tuple[int, SlaTarget | None]]) -> ServerWindow:
         """The whole server in the window."""
         accrued, active, idle = self._sums.server.tolist()
         cost = sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
-        ok = sum(int(self._sums.counts[code, columns.OK]) for code, _ in models)
-        judged = [int(self._sums.counts[code, columns.WITHIN]) for code, sla in models if sla is not None]
-        unjudged = sum(int(self._sums.counts[code, columns.OK]) for code, sla in models if sla is None)
+        ok = sum(self._ok(code) for code, _ in models)
+        judged = [self._within(code) for code, sla in models if sla is not None]
+        unjudged = sum(self._ok(code) for code, sla in models if sla is None)
         steps: Mapping[str, float] = {}
         if cost is not None and self._is_long_enough:
             steps = waterfall(cost=cost, idle_ratio=min(1.0, idle / accrued), ok=ok, within=sum(judged) + unjudged)
@@ -146,16 +168,32 @@ class WindowReader:
             joules=sum(self._sums.amounts[:, columns.JOULES].tolist()) if self._metered else None,
             cost=cost,
             inferences_ok=ok,
-            inferences_within_sla=sum(judged) if judged else None,
+            inferences_within_sla=round(sum(judged)) if judged else None,
             waterfall_cost=steps,
         )
+
+    def _ok(self, code: int) -> int:
+        """Ok inferences: of the server's own counts, else of the spans."""
+        return int(self._sums.counts[code, columns.OK] if self._served is None else self._served[code])
+
+    def _of_all(self, code: int, of_seen: int) -> float | None:
+        """What the ok inferences that were seen have together, for all of them; None where none of some was seen."""
+        seen, ok = int(self._sums.counts[code, columns.OK]), self._ok(code)
+        if seen == ok:
+            return of_seen
+        return ok * (of_seen / seen) if seen else None
+
+    def _within(self, code: int) -> float:
+        """Inferences within the SLA; where none was seen, nothing says that any missed it."""
+        within = self._of_all(code, int(self._sums.counts[code, columns.WITHIN]))
+        return self._ok(code) if within is None else within
 
     def _covers_durations(self, code: int) -> bool:
         """Whether inferences are short against the window, so that its edges don't decide what is in it."""
         p99 = self._quantiles.quantile(self._window, code, "duration", _DURATION_QUANTILE)
         return p99 is None or self._window.seconds >= _LEAST_DURATIONS * p99
 
-    def _at_sla(self, cost: float, within: int | None, blocks: Blocks | None) -> dict[Literal["goodput", "compliant", "capacity"], float]:
+    def _at_sla(self, cost: float, within: float | None, blocks: Blocks | None) -> dict[Literal["goodput", "compliant", "capacity"], float]:
         readings: dict[Literal["goodput", "compliant", "capacity"], float] = {}
         if within:
             readings["goodput"] = cost / within

@@ -1,0 +1,55 @@
+"""How many inferences the server says are running, by tick: a busy signal of its own. Told only between two scrapes that are near."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from infermeter.ledger.energy import gap_limit_ns
+from infermeter.ledger.instants import ticks_between
+from infermeter.ledger.timeline import Timeline
+
+_TOLD_NS, _BUSY_NS, _RUNNING_NS = range(3)
+_FIELDS: Final = 3
+
+
+class Running(NamedTuple):
+    """One tick: the part of it that lies between two near scrapes, the part with something running, and how many ran at least (mean)."""
+
+    told_ratio: float
+    busy_ratio: float
+    least: float
+
+
+class RunningGauge:
+    """The gauge between its readings: whether anything ran is what the nearer scrape says, how many ran the lesser of the two."""
+
+    def __init__(self, first_tick: int, *, interval_seconds: float) -> None:
+        self._near_ns = gap_limit_ns(interval_seconds)
+        self._last: tuple[int, float] | None = None
+        self._ticks: Timeline[np.float64] = Timeline(first_tick, (_FIELDS,), np.float64)
+
+    def read(self, time_ns: int, running: float | None) -> None:
+        """Takes the next reading in; None: the server doesn't tell."""
+        last, self._last = self._last, None if running is None else (time_ns, running)
+        if last is None or running is None or not 0 < time_ns - last[0] <= self._near_ns:
+            return
+        middle_ns, least = (last[0] + time_ns) // 2, min(last[1], running)
+        for start_ns, end_ns, here in ((last[0], middle_ns, last[1]), (middle_ns, time_ns, running)):
+            for tick, ns in ticks_between(start_ns, end_ns, self._ticks.first):
+                self._ticks.row(tick)[:] += (ns, ns * (here > 0), ns * least)
+
+    def tick(self, tick: int, length_ns: int) -> Running | None:
+        """A tick that isn't settled yet, of which `length_ns` count; None where nothing is told."""
+        if tick >= self._ticks.stop:
+            return None
+        told_ns, busy_ns, running_ns = self._ticks.row(tick).tolist()
+        if told_ns <= 0:
+            return None
+        told_ratio = min(1.0, told_ns / length_ns)
+        return Running(told_ratio, told_ratio * busy_ns / told_ns, running_ns / told_ns)
+
+    def forget(self, stop_tick: int) -> None:
+        """Ticks before this one are settled."""
+        self._ticks.drop(stop_tick)

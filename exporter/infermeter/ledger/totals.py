@@ -1,0 +1,262 @@
+"""What was served by the server's own counters: by model and outcome, since the first reading and by slot. Increases only.
+
+The spans say nothing here but when (how the increases of a reading lie in the slots) and, where the counters don't tell outcomes
+apart, what share of inferences ended in error.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from infermeter.config import Config
+from infermeter.ledger import arrivals as tallies
+from infermeter.ledger import slots as columns
+from infermeter.ledger.arrivals import Arrivals
+from infermeter.ledger.columns import widened
+from infermeter.ledger.instants import DAY_SLOTS, SECOND_NS, SLOT_NS, TICK_NS, nanoseconds
+from infermeter.ledger.names import OTHER
+from infermeter.ledger.slots import Slots, whole_rows
+from infermeter.ledger.timeline import Timeline
+from infermeter.model import Bools, Ints, Outcome, ServerReading
+
+OK, ERROR, REST = range(3)
+"""REST: how many of the two were served before their slot, in slots that had closed when the server told."""
+_FIELDS: Final = 3
+
+_TELLS: Final[Mapping[Outcome | None, int]] = {"ok": 0, "error": 1, None: 2}
+_ROUNDING: Final = 1e-6
+_MILLISECOND_NS: Final = 1_000_000
+
+_LEAST_OUTAGE_NS: Final = 60 * SECOND_NS
+_INTERVALS_AN_OUTAGE: Final = 2
+_SHARES_SLOTS: Final = 6
+"""Shares of outcomes are those of the minute up to a reading: the spans of its last seconds are still under way."""
+
+
+@dataclass(slots=True, eq=False)
+class _Column:
+    """A name of the server's own; `inner`: its counts hold calls by other models, so they wait for a span of the model itself."""
+
+    name: str
+    inner: bool
+    error_fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """The increases between two readings, shape (columns, 2), that aren't in slots yet."""
+
+    since_ns: int
+    time_ns: int
+    more: Ints
+
+
+class Totals:
+    """The counts of the server itself. Bounded by the models that there are, and by a day of slots.
+
+    Whole inferences only: a fraction of one waits for the rest of it. Increases enter the slots between two readings once the spans of
+    that time are here, in proportion to the observed; what belongs to slots that have closed goes to the oldest open one.
+    """
+
+    def __init__(self, config: Config, arrivals: Arrivals, slots: Slots, *, start_ns: int) -> None:
+        """Nothing is known before the first reading; where none is to come (no `server.metrics_url`), nothing waits for one."""
+        self.first_slot: int | None = None
+        self._arrivals = arrivals
+        self._slots = slots
+        self._most_columns = config.limits.models
+        self._outage_ns = max(_LEAST_OUTAGE_NS, _INTERVALS_AN_OUTAGE * nanoseconds(config.server.metrics_interval))
+        self._read_ns: int | None = None if config.server.metrics_url is None else start_ns
+        self._columns: dict[str, _Column] = {}
+        self._fractions = np.zeros((0, len(_TELLS)))
+        self._sums = np.zeros((0, 2), np.int64)
+        self._closed_ok = np.zeros(0, np.int64)
+        self._told_ok = np.zeros(0, np.int64)
+        self._placed: Timeline[np.int64] = Timeline(slots.first_slot, (1, _FIELDS), np.int64)
+        self._counted_ns: Timeline[np.int64] = Timeline(slots.first_slot, (1,), np.int64)
+        self._closed = slots.first_slot
+        self._waiting: deque[_Stretch] = deque()
+        self._owed: tuple[int, int] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether any reading has told of inferences."""
+        return self.first_slot is not None
+
+    def hold_tick(self, now_ns: int) -> int | None:
+        """Nothing from this tick on can be settled, since the server may still tell of it; None: it tells nothing, or no longer."""
+        if self._read_ns is None or now_ns - self._read_ns > self._outage_ns:
+            return None
+        return self._read_ns // TICK_NS
+
+    def read(self, reading: ServerReading) -> None:
+        """Takes in what was served since the last reading; models that the server names are known from now on."""
+        self._read_ns = reading.time_ns
+        told = [(self._column(model, inner=reading.inner_calls), _TELLS[outcome], more) for (model, outcome), more in _sorted(reading)]
+        if not told:
+            return
+        if self.first_slot is None:
+            since_ns = reading.time_ns if reading.since_ns is None else reading.since_ns
+            self.first_slot = max(-(-since_ns // SLOT_NS), self._slots.first_slot)
+        self._widen()
+        if reading.since_ns is None:
+            return
+        for column, outcome, more in told:
+            self._fractions[column, outcome] += more
+        more_by_outcome = self._by_outcome(self._whole(), reading.time_ns)
+        self._sums += more_by_outcome
+        self._waiting.append(_Stretch(reading.since_ns, reading.time_ns, more_by_outcome))
+
+    def place(self, *, complete_slot: int, closing_slot: int) -> None:
+        """Puts increases into slots: those up to `complete_slot`, whose spans are all here, and those that a closing slot has a part in."""
+        while self._waiting:
+            stretch = self._waiting[0]
+            if stretch.time_ns > complete_slot * SLOT_NS and stretch.since_ns >= closing_slot * SLOT_NS:
+                return
+            self._place(self._waiting.popleft())
+
+    def close(self, stop: int) -> None:
+        """Slots before `stop` have closed."""
+        self._closed_ok = self._closed_ok + self._placed.rows(self._closed, stop)[:, : len(self._sums), OK].sum(axis=0)
+        self._closed = stop
+        for timeline in (self._placed, self._counted_ns):
+            timeline.drop(stop - DAY_SLOTS)
+
+    def told_ok(self) -> Ints:
+        """Ok inferences by model that closed slots have told of since the last call: those of models just recognised among them."""
+        codes = self._codes()
+        due = np.where([code is not None for code in codes], self._closed_ok - self._told_ok, 0)
+        self._told_ok = self._told_ok + due
+        return self._by_model(due[:, None], codes)[:, 0]
+
+    def by_model(self) -> dict[str, dict[Outcome, float]]:
+        """Everything since the first reading, by model; born 0."""
+        codes = self._codes()
+        sums, names = self._by_model(self._sums, codes), self._arrivals.names.names
+        return {
+            names[code]: {"ok": float(sums[code, OK]), "error": float(sums[code, ERROR])}
+            for code in sorted({c for c in codes if c is not None})
+        }
+
+    def sums(self, first: int, stop: int) -> Ints:
+        """Ok inferences by model in the slots [first, stop)."""
+        return self._by_model(whole_rows(self._placed, first, stop)[:, : len(self._columns), OK].sum(axis=0)[:, None])[:, 0]
+
+    def around(self, first: int, stop: int) -> tuple[Ints, Ints, Bools]:
+        """What coverage is judged by: observed and served, shape (slots, models), and which slots the server has told whole."""
+        observed = self._slots.seen(first, stop)[:, :, columns.OBSERVED]
+        rows = whole_rows(self._placed, first, stop)[:, : len(self._columns)]
+        served = self._by_model((rows[:, :, OK] + rows[:, :, ERROR] - rows[:, :, REST]).T).T
+        counted: Bools = whole_rows(self._counted_ns, first, stop)[:, 0] >= SLOT_NS - _MILLISECOND_NS
+        return observed[:, : served.shape[1]], served, counted
+
+    def unknown_seconds(self, stop: int) -> float:
+        """How much of the time up to the slot `stop` is in no total yet: the server didn't tell, or told too late."""
+        since_ns = stop * SLOT_NS if self._read_ns is None else self._read_ns
+        owed_ns = self._owed[1] if self._owed is not None and stop <= self._owed[0] else 0
+        return (max(stop * SLOT_NS - since_ns, 0) + owed_ns) / SECOND_NS
+
+    def _column(self, model: str | None, *, inner: bool) -> int:
+        """The place of a model. Without inner calls it is known at once; else it has a place, but isn't known by that."""
+        names = self._arrivals.names
+        if not inner:
+            self._arrivals.code(model)
+        name = names.name(model)
+        if name not in self._columns and names.find(name) is None and len(self._columns) >= self._most_columns:
+            name = OTHER
+        column = self._columns.setdefault(name, _Column(name, inner))
+        column.inner &= inner
+        return list(self._columns).index(name)
+
+    def _codes(self) -> list[int | None]:
+        """The model of each column; None while nothing has shown that it is one of its own."""
+        return [self._code(column) for column in self._columns.values()]
+
+    def _code(self, column: _Column) -> int | None:
+        code = self._arrivals.names.find(self._arrivals.names.name(column.name))
+        if code is None or not column.inner:
+            return code
+        return code if self._arrivals.tallies[code, [tallies.OK, tallies.ERROR]].any() else None
+
+    def _widen(self) -> None:
+        wide = len(self._columns)
+        self._placed.widen(wide)
+        self._fractions, self._sums = widened(self._fractions, wide), widened(self._sums, wide)
+        self._closed_ok, self._told_ok = widened(self._closed_ok, wide), widened(self._told_ok, wide)
+
+    def _whole(self) -> Ints:
+        """The whole inferences that are told and not counted yet, shape (columns, 3)."""
+        whole = np.floor(self._fractions + _ROUNDING)
+        self._fractions -= whole
+        return whole.astype(np.int64)
+
+    def _by_outcome(self, more: Ints, time_ns: int) -> Ints:
+        """Counts without an outcome are shared out as the spans of that time, else all spans of the model, say."""
+        stop = time_ns // SLOT_NS + 1
+        recent = self._slots.seen(stop - _SHARES_SLOTS, stop).sum(axis=0)
+        by_outcome: Ints = more[:, [OK, ERROR]].copy()
+        for row, (column, code) in enumerate(zip(self._columns.values(), self._codes(), strict=True)):
+            untold = int(more[row, _TELLS[None]])
+            if not untold:
+                continue
+            errors = 0
+            if code is not None:
+                ended = self._arrivals.tallies[code]
+                since_start = int(ended[tallies.OK] + ended[tallies.ERROR]), int(ended[tallies.OK])
+                observed, ok = recent[code].tolist() if code < len(recent) and recent[code].any() else since_start
+                share = untold * (1 - ok / max(observed, 1)) if observed else 0.0
+                errors = min(int(share + column.error_fraction + _ROUNDING), untold)
+                column.error_fraction += share - errors
+            by_outcome[row] += (untold - errors, errors)
+        return by_outcome
+
+    def _place(self, stretch: _Stretch) -> None:
+        """Spreads increases over the slots of their time: as the observed ok lie in it, evenly where none was."""
+        open_slot = self._slots.closed
+        stop = max((stretch.time_ns - 1) // SLOT_NS, open_slot) + 1
+        since_ns = max(min(stretch.since_ns, stretch.time_ns - 1), (stop - DAY_SLOTS) * SLOT_NS)
+        first = min(since_ns // SLOT_NS, open_slot)
+        edges_ns: Ints = np.clip(np.arange(first, stop + 1) * SLOT_NS, since_ns, max(stretch.time_ns, since_ns + 1))
+        parts_ns = edges_ns[1:] - edges_ns[:-1]
+        seen = self._slots.seen(first, stop)[:, :, columns.OK]
+        for row, code in enumerate(self._codes()[: len(stretch.more)]):
+            ok = parts_ns * seen[:, code] if code is not None and code < seen.shape[1] else np.zeros(0, np.int64)
+            portions = _portions(stretch.more[row], ok if ok.any() else parts_ns)
+            late, portions = portions[: open_slot - first].sum(axis=0), portions[open_slot - first :]
+            portions[0] += late
+            for slot, (more_ok, more_error) in zip(range(open_slot, stop), portions.tolist(), strict=True):
+                if more_ok or more_error:
+                    self._placed.row(slot)[row, [OK, ERROR]] += (more_ok, more_error)
+            if late.any():
+                self._placed.row(open_slot)[row, REST] += late.sum()
+        for slot, ns in zip(range(first, stop), parts_ns.tolist(), strict=True):
+            if slot >= open_slot:
+                self._counted_ns.row(slot)[0] += ns
+        owed_ns = int(parts_ns[: open_slot - first].sum())
+        if owed_ns:
+            before_ns = self._owed[1] if self._owed is not None and open_slot <= self._owed[0] else 0
+            self._owed = open_slot, before_ns + owed_ns
+
+    def _by_model(self, rows: Ints, codes: list[int | None] | None = None) -> Ints:
+        """Rows of columns, shape (columns, n), added up by model, shape (models, n)."""
+        summed = np.zeros((len(self._arrivals.tallies), rows.shape[1]), np.int64)
+        for row, code in zip(rows, self._codes() if codes is None else codes, strict=True):
+            if code is not None:
+                summed[code] += row
+        return summed
+
+
+def _sorted(reading: ServerReading) -> list[tuple[tuple[str | None, Outcome | None], float]]:
+    """By name, so that what the bound lets in doesn't hang on the order of an exposition."""
+    return sorted(reading.inferences.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
+
+
+def _portions(amounts: Ints, weights: Ints) -> Ints:
+    """Whole amounts, shape (n,), shared out by weights of which some is above 0: shape (weights, n), in sum exact."""
+    reached = np.cumsum(weights, dtype=np.float64)
+    portions: Ints = np.diff(np.floor(amounts * (reached / reached[-1])[:, None]).astype(np.int64), axis=0, prepend=0)
+    return portions

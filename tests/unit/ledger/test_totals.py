@@ -1,0 +1,288 @@
+"""Totals are the server's own, from one source, and only ever grow; spans say when and of what outcome."""
+
+import pytest
+
+from infermeter.config import Limits, Server, Sla
+from infermeter.ledger import Ledger
+from infermeter.model import ServerReading
+from support.ledgers import Inference, S, at, batch, config, ledger, of_model
+from support.server_readings import lived, reading, readings
+
+SCRAPED = Server(metrics_url="http://127.0.0.1:8000/metrics")
+SLA = Sla(0.9, 0.5)
+
+
+def book_of(**keys: object) -> Ledger:
+    return ledger(config(sla=SLA, server=SCRAPED, **keys), gpus=(), offline=False)
+
+
+def every_second(count: int, *, model: str | None = "chat", seconds: float = 0.5, start: float = 0.0, **keys: object) -> list[Inference]:
+    return [Inference(start + i + 0.25, start + i + 0.25 + seconds, model=model, **keys) for i in range(count)]
+
+
+# --- since the start ---------------------------------------------------------------------------------------------------------------
+def test_without_a_reading_there_are_no_totals() -> None:
+    book = book_of()
+    book.add(batch(every_second(5)), at(6))
+    assert book.snapshot(at(6)).totals is None
+    assert book.snapshot(at(6)).coverage_ratio is None
+
+
+def test_a_first_reading_is_a_baseline_and_makes_its_models_known_with_0() -> None:
+    book = book_of()
+    book.add_server_reading(reading(1, {("chat", "ok"): 0.0, ("chat", "error"): 0.0}))
+    snapshot = book.snapshot(at(1))
+    assert snapshot.totals == {"chat": {"ok": 0.0, "error": 0.0}}
+    assert of_model(snapshot).observed_ok == 0
+
+
+def test_increases_add_up_whether_spans_come_or_not() -> None:
+    book = book_of()
+    book.add(batch(every_second(3)), at(4))
+    for i in range(4):
+        book.add_server_reading(reading(5.0 * i, {("chat", "ok"): 10.0, ("chat", "error"): 1.0}, since=5.0 * (i - 1) if i else None))
+    assert book.snapshot(at(20)).totals == {"chat": {"ok": 30.0, "error": 3.0}}
+
+
+def test_a_reading_that_tells_of_no_counter_makes_no_totals() -> None:
+    book = book_of()
+    book.add_server_reading(reading(1, running=2.0))
+    assert book.snapshot(at(1)).totals is None
+
+
+def test_a_server_that_names_no_model_serves_the_configured_one() -> None:
+    named = ledger(config(server=Server(model="mine", metrics_url="http://x/")), gpus=())
+    unnamed = ledger(config(), gpus=())
+    for book in (named, unnamed):
+        book.add_server_reading(reading(5, {(None, "ok"): 7.0}, since=0))
+    assert named.snapshot(at(5)).totals == {"mine": {"ok": 7.0, "error": 0.0}}
+    assert unnamed.snapshot(at(5)).totals == {"unknown": {"ok": 7.0, "error": 0.0}}
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_thousand_models_are_twenty_and_other(inner: bool) -> None:
+    book = ledger(config(limits=Limits(models=20)), gpus=())
+    names = [f"made-up-{i:03}" for i in range(1000)]
+    book.add(batch([Inference(1, 2, model=name) for name in names]), at(3))
+    book.add_server_reading(reading(5, {(name, "ok"): 2.0 for name in names}, since=0, inner=inner))
+    totals = book.snapshot(at(5)).totals
+    assert totals is not None
+    assert len(totals) == 21
+    assert totals["other"] == {"ok": 2.0 * 980, "error": 0.0}
+
+
+def test_fractions_of_an_inference_wait_for_the_rest() -> None:
+    book = book_of()
+    seen = []
+    for i in range(1, 11):
+        book.add_server_reading(reading(i, {("chat", "ok"): 0.3}, since=i - 1))
+        seen.append(book.snapshot(at(i)).totals["chat"]["ok"])
+    assert seen == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+
+
+# --- outcomes that the server doesn't tell apart -------------------------------------------------------------------------------------
+def test_outcomes_that_are_not_told_are_those_of_the_spans() -> None:
+    book = book_of()
+    work = [Inference(i, i + 0.5, error=i % 4 == 0) for i in range(40)]
+    for second in range(1, 41):
+        book.add(batch([one for one in work if second - 1 < one.end <= second]), at(second))
+        book.add_server_reading(reading(second, {("chat", None): 1.0}, since=second - 1))
+    counts = book.snapshot(at(40)).totals["chat"]
+    assert counts["ok"] + counts["error"] == 40
+    assert counts["error"] == pytest.approx(10, abs=3)
+
+
+def test_without_spans_of_late_the_shares_are_those_of_all() -> None:
+    book = book_of()
+    book.add(batch([Inference(i, i + 0.5, error=i < 2) for i in range(8)]), at(9))
+    book.add_server_reading(reading(500, {("chat", None): 8.0}, since=495))
+    assert book.snapshot(at(500)).totals["chat"] == {"ok": 6.0, "error": 2.0}
+
+
+def test_without_any_span_what_is_not_told_to_have_failed_is_ok() -> None:
+    book = book_of()
+    book.add_server_reading(reading(5, {("chat", None): 8.0, ("chat", "error"): 2.0}, since=0))
+    assert book.snapshot(at(5)).totals["chat"] == {"ok": 8.0, "error": 2.0}
+
+
+# --- ensembles -----------------------------------------------------------------------------------------------------------------------
+def test_calls_by_other_models_count_only_once_a_span_shows_the_model_itself_and_then_from_the_start_on() -> None:
+    book = book_of()
+    for i in range(1, 4):
+        book.add_server_reading(reading(5 * i, {("ensemble", "ok"): 10.0, ("step", "ok"): 20.0}, since=5 * i - 5, inner=True))
+    assert book.snapshot(at(15)).totals == {}
+    assert book.snapshot(at(15)).models == ()
+    book.add(batch([Inference(14, 15, model="ensemble")]), at(16))
+    assert book.snapshot(at(16)).totals == {"ensemble": {"ok": 30.0, "error": 0.0}}
+    book.add_server_reading(reading(20, {("ensemble", "ok"): 10.0, ("step", "ok"): 20.0}, since=15, inner=True))
+    assert book.snapshot(at(20)).totals == {"ensemble": {"ok": 40.0, "error": 0.0}}
+
+
+def test_held_models_are_bounded() -> None:
+    book = ledger(config(limits=Limits(models=3)), gpus=())
+    book.add_server_reading(reading(5, {(f"step-{i}", "ok"): 1.0 for i in range(10)}, since=0, inner=True))
+    book.add(batch([Inference(1, 2, model=f"step-{i}") for i in range(10)]), at(6))
+    totals = book.snapshot(at(6)).totals
+    assert totals == {**{f"step-{i}": {"ok": 1.0, "error": 0.0} for i in range(3)}, "other": {"ok": 7.0, "error": 0.0}}
+
+
+def test_a_model_that_a_span_shows_late_has_its_past_in_the_window_and_in_its_block() -> None:
+    book = book_of()
+    told = [reading(5 * i, {("chat", "ok"): 50.0}, since=5 * i - 5 if i else None, inner=True) for i in range(100)]
+    before = lived(book, [], told, until=250)
+    assert before.models == () or of_model(before, "unknown").windows[0].inferences_ok == 0
+    snapshot = lived(book, [Inference(299, 300)], told, until=495, start=250)
+    window = snapshot.windows[0]
+    assert window.inferences_ok == pytest.approx(10 * window.accrued_seconds, rel=0.05)
+    book.finish(at(495))
+    states = of_model(book.snapshot(at(495))).in_sla_state
+    assert sum(states.values()) == pytest.approx(4950, rel=0.03)
+
+
+# --- windows -------------------------------------------------------------------------------------------------------------------------
+def test_one_span_in_twenty_prices_inferences_as_all_of_them_do() -> None:
+    served = [Inference(i / 4, i / 4 + (0.2 if i % 5 else 0.9), tokens=(30, 10)) for i in range(1200)]
+    whole = lived(book_of(), served, readings(served, until=300), until=300)
+    sampled = lived(book_of(), served[::20], readings(served, until=300), until=300)
+    all_of, part_of = of_model(whole).windows[0], of_model(sampled).windows[0]
+    assert part_of.inferences_observed < 60
+    assert part_of.inferences_ok == pytest.approx(4 * sampled.windows[0].accrued_seconds, abs=5)
+    assert part_of.cost_per_inference == pytest.approx(1 / 4, rel=0.02)
+    assert part_of.tokens == 40 * part_of.inferences_ok
+    assert part_of.cost_per_inference_at_sla == {}  # every 20th is one of the slow ones
+    assert all_of.cost_per_inference_at_sla["goodput"] == pytest.approx(1 / 4 / 0.8, rel=0.02)
+    assert sampled.coverage_ratio == pytest.approx(1 / 20, rel=0.1)
+    assert whole.coverage_ratio == pytest.approx(1, abs=0.02)
+
+
+def test_goodput_is_the_share_of_the_observed_within_on_all_that_was_served() -> None:
+    served = [Inference(i / 4, i / 4 + (0.2 if i % 3 else 0.9)) for i in range(1200)]
+    window = of_model(lived(book_of(), served[::10], readings(served, until=300), until=300)).windows[0]
+    assert window.cost_per_inference_at_sla["goodput"] == pytest.approx(3 / 2 * window.cost_per_inference, rel=0.05)
+    assert window.inferences_within_sla == pytest.approx(2 / 3 * window.inferences_ok, rel=0.05)
+
+
+def test_a_model_of_which_no_span_came_has_no_price_and_misses_nothing() -> None:
+    served = every_second(300) + every_second(300, model="silent")
+    snapshot = lived(book_of(), served[:300], readings(served, until=300), until=300)
+    silent = of_model(snapshot, "silent").windows[0]
+    assert silent.inferences_ok > 150
+    assert (silent.cost_per_inference, silent.inferences_within_sla, silent.tokens) == (None, None, None)
+    assert snapshot.windows[0].waterfall_cost["sla_missed"] == 0
+    assert snapshot.windows[0].inferences_within_sla == snapshot.windows[0].inferences_ok
+
+
+def test_a_model_that_the_server_does_not_count_was_not_served() -> None:
+    snapshot = lived(book_of(), every_second(300), [reading(5 * i, {("x", "ok"): 5.0}, since=5 * i - 5) for i in range(1, 60)], until=300)
+    window = of_model(snapshot).windows[0]
+    assert (window.inferences_ok, window.inferences_within_sla, window.cost_per_inference) == (0, 0, None)
+    assert "chat" not in snapshot.totals
+
+
+def test_a_window_never_reaches_back_before_the_first_reading() -> None:
+    served = every_second(400)
+    snapshot = lived(book_of(), served, readings(served, until=400, start=103), until=400)
+    window = snapshot.windows[0]
+    assert window.accrued_seconds == (snapshot.settled_ns - at(110)) // (10 * S) * 10
+    assert of_model(snapshot).windows[0].cost_per_inference == pytest.approx(1.0, rel=0.02)
+
+
+def test_before_anything_closed_since_the_first_reading_a_window_is_empty() -> None:
+    served = every_second(400)
+    snapshot = lived(book_of(), served, readings(served, until=400, start=395), until=400)
+    assert snapshot.windows[0].accrued_seconds == 0
+    assert of_model(snapshot).windows[0].cost_per_inference is None
+
+
+def test_while_the_server_does_not_tell_there_is_no_price_of_an_inference_and_afterwards_all_of_them_are_there() -> None:
+    """Totals that stand still while money accrues: the cost of an inference would have grown without bound."""
+    served, book = every_second(1200), book_of()
+    told = [one for one in readings(served, until=1200) if not at(300) < one.time_ns < at(700)]
+    late = next(one for one in told if one.time_ns == at(700))
+    told[told.index(late)] = ServerReading(at(700), at(300), {("chat", "ok"): 400.0, ("chat", "error"): 0.0})
+    assert of_model(lived(book, served, told, until=300)).windows[0].cost_per_inference == pytest.approx(1, rel=0.02)
+    during = lived(book, served, told, until=650, start=300)
+    assert during.settled_ns > at(500)
+    assert of_model(during).windows[0].cost_per_inference is None
+    just_after = of_model(lived(book, served, told, until=705, start=650)).windows[0]
+    assert just_after.cost_per_inference is None
+    after = lived(book, served, told, until=900, start=705)
+    assert of_model(after).windows[0].cost_per_inference == pytest.approx(1, rel=0.02)
+    assert after.coverage_ratio == pytest.approx(1, abs=0.02)
+    assert not after.thin
+
+
+def test_two_outages_are_both_owed() -> None:
+    served, book = every_second(500), book_of(span_delay=1.0)
+    told = [ServerReading(at(t), at(t - 100), {("chat", "ok"): 100.0}) for t in (100, 200, 205)]
+    told[2] = ServerReading(at(205), at(200), {("chat", "ok"): 5.0})
+    book.add(batch(served[:250]), at(251))
+    lived(book, [], told[:1], until=199)
+    for one in told[1:]:
+        book.add_server_reading(one)
+    assert of_model(lived(book, [], [], until=205, start=199)).windows[0].cost_per_inference is None
+
+
+# --- slots -----------------------------------------------------------------------------------------------------------------------------
+def test_increases_lie_in_the_slots_as_the_spans_of_that_time_do() -> None:
+    bursts = [Inference(20 * k + i / 10, 20 * k + i / 10 + 0.05) for k in range(30) for i in range(40)]
+    book = book_of(windows=(("10s", 10.0), ("20s", 20.0)), span_delay=1.0)
+    snapshot = lived(book, bursts, readings(bursts, until=610, interval=10.0, start=5.0), until=610)
+    short, long = of_model(snapshot).windows
+    assert (short.inferences_ok, long.inferences_ok) in {(0, 40), (40, 40)}
+
+
+def test_where_no_span_was_seen_increases_lie_evenly() -> None:
+    book = book_of(windows=(("10s", 10.0), ("30s", 30.0)))
+    told = [reading(20 * i, {("chat", "ok"): 200.0}, since=20 * i - 20 if i else None) for i in range(30)]
+    windows = of_model(lived(book, [], told, until=560)).windows
+    assert [window.inferences_ok for window in windows] == [100, 300]
+
+
+def test_a_slot_waits_for_the_scrape_after_its_end_but_not_for_long() -> None:
+    served, book = every_second(400), book_of(span_delay=1.0)
+    snapshot = lived(book, served, readings(served, until=105), until=130)
+    assert snapshot.settled_ns == at(105)
+    assert lived(book, served, [], until=165, start=130).settled_ns == at(105)
+    assert lived(book, served, [], until=166, start=165).settled_ns >= at(160)
+
+
+def test_a_scrape_that_never_worked_holds_nothing_back_after_a_minute() -> None:
+    book = book_of(span_delay=1.0)
+    assert lived(book, [], [], until=60).settled_ns is None
+    assert lived(book, [], [], until=61, start=60).settled_ns is not None
+
+
+def test_scrapes_further_apart_than_a_minute_are_waited_for() -> None:
+    book = ledger(config(server=Server(metrics_url="http://x/", metrics_interval=120.0), span_delay=1.0), gpus=(), offline=False)
+    told = [reading(120 * i, {("chat", "ok"): 120.0}, since=120 * i - 120 if i else None) for i in range(10)]
+    assert lived(book, [], told, until=700).settled_ns == at(600)
+
+
+def test_a_clock_that_was_set_back_loses_no_inference() -> None:
+    book = book_of(span_delay=1.0)
+    lived(book, [], [reading(5 * i, {("chat", "ok"): 5.0}, since=5 * i - 5 if i else None) for i in range(60)], until=299)
+    for time, since in ((100, 295), (105, 100), (-(10**7), 105), (-(10**7) + 5, -(10**7))):
+        book.add_server_reading(reading(time, {("chat", "ok"): 5.0}, since=since))
+    snapshot = lived(book, [], [reading(305, {("chat", "ok"): 5.0}, since=300)], until=400, start=299)
+    assert snapshot.totals["chat"]["ok"] == 59 * 5 + 25
+    assert of_model(snapshot).windows[0].inferences_ok == 59 * 5 + 25
+
+
+def test_a_clock_that_was_set_ahead_by_decades_keeps_memory_and_counts() -> None:
+    book = book_of()
+    leap = 40 * 365 * 86_400
+    book.add_server_reading(reading(5, {("chat", "ok"): 5.0}, since=0))
+    book.add_server_reading(reading(leap, {("chat", "ok"): 5.0}, since=5))
+    snapshot = lived(book, [], [], until=leap + 200, start=leap)
+    assert snapshot.totals == {"chat": {"ok": 10.0, "error": 0.0}}
+
+
+def test_a_replay_ends_with_everything_in_its_window() -> None:
+    book = ledger(config(sla=SLA), gpus=())
+    served = every_second(60)
+    book.add(batch(served), at(60))
+    for one in readings(served, until=60):
+        book.add_server_reading(one)
+    book.finish(at(60))
+    assert of_model(book.snapshot(at(60))).windows[0].cost_per_inference == pytest.approx(1.0)
