@@ -17,7 +17,6 @@ WINDOWS_LIMIT = 4
 WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
 
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-_LATER_SOURCES = ("amd", "hwmon")
 _PAGE_SOURCES = ("dcgm", "triton")
 
 
@@ -136,8 +135,6 @@ def _gpus(choices: Sequence[GpuChoice]) -> Iterator[Problem]:
 
 
 def _gpu(gpu: Gpu) -> Iterator[Problem]:
-    if gpu.source in _LATER_SOURCES:  # accepted, it would only look like a server without GPUs
-        yield "gpu.source", f"{gpu.source} is not in this version"
     if gpu.source == "replay" and gpu.file is None:
         yield "gpu.file", "is required with gpu.source: replay"
     if gpu.source != "replay" and gpu.file is not None:

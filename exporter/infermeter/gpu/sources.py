@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from infermeter.config import Gpu
@@ -28,6 +29,7 @@ class _Wish(NamedTuple):
     choose: Choose
     library: str
     own_processes: Callable[[], frozenset[int]] = frozenset
+    root: Path = Path("/")
 
 
 def gpu_source(
@@ -37,16 +39,20 @@ def gpu_source(
     choose: Choose = every,
     library: str = LIBRARY,
     own_processes: Callable[[], frozenset[int]] = frozenset,
+    root: Path = Path("/"),
 ) -> GpuSource | None:
     """The source that the configuration names, not opened yet; None for `none`, and for `auto` on a machine without NVML.
 
     `choose` picks the server's own devices whenever the source is opened; `library` is what `auto` looks for; `own_processes` are the
-    server's (host pids), for devices whose share goes by process. Raises: ConfigError.
+    server's (host pids), for devices whose share goes by process; `root` is where the file system begins. With `estimate_from_tdp` the
+    source is wrapped in one that estimates what isn't told. Raises: ConfigError.
     """
-    make = SOURCES.get(settings.source)
-    if make is None:
-        raise ConfigError("gpu.source", f"{settings.source} is not in this version; there are {', '.join(SOURCES)}")
-    return make(_Wish(settings, busy_share, choose, library, own_processes))
+    source = SOURCES[settings.source](_Wish(settings, busy_share, choose, library, own_processes, root))
+    if source is None or not settings.estimate_from_tdp:
+        return source
+    from infermeter.gpu.estimate import EstimatedSource  # noqa: PLC0415 - only when asked for
+
+    return EstimatedSource(source)
 
 
 def _auto(wish: _Wish) -> GpuSource | None:
@@ -103,6 +109,18 @@ def _page(settings: Gpu) -> Callable[[], bytes]:
     return lambda: fetch(url, timeout_seconds=settings.timeout)
 
 
+def _amd(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.amd import AmdSource  # noqa: PLC0415 - only when chosen
+
+    return AmdSource(hardware=wish.settings.hardware, choose=wish.choose)
+
+
+def _hwmon(wish: _Wish) -> GpuSource:
+    from infermeter.gpu.hwmon import HwmonSource  # noqa: PLC0415 - only when chosen
+
+    return HwmonSource(wish.root, choose=wish.choose)
+
+
 def _replay(wish: _Wish) -> GpuSource:
     from infermeter.gpu.recording import read_recording  # noqa: PLC0415 - only when chosen
     from infermeter.gpu.replay import ReplaySource  # noqa: PLC0415 - only when chosen
@@ -128,8 +146,10 @@ SOURCES: Mapping[str, Callable[[_Wish], GpuSource | None]] = {
     "nvml": _nvml,
     "dcgm": _dcgm,
     "triton": _triton,
+    "amd": _amd,
+    "hwmon": _hwmon,
     "replay": _replay,
     "simulated": _simulated,
     "none": _none,
 }
-"""amd and hwmon are names of the contract that this version refuses."""
+"""Every source that the configuration can name."""

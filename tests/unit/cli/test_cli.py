@@ -76,15 +76,6 @@ def test_every_problem_is_told_at_once(command: list[str], tmp_path: Path, capsy
     assert [line.partition(":")[0] for line in said] == ["server.kind", "windows[0]", "gpu.file", "limits.models"]
 
 
-@pytest.mark.parametrize("source", ["dcgm", "triton", "amd", "hwmon"])
-@pytest.mark.parametrize("command", [["check-config"], ["serve", "--config"]], ids=["check-config", "serve"])
-def test_a_gpu_source_of_later_is_refused(command: list[str], source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "infermeter.yaml"
-    path.write_text(f"gpu: {{source: {source}}}\n")
-    assert cli.main([*command, str(path)]) == 2
-    assert lines(capsys.readouterr().err) == [f"gpu.source: {source} is not in this version (line 1)"]
-
-
 @pytest.mark.parametrize("command", [["check-config"], ["serve", "--config"], ["--config"]])
 def test_a_configuration_that_is_missing_is_wrong_use(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command, "/nowhere.yaml"]) == 2

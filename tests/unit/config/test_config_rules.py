@@ -107,7 +107,6 @@ def test_a_server_uses_no_more_gpus_than_its_instance_has(server: str) -> None:
         ("server: {gpus: [GPU-a, {gpu: GPU-a, share: 0.5}]}", ["server.gpus[1]"]),
         ("server: {gpus: [{gpu: -1}]}", ["server.gpus[0]"]),
         ("server: {gpus: []}", []),
-        ("gpu: {source: amd}", ["gpu.source"]),
         ("gpu: {source: dcgm}", ["gpu.url"]),
         ("gpu: {source: triton}", ["gpu.url"]),
         ("gpu: {source: dcgm, url: 'http://127.0.0.1:9400/metrics'}", []),

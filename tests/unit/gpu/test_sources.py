@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infermeter.config import Gpu
 from infermeter.errors import ConfigError
+from infermeter.gpu.estimate import EstimatedSource
 from infermeter.gpu.source import Seen
 from infermeter.gpu.sources import gpu_source
 from infermeter.model import GpuIdentity
+from support.sysfs import ina3221
 from unit.gpu.power_files import RECORDINGS
 
 
@@ -43,6 +46,8 @@ def test_auto_with_the_library_is_nvml_and_never_simulated() -> None:
     ("settings", "name"),
     [
         ({"source": "nvml"}, "nvml"),
+        ({"source": "amd"}, "amd"),
+        ({"source": "hwmon"}, "hwmon"),
         ({"source": "dcgm", "url": "http://127.0.0.1:9400/metrics"}, "dcgm"),
         ({"source": "triton", "url": "http://127.0.0.1:8002/metrics"}, "triton"),
         ({"source": "simulated"}, "simulated"),
@@ -62,12 +67,22 @@ def test_a_source_opens_the_chosen_devices_only(settings: dict[str, Any]) -> Non
     assert len(source.open()) == 1
 
 
-@pytest.mark.parametrize("source", ["amd", "hwmon"])
-def test_a_source_of_a_later_version_is_refused(source: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"gpu\.source: {source} is not in this version; there are auto, nvml, dcgm, triton, replay, simulated, none"
-    ):
-        gpu_source(Gpu(source=source), busy_share=idle)
+@pytest.mark.parametrize("asked", [True, False])
+def test_power_is_estimated_only_where_it_was_asked_for(asked: bool) -> None:
+    source = gpu_source(Gpu(source="nvml", estimate_from_tdp=asked), busy_share=idle)
+    assert isinstance(source, EstimatedSource) is asked
+    assert source is not None
+    assert source.name == "nvml"
+
+
+def test_without_a_source_there_is_nothing_to_estimate_from() -> None:
+    assert gpu_source(Gpu(source="none", estimate_from_tdp=True), busy_share=idle) is None
+
+
+def test_hwmon_is_read_below_the_root_that_is_given(tmp_path: Path) -> None:
+    source = gpu_source(Gpu(source="hwmon"), busy_share=idle, root=ina3221(tmp_path, 0, VDD_IN=5, VDD_CPU_GPU_CV=3))
+    assert source is not None
+    assert [identity.uuid for identity in source.open()] == ["hwmon-ina3221-VDD_CPU_GPU_CV"]
 
 
 def test_replay_without_a_file_is_refused() -> None:
