@@ -63,6 +63,10 @@ class Step:
 
     def by_tick(self, first_tick: int) -> Iterator[tuple[int, int, float]]:
         """Tick, nanoseconds in it and joules; what lies before `first_tick` comes as one piece of 0 ns in that tick."""
+        tick = self.start_ns // TICK_NS
+        if tick >= first_tick and self.end_ns <= (tick + 1) * TICK_NS:
+            yield tick, self.end_ns - self.start_ns, self.joules
+            return
         edge_ns = max(self.start_ns, min(first_tick * TICK_NS, self.end_ns))
         before = self._joules_before(edge_ns)
         if before > 0:
@@ -75,6 +79,8 @@ class Step:
 
     def _joules_before(self, instant_ns: int) -> float:
         seconds = (instant_ns - self.start_ns) / SECOND_NS
+        if self.start_watts == self.end_watts:
+            return seconds * self.start_watts
         slope = (self.end_watts - self.start_watts) / (self.end_ns - self.start_ns) * SECOND_NS
         return seconds * (self.start_watts + slope * seconds / 2)
 

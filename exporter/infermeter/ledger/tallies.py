@@ -32,6 +32,9 @@ class Tally:
         """Takes in what the device says (None: nothing); whether that was rejected."""
         if value is None:
             return False
+        if value == self._value and self.total is not None:
+            self._time_ns = time_ns
+            return False
         if not 0 <= value < math.inf:
             return True
         gained = 0.0 if self.total is None else value - self._value

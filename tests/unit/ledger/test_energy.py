@@ -154,3 +154,118 @@ def test_energy_before_the_first_tick_that_is_kept_comes_in_one_piece() -> None:
     pieces = list(Step(0, 4 * S, 100, 100, watched=True).by_tick(3))
     assert pieces == [(3, 0, pytest.approx(300)), (3, S, pytest.approx(100))]
     assert list(Step(0, 4 * S, 100, 100, watched=True).by_tick(9)) == [(9, 0, pytest.approx(400))]
+
+
+def judged(limit: float | None = None) -> EnergyMeter:
+    return EnergyMeter(gap_limit_ns(1.0), limit_watts=limit, judged=True)
+
+
+def test_more_than_the_power_limit_allows_is_an_outlier_and_the_power_speaks() -> None:
+    book = judged(72.0)
+    book.read(sample(0, 60, 0))
+    reading = book.read(sample(1, 70, 200))
+    assert reading.rejected == "outlier"
+    assert reading.step == Step(0, S, 60, 70, watched=True)
+
+
+def test_energy_that_a_counter_tells_a_little_early_is_no_outlier() -> None:
+    book = judged(72.0)
+    book.read(sample(0, 70, 0))
+    reading = book.read(sample(0.02, 70, 9.0))
+    assert (reading.rejected, reading.step.joules if reading.step else None) == (None, pytest.approx(9.0))
+
+
+def test_a_power_above_the_limit_that_was_told_widens_what_is_possible() -> None:
+    book = judged(72.0)
+    book.read(sample(0, 300, 0))
+    assert book.read(sample(1, 300, 310)).rejected is None
+
+
+def test_a_limit_that_a_sample_tells_is_the_limit_from_there_on() -> None:
+    book = judged(72.0)
+    book.read(sample(0, 60, 0, power_limit_watts=300.0))
+    assert book.read(sample(1, 60, 310)).rejected is None
+    book.read(sample(2, 60, 370, power_limit_watts=-1.0))
+    assert book.read(sample(3, 60, 680)).rejected is None
+
+
+def test_after_a_minute_of_a_counter_that_hangs_the_power_speaks_until_it_moves_and_nothing_is_booked_twice() -> None:
+    book = judged()
+    steps = [step for i in range(90) if (step := book.read(sample(i, 100, 5.0)).step) is not None]
+    assert steps[0] == Step(0, 60 * S, 100, 100, watched=True)
+    assert [step.joules for step in steps[1:]] == [pytest.approx(100)] * 29
+    moved = book.read(sample(90, 100, 9005.0))
+    assert (moved.step, moved.rejected) == (Step(89 * S, 90 * S, 100, 100, watched=True), None)
+    after = book.read(sample(91, 100, 9155.0)).step
+    assert after is not None
+    assert after.joules == pytest.approx(150)
+
+
+def test_a_counter_that_hangs_and_then_falls_was_reset() -> None:
+    book = judged()
+    for i in range(62):
+        book.read(sample(i, 100, 5.0))
+    assert book.read(sample(62, 100, 0.0)).rejected == "reset"
+
+
+def test_a_reset_after_readings_without_a_change_is_bridged_by_all_the_power_since_the_last_change() -> None:
+    book = judged()
+    for i in range(4):
+        book.read(sample(i, 100, 1000.0))
+    reading = book.read(sample(4, 100, 3.0))
+    assert reading.rejected == "reset"
+    assert reading.step == Step(0, 4 * S, 100, 100, watched=True)
+
+
+def test_where_power_is_missing_in_a_part_only_the_last_trapezoid_is_known() -> None:
+    book = judged()
+    for reading in (sample(0, None, 1000), sample(1, 100, 1000), sample(2, 100, 1000)):
+        book.read(reading)
+    assert book.read(sample(3, 100, 1)).step == Step(2 * S, 3 * S, 100, 100, watched=True)
+
+
+def test_a_counter_that_is_not_believed_says_nothing_over_a_gap_and_its_reset_is_still_told() -> None:
+    book = judged()
+    for i in range(200):
+        book.read(sample(i, 300, 0.3 * i))
+    assert not book.believed
+    gap = book.read(sample(210, 300, 70))
+    assert (gap.step, gap.rejected) == (None, "gap")
+    assert book.read(sample(211, 300, 1)).rejected == "reset"
+
+
+def test_a_coarse_counter_that_was_doubted_can_win_back_its_trust() -> None:
+    book = judged(400.0)
+    for i in range(200):
+        book.read(sample(i, 300, 0.3 * i))
+    assert not book.believed
+    for i in range(200, 1000):
+        book.read(sample(i, 300, 60.0 + 300 * ((i - 200) // 30) * 30))
+    assert book.believed
+
+
+@pytest.mark.parametrize("burst", [10, 120])
+def test_bursts_of_history_are_integrated_as_if_they_had_come_one_by_one(burst: int) -> None:
+    book, joules = meter(), 0.0
+    for i in range(burst * 5):
+        step = book.read(sample(i / burst, 100.0 + (i % 2) * 200)).step
+        joules += 0.0 if step is None else step.joules
+    assert joules == pytest.approx(200 * (5 - 1 / burst))
+
+
+def test_a_reading_that_comes_after_later_ones_is_left_out_and_counts_nothing_twice() -> None:
+    book = meter()
+    for second in (0.0, 0.5, 1.0):
+        book.read(sample(second, 100))
+    late = book.read(sample(0.9, 500))
+    assert (late.step, late.rejected, late.accepted) == (None, "read", False)
+    assert book.read(sample(2, 100)) == Reading(S, Step(S, 2 * S, 100, 100, watched=True))
+
+
+def test_history_that_begins_after_a_gap_says_nothing_of_the_gap() -> None:
+    book = meter()
+    book.read(sample(0, 100))
+    assert book.read(sample(10, 100)).rejected == "gap"
+    step = book.read(sample(10.1, 200)).step
+    assert step is not None
+    assert step.joules == pytest.approx(15)
