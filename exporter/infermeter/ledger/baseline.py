@@ -19,7 +19,7 @@ _MOST_POWERS: Final = 512
 
 _MOST_TENTHS: Final = 1_000_000
 _MOST_TICKS: Final = 10**9
-_MOST_DEVICES: Final = 64
+MOST_DEVICES: Final = 64
 _VERSION: Final = 1
 
 Hours: TypeAlias = dict[int, Counter[int]]
@@ -74,7 +74,7 @@ class Baseline:
 
 def remembered(devices: Mapping[str, Hours]) -> dict[str, Any]:
     """What was learnt of each device by UUID, as JSON: of the first 64 that have learnt anything."""
-    learnt = [(uuid, hours) for uuid, hours in devices.items() if hours][:_MOST_DEVICES]
+    learnt = [(uuid, hours) for uuid, hours in devices.items() if hours][:MOST_DEVICES]
     return {
         "version": _VERSION,
         "gpus": {
@@ -92,7 +92,7 @@ def recalled(section: object, *, now_tick: int) -> dict[str, Hours]:
     if not isinstance(section, dict) or section.keys() != {"version", "gpus"} or section["version"] != _VERSION:
         raise ValueError
     now_hour, devices = now_tick // HOUR_SECONDS, {}
-    for uuid, content in _members(section["gpus"], _MOST_DEVICES):
+    for uuid, content in _members(section["gpus"], MOST_DEVICES):
         hours = {
             _whole(hour, _MOST_TICKS): Counter(
                 {_whole(power, _MOST_TENTHS): _ticks(ticks) for power, ticks in _members(powers, _MOST_POWERS)}

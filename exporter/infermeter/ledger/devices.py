@@ -10,7 +10,7 @@ import numpy as np
 
 from infermeter.config import Gpu
 from infermeter.ledger.attribution import Lane, Split
-from infermeter.ledger.baseline import Baseline, Hours, recalled, remembered
+from infermeter.ledger.baseline import MOST_DEVICES, Baseline, Hours, recalled, remembered
 from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns, stale_limit_ns
 from infermeter.ledger.instants import TICK_NS, ticks_between
 from infermeter.ledger.tallies import Tallies
@@ -104,7 +104,7 @@ class Devices:
         for uuid, hours in recalled(section, now_tick=now_tick).items():
             if uuid in self._devices:
                 self._devices[uuid].baseline.recall(hours)
-            else:
+            elif len(self._remembered) < MOST_DEVICES:
                 self._remembered[uuid] = hours
 
     @property
