@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from infermeter.errors import GpuUnavailable, Unavailable
 from infermeter.gpu.columns import BY_NAME
@@ -76,7 +76,7 @@ class HwmonSource:
         finally:
             self.asking = None
         known = {name: value for name, value in told.items() if value is not None}
-        sane = {name: value for name, value in known.items() if BY_NAME[name].holds(value)}
+        sane: dict[str, Any] = {name: value for name, value in known.items() if BY_NAME[name].holds(value)}
         if absurd := len(known) - len(sane):
             self._rejected["outlier"] += absurd
         return (GpuSample(uuid, now_ns, **sane),)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from infermeter.gpu.estimate import EstimatedSource
 from infermeter.model import GpuIdentity, GpuSample, HostSample, Rejection
+from support.ledgers import at, ledger
 
 SILENT = GpuIdentity("GPU-0", index=0, product="NVIDIA L4", power_limit_watts=60.0)
 
@@ -112,3 +113,13 @@ def test_for_the_rest_it_is_the_source_that_it_stands_before() -> None:
     source.close()
     assert (source.name, source.asking, source.rejected, devices.closed) == ("nvml", "GPU-7", {"read": 3}, 1)
     assert source.read(0, without={"GPU-0"}) == []
+
+
+def test_an_estimate_is_energy_that_the_ledger_calls_modelled() -> None:
+    readings = [GpuSample("GPU-0", at(second), utilisation_ratio=0.5) for second in range(61)]
+    source = estimated(SILENT, *readings)
+    book = ledger(gpus=())
+    book.gpus_changed(source.open())
+    book.add_samples(sample for sample in source.read(0) if isinstance(sample, GpuSample))
+    (device,) = book.snapshot(at(61)).gpus
+    assert (device.identity.energy, device.energy_joules) == ("modelled", pytest.approx(60 * 60.0 * 0.5))
