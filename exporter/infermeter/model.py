@@ -367,7 +367,10 @@ class ServerWindow:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One closed slot of event time and one model, for `compare`'s bootstrap."""
+    """One closed slot of event time and one model, for `compare`'s bootstrap.
+
+    `observed`, `ok`, `within_sla` and tokens are those of the spans; `served_ok` is of the server's own counts, None where it tells none.
+    """
 
     start_ns: int
     seconds: float
@@ -380,6 +383,7 @@ class Slot:
     busy_seconds: float
     tokens_input: int | None
     tokens_output: int | None
+    served_ok: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from infermeter.ledger.instants import HOUR_SECONDS, SLOT_SECONDS
+from infermeter.ledger.instants import HOUR_SECONDS, SLOT_SECONDS, SLOT_TICKS
+from infermeter.ledger.slots import Slots
+from infermeter.ledger.totals import Totals
 from infermeter.model import Bools, Ints
 
 LEAST_INFERENCES: Final = 30
@@ -16,7 +18,7 @@ LEAST_INFERENCES: Final = 30
 SLOTS_BEFORE: Final = HOUR_SECONDS // SLOT_SECONDS
 """A judgement reaches back until it has enough inferences, so far at most."""
 
-SLOTS_AFTER: Final = 6
+_SLOTS_AFTER: Final = 6
 _SLOTS_BEFORE_AT_LEAST: Final = 12
 """Three minutes around a slot: both ends of them are as blurred as two scrapes lie apart, the slots to come show a change at once."""
 
@@ -34,15 +36,21 @@ def coverage_ratio(observed: Ints, served: Ints) -> float | None:
     return int(seen.sum()) / whole if whole >= LEAST_INFERENCES else None
 
 
-def block_slots(observed: Ints) -> int | None:
-    """How many of the slots with these counts make a block: a minute, then until 30 were observed, 5 minutes at most; None: not yet."""
-    reached = np.flatnonzero(np.cumsum(observed[:MOST_BLOCK_SLOTS]) >= LEAST_INFERENCES)
+def block_slots(observed: Ints, served: Ints, counted: Bools) -> int | None:
+    """How many of these slots make a block: a minute, then until 30 were observed, 5 minutes at most; None: that can't be told yet.
+
+    Shapes as in `Sampling.judge`. A minute in which nothing was served, nor seen, is a block of its own.
+    """
+    minute = slice(0, _LEAST_BLOCK_SLOTS)
+    if len(counted) >= _LEAST_BLOCK_SLOTS and counted[minute].all() and not (served[minute].any() or observed[minute].any()):
+        return _LEAST_BLOCK_SLOTS
+    reached = np.flatnonzero(np.cumsum(observed.sum(axis=1)) >= LEAST_INFERENCES)
     slots = max(_LEAST_BLOCK_SLOTS, int(reached[0]) + 1) if len(reached) else MOST_BLOCK_SLOTS
-    return slots if slots <= len(observed) else None
+    return slots if slots <= len(counted) else None
 
 
 @dataclass(slots=True)
-class Coverage:
+class Sampling:
     """Judges slot after slot. `thin`: the spans are a sample, by the server's counts; None: those don't tell yet."""
 
     below_ratio: float
@@ -66,3 +74,56 @@ class Coverage:
             return
         doubted = sampled if self.thin is None else self.thin
         self.thin = ratio < self.below_ratio + (1.0 - self.below_ratio) * _RECOVERY * doubted
+
+
+class Stretch(NamedTuple):
+    """Ticks up to `stop_tick` that are settled in one; `thin`: the spans in them are a sample."""
+
+    stop_tick: int
+    thin: bool
+
+
+class Coverage:
+    """What of the ticks to come can be settled in one, and whether the spans in them are a sample: by the slots around them."""
+
+    def __init__(self, totals: Totals, slots: Slots, *, below_ratio: float) -> None:
+        self._totals = totals
+        self._slots = slots
+        self._sampling = Sampling(below_ratio)
+        self._judged_slot: int | None = None
+
+    def thin(self, *, sampled: bool) -> bool:
+        """Whether spans are a sample, by what was judged last, else by what is known without counts."""
+        return sampled if self._sampling.thin is None else self._sampling.thin
+
+    def ratio(self, slots: int) -> float | None:
+        """Observed over served in the last so many closed slots that the server has told whole."""
+        if not self._totals.known:
+            return None
+        closed = self._slots.closed
+        observed, served, counted = self._totals.around(max(closed - slots, self._slots.first_slot), closed)
+        return coverage_ratio(observed[counted], served[counted])
+
+    def next(self, first_tick: int, *, counting_slot: int, sampled: bool, ends: bool) -> Stretch | None:
+        """What is to be settled from `first_tick` on: a slot, or a block where spans are a sample; None: it isn't known yet.
+
+        `ends`: nothing more comes, so that whatever there is makes a block.
+        """
+        slot = first_tick // SLOT_TICKS
+        self._judge(slot, counting_slot, sampled=sampled)
+        if not self.thin(sampled=sampled):
+            return Stretch((slot + 1) * SLOT_TICKS, thin=False)
+        stop = min(counting_slot, slot + MOST_BLOCK_SLOTS)
+        slots = block_slots(*self._totals.around(slot, stop))
+        if slots is None and ends:
+            slots = max(stop - slot, 1)
+        return None if slots is None else Stretch((slot + slots) * SLOT_TICKS, thin=True)
+
+    def _judge(self, slot: int, counting_slot: int, *, sampled: bool) -> None:
+        """Once for each slot."""
+        if slot == self._judged_slot:
+            return
+        self._judged_slot = slot
+        first = max(slot - SLOTS_BEFORE, self._slots.first_slot)
+        observed, served, counted = self._totals.around(first, max(min(slot + _SLOTS_AFTER, counting_slot), slot + 1))
+        self._sampling.judge(observed, served, counted, before=slot - first, sampled=sampled)

@@ -11,7 +11,7 @@ from infermeter.config import Config
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Arrivals, Booked
 from infermeter.ledger.blocks import Blocks
-from infermeter.ledger.coverage import MOST_BLOCK_SLOTS, SLOTS_AFTER, SLOTS_BEFORE, Coverage, block_slots, coverage_ratio
+from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
 from infermeter.ledger.facts import model_facts, told
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
@@ -50,8 +50,7 @@ class Ledger:
         self._arrivals = Arrivals(config)
         self._slots = Slots(start_ns // SLOT_NS)
         self._totals = Totals(config, self._arrivals, self._slots, start_ns=start_ns)
-        self._coverage = Coverage(config.ledger.coverage_below_ratio)
-        self._judged_slot: int | None = None
+        self._coverage = Coverage(self._totals, self._slots, below_ratio=config.ledger.coverage_below_ratio)
         self._has_readings = False
         self._settlement = Settlement(
             config, tuple(gpus), self._slots, first_tick=start_ns // TICK_NS, offline=offline, default_code=self._default_code
@@ -150,6 +149,7 @@ class Ledger:
         devices, accrual, uses = settlement.devices, settlement.accrual, settlement.uses
         priced, metered, confidence = bool(accrual.cost), devices.metered, self._config.ledger.confidence
         codes = sorted(range(len(names)), key=names.__getitem__)
+        longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
         about = {code: told(arrivals, code) for code in codes}
         readers = [
             WindowReader(
@@ -180,7 +180,7 @@ class Ledger:
                 for code in codes
             ),
             windows=tuple(reader.server([(code, arrivals.sla(code)) for code in codes]) for reader in readers),
-            slots=self._slots.closed_rows(about, start_ns=self._start_ns, priced=priced, metered=metered),
+            slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=priced, metered=metered),
             busy_seconds=settlement.busy_ns / SECOND_NS,
             stage_quality=dict(arrivals.quality),
             gpus=devices.facts(now_ns),
@@ -194,8 +194,8 @@ class Ledger:
             unpriced=accrual.tariff.unpriced,
             late_for_energy=self._late_for_energy,
             totals=self._totals.by_model() if self._totals.known else None,
-            coverage_ratio=self._coverage_ratio(),
-            thin=self._thin,
+            coverage_ratio=self._coverage.ratio(longest),
+            thin=self._coverage.thin(sampled=self.sampled),
         )
 
     def _place(self, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
@@ -259,41 +259,15 @@ class Ledger:
         self._slots.close(stop_slot)
 
     def _settle_judged(self, stop_tick: int, *, ends: bool) -> None:
-        """Settles slot by slot what the server's counts say of the spans in it; where these are a sample, block by block."""
+        """Settles slot by slot, by what the server's counts say of the spans in it; where these are a sample, block by block."""
         settlement, counting_slot = self._settlement, self._watermarks.counting_slot
         self._totals.place(complete_slot=counting_slot, closing_slot=stop_tick // SLOT_TICKS)
         while settlement.has_content and settlement.first_tick < stop_tick:
-            slot = settlement.first_tick // SLOT_TICKS
-            self._judge(slot)
-            slots: int | None = 1
-            if self._thin:
-                observed = self._slots.seen(slot, min(counting_slot, slot + MOST_BLOCK_SLOTS))[:, :, columns.OBSERVED].sum(axis=1)
-                slots = block_slots(observed) or (max(len(observed), 1) if ends else None)
-            if slots is None or (self._thin and (slot + slots) * SLOT_TICKS > stop_tick and not ends):
+            stretch = self._coverage.next(settlement.first_tick, counting_slot=counting_slot, sampled=self.sampled, ends=ends)
+            if stretch is None or (stretch.thin and stretch.stop_tick > stop_tick and not ends):
                 return
-            settlement.settle(min((slot + slots) * SLOT_TICKS, stop_tick), sampled=self._thin, pooled=self._thin)
-        settlement.settle(max(stop_tick, settlement.first_tick), sampled=self._thin)
-
-    def _judge(self, slot: int) -> None:
-        """Whether the spans of a slot are a sample; once for each."""
-        if slot == self._judged_slot:
-            return
-        self._judged_slot = slot
-        first = max(slot - SLOTS_BEFORE, self._slots.first_slot)
-        observed, served, counted = self._totals.around(first, max(min(slot + SLOTS_AFTER, self._watermarks.counting_slot), slot + 1))
-        self._coverage.judge(observed, served, counted, before=slot - first, sampled=self.sampled)
-
-    @property
-    def _thin(self) -> bool:
-        return self.sampled if self._coverage.thin is None else self._coverage.thin
-
-    def _coverage_ratio(self) -> float | None:
-        """Observed over served in the longest window (without any: an hour), as far as the server has told."""
-        if not self._totals.known:
-            return None
-        slots = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
-        observed, served, counted = self._totals.around(max(self._slots.closed - slots, self._slots.first_slot), self._slots.closed)
-        return coverage_ratio(observed[counted], served[counted]) if counted.any() else None
+            settlement.settle(min(stretch.stop_tick, stop_tick), sampled=stretch.thin, pooled=stretch.thin)
+        settlement.settle(max(stop_tick, settlement.first_tick), sampled=self.sampled)
 
     def _close(self, slot: int) -> None:
         """A slot has closed: windows and blocks take it in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
@@ -76,14 +76,18 @@ class Slots:
         """Counts of every slot in [first, stop), closed or not, by model: shape (slots, models, 2), OBSERVED and OK."""
         return whole_rows(self._counts, first, stop)[:, :, : OK + 1]
 
-    def closed_rows(self, told: Mapping[int, Told], *, start_ns: int, priced: bool, metered: bool) -> ClosedSlots:
-        """The closed slots for the report; `told` has an entry for each code, in the order of the rows."""
+    def closed_rows(
+        self, told: Mapping[int, Told], served: Callable[[int, int], Ints | None], *, start_ns: int, priced: bool, metered: bool
+    ) -> ClosedSlots:
+        """The closed slots for the report; `told` has an entry for each code, in the order of the rows; `served` tells ok inferences."""
         first, codes = self._counts.first, list(told)
+        served_ok = served(first, self.closed)
         return ClosedSlots(
             told=tuple(told.values()),
             first_slot=first,
             start_ns=start_ns,
             counts=self._counts.rows(first, self.closed)[:, codes],
+            served_ok=None if served_ok is None else served_ok[:, codes],
             amounts=self._amounts.rows(first, self.closed)[:, codes],
             seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy(),
             priced=priced,
@@ -119,6 +123,7 @@ class ClosedSlots(Sequence[Slot]):
     first_slot: int
     start_ns: int
     counts: Ints
+    served_ok: Ints | None
     amounts: Floats
     seconds: Floats
     priced: bool
@@ -126,7 +131,8 @@ class ClosedSlots(Sequence[Slot]):
 
     @property
     def _places(self) -> Ints:
-        return np.argwhere(self.counts.any(axis=2) | self.amounts.any(axis=2))
+        filled = self.counts.any(axis=2) | self.amounts.any(axis=2)
+        return np.argwhere(filled if self.served_ok is None else filled | (self.served_ok > 0))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -157,4 +163,5 @@ class ClosedSlots(Sequence[Slot]):
             busy_seconds=amounts[BUSY_SECONDS],
             tokens_input=counts[TOKENS_INPUT] if told.tokens_input else None,
             tokens_output=counts[TOKENS_OUTPUT] if told.tokens_output else None,
+            served_ok=None if self.served_ok is None else int(self.served_ok[row, code]),
         )

@@ -142,9 +142,17 @@ class Totals:
             for code in sorted({c for c in codes if c is not None})
         }
 
-    def sums(self, first: int, stop: int) -> Ints:
-        """Ok inferences by model in the slots [first, stop)."""
-        return self._by_model(whole_rows(self._placed, first, stop)[:, : len(self._columns), OK].sum(axis=0)[:, None])[:, 0]
+    def sums(self, first: int, stop: int) -> Ints | None:
+        """Ok inferences by model in the slots [first, stop); None before any reading has told."""
+        return (
+            self._by_model(whole_rows(self._placed, first, stop)[:, : len(self._columns), OK].sum(axis=0)[:, None])[:, 0]
+            if self.known
+            else None
+        )
+
+    def ok_by_slot(self, first: int, stop: int) -> Ints | None:
+        """Ok inferences in each of the slots [first, stop), shape (slots, models); None before any reading has told."""
+        return self._by_model(whole_rows(self._placed, first, stop)[:, : len(self._columns), OK].T).T if self.known else None
 
     def around(self, first: int, stop: int) -> tuple[Ints, Ints, Bools]:
         """What coverage is judged by: observed and served, shape (slots, models), and which slots the server has told whole."""

@@ -119,7 +119,7 @@ class WindowReader:
         start = slots.first_slot if totals.first_slot is None else totals.first_slot
         self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
         self._sums: Sums = slots.sums(self._first, slots.closed)
-        self._served = totals.sums(self._first, slots.closed) if totals.known else None
+        self._served = totals.sums(self._first, slots.closed)
         accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
         self._is_long_enough = accrued_seconds >= _LEAST_SECONDS
         if self._served is None:
