@@ -49,7 +49,7 @@ class Device:
         """`whole`: it computes as one, and isn't the parent of instances. Raises: NVMLError."""
         self._library = library
         self._handle = handle
-        self.rejected: Counter[Rejection] = Counter()
+        self.rejected = no_rejections()
         self._essential: list[Query] = list(ESSENTIAL)
         self._extra: list[Query] = [*([running] if whole else ()), *(HARDWARE if wishes.hardware else (power_limit,))]
         self.uuid: str = library.nvmlDeviceGetUUID(handle)
@@ -169,3 +169,8 @@ class Device:
 def _power_usage(nvml: Untyped, handle: Untyped) -> Fields:
     """Milliwatts, the whole board; the mean of a second or an instant, by architecture."""
     return {"power_watts": nvml.nvmlDeviceGetPowerUsage(handle) / 1e3}
+
+
+def no_rejections() -> Counter[Rejection]:
+    """To count in while another thread sums up: it never gains a key."""
+    return Counter({"read": 0, "outlier": 0})

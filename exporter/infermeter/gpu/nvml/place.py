@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import pynvml
 
 from infermeter.gpu.nvml.calls import GONE, Untyped
-from infermeter.gpu.nvml.device import Device, Wishes
+from infermeter.gpu.nvml.device import Device, Wishes, no_rejections
 from infermeter.gpu.nvml.mig import MigDevice, instance_handles
 from infermeter.gpu.nvml.processes import ProcessShare
 from infermeter.model import GpuIdentity, GpuSample, Rejection
@@ -66,11 +66,13 @@ class Place:
         self.device_uuid: str = library.nvmlDeviceGetUUID(self._handle)
         self._held: Held | None = self._take()
         self._known = self._held.identities
-        self._rejected: Counter[Rejection] = Counter()
+        self._rejected = no_rejections()
         self._shares: dict[str, ProcessShare] = {}
         self._own_processes: Callable[[], frozenset[int]] = frozenset
         self._tried_ns: int | None = None
         self._checked_ns: int | None = None
+        self._told_ns: int | None = None
+        self._is_silent = False
         self.chosen: tuple[GpuIdentity, ...] = ()
 
     @property
@@ -104,11 +106,14 @@ class Place:
             samples = held.read(now_ns, uuids, asking)
         except pynvml.NVMLError as error:
             self.miss(len(uuids))
+            self._tell_trouble(now_ns, error)
             if self._held is not None and error.value in GONE:
-                log.info("GPU %s is gone, and looked for every %d s: %s", self.device_uuid, RETRY_NS // _SECOND_NS, error)
                 self.leave()
                 self._tried_ns = now_ns
             raise
+        if self._is_silent:
+            self._is_silent = False
+            log.info("GPU %s answers again", self.device_uuid)
         return self._with_shares(samples, now_ns)
 
     def miss(self, readings: int) -> None:
@@ -151,6 +156,13 @@ class Place:
         self._held = held
         self._follow_processes()
         return held
+
+    def _tell_trouble(self, now_ns: int, error: pynvml.NVMLError) -> None:
+        """One line when it falls silent, and not more than one a minute if it comes and goes."""
+        if self._is_silent or (self._told_ns is not None and 0 <= now_ns - self._told_ns < CHECK_NS):
+            return
+        self._is_silent, self._told_ns = True, now_ns
+        log.warning("GPU %s doesn't answer: %s", self.device_uuid, error)
 
     def _follow_processes(self) -> None:
         handles = self.handles

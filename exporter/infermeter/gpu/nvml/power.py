@@ -46,8 +46,9 @@ def best_way(answering: Mapping[Field, float], *, interval_seconds: float, usage
     order: tuple[PowerKind, PowerKind] = ("average", "instant") if interval_seconds >= AVERAGED_SECONDS else ("instant", "average")
     for number, scope in _SCOPES:
         for kind in order:
-            if (_NUMBER[kind], number) in answering:
-                return PowerWay((_NUMBER[kind], number), kind, scope)
+            field = (_NUMBER[kind], number)
+            if field in answering:
+                return PowerWay(field, kind, scope)
     return PowerWay(None, usage_kind)
 
 
