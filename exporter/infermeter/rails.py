@@ -130,12 +130,13 @@ def entries_of(folder: Path) -> tuple[Path, ...]:
 
 
 def _rails(root: Path) -> Iterator[Rail]:
+    """Older drivers, acpi_power_meter among them, show their files beside the chip's, in the device that it belongs to."""
     for chip in entries_of(root / HWMON)[:CHIPS_LIMIT]:
-        try:
-            name = text_in(chip / "name")
-        except Unavailable:  # a chip that is being taken away
+        name = _first_text(chip / "name", chip / "device/name")
+        if name is None:  # a chip that is being taken away
             continue
-        for rail in _ina3221(chip, name) if name == "ina3221" else _telling_power(chip, name):
+        found = tuple(_ina3221(chip, name) if name == "ina3221" else _telling_power(chip, name))
+        for rail in found or _telling_power(chip / "device", name):
             if rail.label != _UNCONNECTED:
                 yield rail
 
@@ -166,9 +167,14 @@ def _telling_power(chip: Path, name: str) -> Iterator[Rail]:
 
 def _label(chip: Path, file: str, channel: str) -> str:
     """The channel's label, else that of a chip with a name of its own (ABI `label`), else the channel."""
-    for path in (chip / file, chip / "label"):
+    return _first_text(chip / file, chip / "label") or channel
+
+
+def _first_text(*paths: Path) -> str | None:
+    """What the first of the files that can be read holds; None: none can."""
+    for path in paths:
         try:
-            return text_in(path) or channel
+            return text_in(path)
         except Unavailable:
             continue
-    return channel
+    return None

@@ -33,9 +33,12 @@ def ina3221(root: Path, number: int, **milliwatts: int) -> Path:
     return write(root, files)
 
 
-def acpi_meter(root: Path, number: int, watts: float, **extra: object) -> Path:
-    """An ACPI power meter. Source of the layout: Linux kernel documentation, hwmon/acpi_power_meter."""
-    chip = f"sys/class/hwmon/hwmon{number}"
+def acpi_meter(root: Path, number: int, watts: float, *, place: str = "/device", **extra: object) -> Path:
+    """An ACPI power meter; its driver shows its files in the device, and in later kernels (`place=""`) in the chip.
+
+    Source of the layout: Linux kernel documentation, hwmon/acpi_power_meter; drivers/hwmon/acpi_power_meter.c.
+    """
+    chip = f"sys/class/hwmon/hwmon{number}{place}"
     files = {"name": "power_meter", "power1_average": round(watts * 1e6), "power1_average_interval": 1000, **extra}
     return write(root, {f"{chip}/{name}": content for name, content in files.items()})
 

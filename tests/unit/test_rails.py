@@ -62,8 +62,9 @@ def test_an_empty_label_is_no_label(tmp_path: Path) -> None:
     assert rails_below(tmp_path)[0].label == "power1"
 
 
-def test_an_acpi_meter_tells_its_average(tmp_path: Path) -> None:
-    (rail,) = rails_below(acpi_meter(tmp_path, 0, 412.5))
+@pytest.mark.parametrize("place", ["/device", ""])
+def test_an_acpi_meter_tells_its_average_wherever_its_driver_shows_it(place: str, tmp_path: Path) -> None:
+    (rail,) = rails_below(acpi_meter(tmp_path, 0, 412.5, place=place))
     assert rail.watts() == 412.5
 
 
