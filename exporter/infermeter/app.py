@@ -1,10 +1,10 @@
 """The composition root: one process, one event loop that owns all state. Reads like the way of the data.
 
-    otlp (HTTP, gRPC) -> Receiver -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
-    gpu (a thread)    -> Sampler  ------^
+    otlp (HTTP, gRPC)                 -> Receiver -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
+    gpu, host, scrape (a thread each) -> Readers  ------^
 
-Everything that is global to a process (clock, GPU source, the signal to stop) is a parameter of `run`, so that tests run the real
-program in their own process, on ports of their own, under a clock of their own.
+Everything that is global to a process (clock, devices, the file that outlives it, the signal to stop) is a parameter of `run`, so that
+tests run the real program in their own process, on ports of their own, under a clock of their own.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from prometheus_client import ProcessCollector
 
 from infermeter.config import Config
 from infermeter.errors import ListenError
-from infermeter.gpu.sampler import Sampler
 from infermeter.gpu.source import GpuSource, Reading
+from infermeter.host.source import HostSource
 from infermeter.mapping import ServerMapping
 from infermeter.memory import Memory
-from infermeter.meter import Meter
+from infermeter.meter import Meter, Surroundings
 from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
-from infermeter.model import Export, Snapshot
+from infermeter.model import Export, HostSample, ServerReading, Snapshot
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
+from infermeter.readers import Readers, Takers
+from infermeter.state import StateFile
 from infermeter.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,9 @@ FLUSH_SECONDS = 0.1
 
 ADVANCE_SECONDS = 1.0
 """How often time passes for the ledger: one tick."""
+
+SAVE_SECONDS = 60.0
+"""How often what was learnt is saved: this much of it a crash may lose."""
 
 
 class Instant(NamedTuple):
@@ -58,11 +63,13 @@ async def run(
     mappings: Sequence[ServerMapping],
     *,
     gpus: Gpus,
+    host: HostSource | None = None,
+    state: StateFile | None = None,
     now: Now,
     stop: asyncio.Event,
     on_listen: Callable[[Mapping[str, str]], None],
 ) -> Snapshot:
-    """Serves until `stop` is set; then takes what was accepted, settles, and returns what was counted.
+    """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
     `on_listen` is told each address by its key, once bound.
 
@@ -70,18 +77,15 @@ async def run(
         ListenError: an address can't be listened on.
         ConfigError: the configuration names GPUs that aren't there.
     """
-    sidecar = Sidecar(config, mappings, now=now, stop=stop)
-    sampler = sidecar.sampler(gpus)
+    sidecar = Sidecar(config, mappings, gpus=gpus, host=host, state=state, now=now, stop=stop)
     faces = sidecar.faces()
     try:
         on_listen({key: await _listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
-        if sampler:
-            sampler.start()
+        sidecar.readers.start()
         sidecar.ready = True
         await sidecar.turn_until_stopped()
     finally:
-        if sampler:
-            sampler.stop()
+        sidecar.readers.stop()
         await asyncio.gather(*(face.stop() for face in faces.values()))
     if sidecar.failure:
         raise sidecar.failure
@@ -101,10 +105,20 @@ class Face(Protocol):
 
 
 class Sidecar:
-    """What `run` puts together: meter, transports, web face and sampler, and the turning of time between them."""
+    """What `run` puts together: meter, transports, web face and readers, and the turning of time between them."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, now: Now, stop: asyncio.Event) -> None:
-        """Starts to count now; listens to nothing yet."""
+    def __init__(
+        self,
+        config: Config,
+        mappings: Sequence[ServerMapping],
+        *,
+        gpus: Gpus,
+        host: HostSource | None,
+        state: StateFile | None,
+        now: Now,
+        stop: asyncio.Event,
+    ) -> None:
+        """Starts to count now, with what was learnt before; listens to nothing yet, and reads nothing."""
         self._config = config
         self._now = now
         self._stop = stop
@@ -113,8 +127,19 @@ class Sidecar:
         self._memory = Memory(config.limits.memory_bytes)
         self._receiver = Receiver(self._meter.wanted, self._consume, config.limits, overloaded=self._memory.exceeded)
         self._exposition = Exposition((ProcessCollector(registry=None),))
-        self._sampler: Sampler | None = None
         self._flush: asyncio.TimerHandle | None = None
+        self._state = state
+        self._saving: asyncio.Task[bool] | None = None
+        self._saved_ns = self._last.monotonic_ns
+        self._recall()
+        self.readers = Readers(
+            config,
+            mappings,
+            gpus=gpus(self._meter.recent_compute.share),
+            host=host,
+            now_ns=lambda: now().unix_ns,
+            takers=Takers(gpus=self._take_reading, host=self._take_host, server=self._take_server, fail=self._fail),
+        )
         self.ready = False
         self.failure: Exception | None = None
 
@@ -133,34 +158,22 @@ class Sidecar:
         }
         return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
 
-    def sampler(self, gpus: Gpus) -> Sampler | None:
-        """The reader of the GPUs, not started yet; None where there is nothing to read."""
-        source = gpus(self._meter.recent_compute.share)
-        if source:
-            self._sampler = Sampler(
-                source,
-                interval_seconds=self._config.gpu.interval,
-                timeout_seconds=self._config.gpu.timeout,
-                now=lambda: self._now().unix_ns,
-                loop=asyncio.get_running_loop(),
-                deliver=self._take_reading,
-                fail=self._fail,
-            )
-        return self._sampler
-
     async def turn_until_stopped(self) -> None:
         """Lets time pass for the ledger, tick by tick."""
         while not self._stop.is_set():
             self._advance()
             self._memory.refresh()
+            self._save_sometimes()
             with suppress(TimeoutError):
                 async with asyncio.timeout(ADVANCE_SECONDS):
                     await self._stop.wait()
 
     def finish(self) -> Snapshot:
-        """Nothing arrives any more: completes what is pending, and settles."""
+        """Nothing arrives any more: completes what is pending, settles, and saves."""
         self._advance()
         self._meter.finish(self._last.unix_ns)
+        if self._state:
+            self._state.save(self._meter.remember())
         return self._snapshot_at(self._last.unix_ns)
 
     def _consume(self, export: Export) -> None:
@@ -179,6 +192,28 @@ class Sidecar:
             if reading.identities is not None:
                 self._meter.gpus_changed(reading.identities)
             self._meter.add_samples(reading.samples, rejected=reading.rejected)
+
+    def _take_host(self, sample: HostSample) -> None:
+        with self._mistakes_end_it():
+            self._meter.add_samples((sample,), rejected={})
+
+    def _take_server(self, reading: ServerReading) -> None:
+        with self._mistakes_end_it():
+            self._meter.add_server_reading(reading)
+
+    def _recall(self) -> None:
+        """Takes up what an earlier run has learnt. Blocks for one small file, before anything listens."""
+        damaged = self._meter.recall(self._state.load()) if self._state else ()
+        if damaged:
+            log.warning("state file: %s can't be read, and is learnt anew", ", ".join(damaged))
+
+    def _save_sometimes(self) -> None:
+        """Saves in a thread, one at a time: a disk can hang."""
+        due = self._last.monotonic_ns - self._saved_ns >= SAVE_SECONDS * 1e9
+        if self._state is None or not due or (self._saving and not self._saving.done()):
+            return
+        self._saved_ns = self._last.monotonic_ns
+        self._saving = asyncio.create_task(asyncio.to_thread(self._state.save, self._meter.remember()))
 
     @contextmanager
     def _mistakes_end_it(self) -> Iterator[None]:
@@ -208,8 +243,12 @@ class Sidecar:
             spans_received=self._receiver.spans_received,
             spans_dropped=self._receiver.spans_dropped,
             exports_refused=self._receiver.exports_refused,
-            gpu_source=self._sampler.source_name if self._sampler else None,
-            gpu_source_up=self._sampler.up if self._sampler else None,
+            surroundings=Surroundings(
+                gpu_source=self.readers.gpu_source,
+                gpu_source_up=self.readers.gpu_source_up,
+                server_scrape_up=self.readers.server_scrape_up,
+                state_files_rejected=self._state.rejected if self._state else None,
+            ),
         )
 
 

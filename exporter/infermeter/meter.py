@@ -30,6 +30,7 @@ from infermeter.model import (
     Ints,
     LedgerSnapshot,
     Rejection,
+    ServerReading,
     Snapshot,
 )
 
@@ -41,6 +42,16 @@ LONGEST_REPLAY_NS = 366 * 86_400 * 1_000_000_000
 
 FLUSH_SPANS = 4096
 """Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The state of what is read from outside; None where a thing isn't configured."""
+
+    gpu_source: str | None = None
+    gpu_source_up: bool | None = None
+    server_scrape_up: bool | None = None
+    state_files_rejected: int | None = None
 
 
 class Meter:
@@ -79,6 +90,18 @@ class Meter:
         for reason, n in rejected.items():
             self._ledger.reject(reason, n)
 
+    def add_server_reading(self, reading: ServerReading) -> None:
+        """What the server's own metrics say since the last reading."""
+        self._ledger.add_server_reading(reading)
+
+    def remember(self) -> dict[str, Any]:
+        """What was learnt and outlives a restart, ready for JSON, by section."""
+        return self._ledger.remember()
+
+    def recall(self, sections: Mapping[str, Any]) -> tuple[str, ...]:
+        """Takes up what `remember` told before; the sections that are damaged, of which nothing was taken."""
+        return self._ledger.recall(sections)
+
     def advance(self, now_ns: int, elapsed_ns: int) -> None:
         """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks."""
         self.flush(now_ns)
@@ -96,8 +119,7 @@ class Meter:
         spans_received: Counts,
         spans_dropped: Counts,
         exports_refused: Counts,
-        gpu_source: str | None,
-        gpu_source_up: bool | None,
+        surroundings: Surroundings,
     ) -> Snapshot:
         """All that is known at `now_ns`; changes nothing. The counters are the transports'."""
         return _snapshot(
@@ -106,8 +128,7 @@ class Meter:
             _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused),
             kind="serve",
             sampled=_sampled(self._config, self._mapper),
-            gpu_source=gpu_source,
-            gpu_source_up=gpu_source_up,
+            surroundings=surroundings,
             loaded_ns=self._start_ns,
         )
 
@@ -216,8 +237,7 @@ class Replay:
             _intake(self._mapper, self._config, spans_received, spans_dropped, {}),
             kind="replay",
             sampled=_sampled(self._config, self._mapper),
-            gpu_source="replay" if power else None,
-            gpu_source_up=True if power else None,
+            surroundings=Surroundings("replay", gpu_source_up=True) if power else Surroundings(),
         )
 
 
@@ -257,8 +277,7 @@ def _snapshot(
     *,
     kind: Literal["serve", "replay"],
     sampled: bool,
-    gpu_source: str | None,
-    gpu_source_up: bool | None,
+    surroundings: Surroundings,
     loaded_ns: int | None = None,
 ) -> Snapshot:
     cost = config.cost
@@ -271,8 +290,8 @@ def _snapshot(
         ledger=ledger,
         intake=intake,
         findings=findings(config, ledger),
-        gpu_source=gpu_source,
-        gpu_source_up=gpu_source_up,
+        gpu_source=surroundings.gpu_source,
+        gpu_source_up=surroundings.gpu_source_up,
         price_as_of_ns=int(datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC).timestamp()) * 1_000_000_000 if as_of else None,
         price_source=cost.source if cost else None,
         series_limit=config.limits.series,
@@ -280,6 +299,8 @@ def _snapshot(
         sampled=sampled,
         totals_from="server" if config.server.metrics_url else None if sampled else "observed",
         gpu_hardware=config.gpu.hardware,
+        server_scrape_up=surroundings.server_scrape_up,
+        state_files_rejected=surroundings.state_files_rejected,
     )
 
 

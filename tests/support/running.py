@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 
 from infermeter import app
 from infermeter.gpu.sources import gpu_source
+from infermeter.host.sources import host_source
 from infermeter.mapping import load_mappings
 from infermeter.model import Snapshot
+from infermeter.state import StateFile
 from infermeter.structure import load_config
 
 LISTEN = 'listen: {web: "127.0.0.1:0", otlp_grpc: "127.0.0.1:0", otlp_http: "127.0.0.1:0"}\n'
@@ -75,8 +78,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: str, clock: Clock) -> AsyncIterator[Running]:
-    """`infermeter serve` with this configuration, stopped at the end as SIGTERM does."""
+async def running(config: str, clock: Clock, *, root: Path = Path("/")) -> AsyncIterator[Running]:
+    """`infermeter serve` with this configuration, stopped at the end as SIGTERM does; `root` is where its file system begins."""
     settings = load_config(config if "listen:" in config else LISTEN + config, "test")
     stop = asyncio.Event()
     listening: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
@@ -84,7 +87,9 @@ async def running(config: str, clock: Clock) -> AsyncIterator[Running]:
         app.run(
             settings,
             load_mappings(settings.server.kind, {}),
-            gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share),
+            gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share, root=root),
+            host=host_source(settings.host_power, root=root, gpu_source=settings.gpu.source),
+            state=StateFile(settings.state_file) if settings.state_file else None,
             now=clock,
             stop=stop,
             on_listen=listening.set_result,

@@ -11,7 +11,7 @@ import pytest
 
 from infermeter.config import Config, Gpu, Server
 from infermeter.mapping import load_mappings
-from infermeter.meter import FLUSH_SPANS, Meter, RecordedPower, Replay
+from infermeter.meter import FLUSH_SPANS, Meter, RecordedPower, Replay, Surroundings
 from infermeter.model import GpuIdentity, GpuSample, Snapshot
 from infermeter.otlp.protobuf import decode_protobuf
 
@@ -28,7 +28,7 @@ def observed(snapshot: Snapshot) -> int:
 def snapshot_of(meter: Meter) -> Snapshot:
     nothing: Counter[str] = Counter()
     return meter.snapshot(
-        NOW_NS, spans_received=nothing, spans_dropped=nothing, exports_refused=nothing, gpu_source=None, gpu_source_up=None
+        NOW_NS, spans_received=nothing, spans_dropped=nothing, exports_refused=nothing, surroundings=Surroundings()
     )
 
 

@@ -17,9 +17,11 @@ from infermeter.commands.configuration import configured, own_mappings
 from infermeter.config import Config
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.sources import gpu_source
+from infermeter.host.sources import host_source
 from infermeter.mapping import ServerMapping, load_mappings
 from infermeter.memory import tune_allocator
 from infermeter.model import Snapshot
+from infermeter.state import StateFile
 from infermeter.structure import notices
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,8 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
         gpus=lambda busy_share: gpu_source(
             config.gpu, busy_share=busy_share, choose=lambda seen: chosen(seen.identities, config.server.gpus, os.environ)
         ),
+        host=host_source(config.host_power, gpu_source=config.gpu.source),
+        state=StateFile(config.state_file) if config.state_file else None,
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,
         on_listen=_started,

@@ -1,0 +1,129 @@
+"""What is read from outside besides spans: the GPUs, their host, the server's own metrics. Each on a thread of its own.
+
+Start, readiness, scrape and stop never wait for any of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from infermeter.config import Config
+from infermeter.gpu.sampler import Sampler
+from infermeter.gpu.source import GpuSource, Reading
+from infermeter.host.source import HostSource
+from infermeter.mapping import ServerMapping
+from infermeter.model import HostSample, ServerReading
+from infermeter.polling import Poller
+from infermeter.scrape.scraper import Scraper
+
+
+@dataclass(frozen=True, slots=True)
+class Takers:
+    """Whom the readers tell, on the loop. `fail` is told what must end the process."""
+
+    gpus: Callable[[Reading], None]
+    host: Callable[[HostSample], None]
+    server: Callable[[ServerReading], None]
+    fail: Callable[[Exception], None]
+
+
+class _Reader(Protocol):
+    """Something that reads on a thread of its own."""
+
+    def start(self) -> None:
+        """Begins to read; returns at once."""
+        ...
+
+    def stop(self) -> None:
+        """Tells nothing any more; doesn't wait."""
+        ...
+
+
+class Readers:
+    """All readers of a configuration, made on the loop and not started yet."""
+
+    def __init__(
+        self,
+        config: Config,
+        mappings: Sequence[ServerMapping],
+        *,
+        gpus: GpuSource | None,
+        host: HostSource | None,
+        now_ns: Callable[[], int],
+        takers: Takers,
+    ) -> None:
+        """`now_ns` is unix nanoseconds, called on the threads."""
+        loop = asyncio.get_running_loop()
+        interval_seconds, timeout_seconds = config.gpu.interval, config.gpu.timeout
+        self._sampler = (
+            None
+            if gpus is None
+            else Sampler(
+                gpus,
+                interval_seconds=interval_seconds,
+                timeout_seconds=timeout_seconds,
+                now=now_ns,
+                loop=loop,
+                deliver=takers.gpus,
+                fail=takers.fail,
+            )
+        )
+        self._host = (
+            None
+            if host is None
+            else Poller(
+                f"host power ({host.name})",
+                host.read,
+                interval_seconds=interval_seconds,
+                timeout_seconds=timeout_seconds,
+                now=now_ns,
+                loop=loop,
+                deliver=takers.host,
+                fail=takers.fail,
+            )
+        )
+        url = config.server.metrics_url
+        self._scraper = (
+            None
+            if url is None
+            else Scraper(
+                url,
+                mappings,
+                interval_seconds=config.server.metrics_interval,
+                token_file=config.server.metrics_token_file,
+                now=now_ns,
+                loop=loop,
+                deliver=takers.server,
+                fail=takers.fail,
+            )
+        )
+        every: tuple[_Reader | None, ...] = (self._sampler, self._host, self._scraper)
+        self._every = [reader for reader in every if reader]
+
+    def start(self) -> None:
+        """Begins to read; returns at once."""
+        for reader in self._every:
+            reader.start()
+
+    def stop(self) -> None:
+        """Nothing is told any more once this returns and the loop has turned; doesn't wait for a call under way."""
+        for reader in self._every:
+            reader.stop()
+
+    @property
+    def gpu_source(self) -> str | None:
+        """The name of the source of GPU readings, None for none."""
+        return self._sampler.source_name if self._sampler else None
+
+    @property
+    def gpu_source_up(self) -> bool | None:
+        """Whether it answers; None for none."""
+        return self._sampler.up if self._sampler else None
+
+    @property
+    def server_scrape_up(self) -> bool | None:
+        """Whether the server's own metrics answer; None where nothing asks for them."""
+        return self._scraper.up if self._scraper else None
