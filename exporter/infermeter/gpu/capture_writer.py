@@ -61,8 +61,8 @@ class CaptureWriter:
             self._waiting.append(samples)
             if self._know_the_columns():
                 self._begin()
-        else:
-            self._add(samples, self._columns)
+        elif text := self._text(samples, self._columns):
+            self._write(text)
 
     def end(self) -> None:
         """The last line, after which nothing is added. Raises: GpuUnavailable if there is nothing to write."""
@@ -84,14 +84,12 @@ class CaptureWriter:
         if POWER.isdisjoint(names):
             raise GpuUnavailable("no GPU tells its power or its energy")
         header = [TIME, DEVICE, *names, *([HOST_POWER] if self._hosted else [])]
-        self._write("".join(f"{line}\n" for line in (*self._comments, ",".join(header))))
-        for reading in waiting:
-            self._add(reading, self._columns)
+        head = "".join(f"{line}\n" for line in (*self._comments, ",".join(header)))
+        self._write(head + "".join(self._text(reading, self._columns) for reading in waiting))
 
-    def _add(self, samples: Sequence[GpuSample | HostSample], columns: Sequence[Column]) -> None:
+    def _text(self, samples: Sequence[GpuSample | HostSample], columns: Sequence[Column]) -> str:
         lines = (self._device(sample, columns) if isinstance(sample, GpuSample) else self._of_host(sample, columns) for sample in samples)
-        if text := "".join(f"{line}\n" for line in lines if line):
-            self._write(text)
+        return "".join(f"{line}\n" for line in lines if line)
 
     def _device(self, sample: GpuSample, columns: Sequence[Column]) -> str:
         uuid = _cell(sample.uuid)
