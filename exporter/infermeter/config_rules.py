@@ -31,6 +31,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
         yield from _sla(config.sla)
     if not isinstance(config.server.gpus, str):
         yield from _gpus(config.server.gpus)
+        yield from _shares_by_process(config.server.gpus, config.server, config.gpu)
     yield from _gpu(config.gpu)
     yield from _listen(config.listen)
     yield from _windows(config.windows)
@@ -132,6 +133,16 @@ def _gpus(choices: Sequence[GpuChoice]) -> Iterator[Problem]:
         if choice.gpu in seen:
             yield f"server.gpus[{index}]", f"{choice.gpu} is listed twice"
         seen.add(choice.gpu)
+
+
+def _shares_by_process(choices: Sequence[GpuChoice], server: Server, gpu: Gpu) -> Iterator[Problem]:
+    for index, choice in enumerate(choices):
+        if choice.share != "process":
+            continue
+        if server.pid is None:
+            yield f"server.gpus[{index}].share", "process takes server.pid: whose use is it?"
+        if gpu.source not in {"auto", "nvml"}:  # else it would silently count whole
+            yield f"server.gpus[{index}].share", f"process is told by gpu.source: nvml alone, which is {gpu.source}"
 
 
 def _gpu(gpu: Gpu) -> Iterator[Problem]:

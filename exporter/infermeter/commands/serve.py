@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from infermeter import app
 from infermeter.commands.configuration import configured, own_mappings
 from infermeter.config import Config
-from infermeter.gpu.choice import chosen
+from infermeter.gpu.own import OwnGpus
+from infermeter.gpu.processes import process_tree
 from infermeter.gpu.sources import gpu_source
 from infermeter.host.sources import host_source
 from infermeter.mapping import ServerMapping, load_mappings
@@ -66,7 +67,10 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
         config,
         mappings,
         gpus=lambda busy_share: gpu_source(
-            config.gpu, busy_share=busy_share, choose=lambda seen: chosen(seen.identities, config.server.gpus, os.environ)
+            config.gpu,
+            busy_share=busy_share,
+            choose=OwnGpus(config.server, os.environ),
+            own_processes=lambda: process_tree(config.server.pid) if config.server.pid else frozenset(),
         ),
         host=host_source(config.host_power, gpu_source=config.gpu.source),
         state=StateFile(config.state_file) if config.state_file else None,

@@ -1,10 +1,11 @@
-"""Which of the devices that a source sees belong to the server: `server.gpus`. Pure."""
+"""Which of the devices that a source sees are meant, by their names: the list of `server.gpus`, and what others call devices. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from infermeter.config import GpuChoice
 from infermeter.errors import ConfigError
@@ -15,6 +16,11 @@ VISIBLE = "NVIDIA_VISIBLE_DEVICES"
 
 Source: NVIDIA Container Toolkit, "Specialized Configurations with Docker", GPU enumeration.
 """
+
+_UUID: Final = re.compile(r"(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INDEX: Final = re.compile(r"(?:nvidia)?([0-9]{1,4})(?:/vgpu[0-9]+)?")
+"""Device plugins name by index too, or by the device node. Source: NVIDIA/k8s-device-plugin, README, DEVICE_ID_STRATEGY;
+GoogleCloudPlatform/container-engine-accelerators, pkg/gpu/nvidia."""
 
 
 def chosen(
@@ -30,8 +36,61 @@ def chosen(
     if choice == "all":
         return tuple(identities)
     if choice == "auto":
-        return _visible(tuple(identities), env.get(VISIBLE, ""))
+        told = visible(tuple(identities), env.get(VISIBLE, ""))
+        return tuple(identities) if told is None else told
     return tuple(_listed(identities, choice))
+
+
+def visible(identities: tuple[GpuIdentity, ...], variable: str) -> tuple[GpuIdentity, ...] | None:
+    """What the container runtime's variable leaves; None where it says nothing about the devices here: `all`, `void`, a path.
+
+    Its indices are the host's, and inside a container the devices are numbered anew: indices mean something only where more devices
+    are seen than are listed.
+    """
+    entries = [entry.strip() for entry in variable.split(",") if entry.strip()]
+    if entries == ["none"]:
+        return ()
+    if entries and all(entry.isdecimal() for entry in entries) and len(entries) >= len(identities):
+        return identities
+    names: list[str | int] = [int(entry) if entry.isdecimal() else entry for entry in entries]
+    uuids = {identity.uuid for name in names for identity in _named(identities, name)}
+    return tuple(identity for identity in identities if identity.uuid in uuids) or None
+
+
+class Allocated(NamedTuple):
+    """Devices that an orchestrator gave away: those seen here, how many of them as one slice of several, and how many aren't seen.
+
+    `unnamed` ids name no device that could be told apart from others.
+    """
+
+    taken: tuple[GpuIdentity, ...]
+    sliced: int
+    unseen: int
+    unnamed: int
+
+
+def allocated(identities: tuple[GpuIdentity, ...], ids: Collection[str]) -> Allocated:
+    """The devices of these ids: UUIDs, also inside of a longer name, and indices. `UUID::7` is the seventh slice of a device.
+
+    Source: NVIDIA/k8s-device-plugin, internal/rm, annotated ids.
+    """
+    here = {identity.uuid for identity in identities}
+    uuids, indices, sliced, unnamed = set(), set(), 0, 0
+    for text in ids:
+        name, slices, _ = text.partition("::")
+        sliced += bool(slices)
+        if name in here:
+            uuids.add(name)
+        elif match := _UUID.search(name):
+            uuids.add(match[0])
+        elif match := _INDEX.fullmatch(name):
+            indices.add(match[1])
+        else:
+            unnamed += 1
+    by_index = (visible(identities, ",".join(sorted(indices))) if indices else None) or ()
+    taken = {identity.uuid for identity in by_index} | (uuids & here)
+    unseen = len(uuids - here) + max(0, len(indices) - len(by_index))
+    return Allocated(tuple(identity for identity in identities if identity.uuid in taken), sliced, unseen, unnamed)
 
 
 def _listed(identities: Sequence[GpuIdentity], choice: Sequence[GpuChoice]) -> Iterator[GpuIdentity]:
@@ -57,22 +116,6 @@ def _named(identities: Sequence[GpuIdentity], name: str | int) -> list[GpuIdenti
         return [identity for identity in identities if identity.index == name]
     exact = [identity for identity in identities if identity.uuid == name]
     return exact or [identity for identity in identities if name and identity.uuid.startswith(name)]
-
-
-def _visible(identities: tuple[GpuIdentity, ...], variable: str) -> tuple[GpuIdentity, ...]:
-    """What the container runtime's variable leaves. What says nothing about the devices here leaves all: `all`, `void`, a path.
-
-    Its indices are the host's, and inside a container the devices are numbered anew: indices mean something only where more devices
-    are seen than are listed.
-    """
-    entries = [entry.strip() for entry in variable.split(",") if entry.strip()]
-    if entries == ["none"]:
-        return ()
-    if all(entry.isdecimal() for entry in entries) and len(entries) >= len(identities):
-        return identities
-    names: list[str | int] = [int(entry) if entry.isdecimal() else entry for entry in entries]
-    uuids = {identity.uuid for name in names for identity in _named(identities, name)}
-    return tuple(identity for identity in identities if identity.uuid in uuids) or identities
 
 
 def _inventory(identities: Sequence[GpuIdentity]) -> str:

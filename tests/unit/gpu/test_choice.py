@@ -6,7 +6,7 @@ import pytest
 
 from infermeter.config import GpuChoice
 from infermeter.errors import ConfigError
-from infermeter.gpu.choice import chosen
+from infermeter.gpu.choice import Allocated, allocated, chosen
 from infermeter.model import GpuIdentity
 
 SEEN = (GpuIdentity("GPU-aa01", index=0), GpuIdentity("GPU-aa02", index=1), GpuIdentity("GPU-bb03", index=3))
@@ -85,3 +85,37 @@ def test_auto_follows_the_container_runtime(variable: str, taken: list[str]) -> 
 def test_host_indices_mean_nothing_where_the_container_shows_only_what_it_was_given() -> None:
     inside = (GpuIdentity("GPU-x", index=0), GpuIdentity("GPU-y", index=1))
     assert chosen(inside, "auto", {"NVIDIA_VISIBLE_DEVICES": "4,5"}) == inside
+
+
+GPU, MIG = "GPU-8dcd427f-483b-b48f-d7e5-75fb19a52b76", "MIG-1b0a4a3c-9bcd-5dd1-8c30-6f1b4ef1a53a"
+NODE = (GpuIdentity(GPU, index=0), GpuIdentity("simulated-1", index=1), GpuIdentity(MIG, index=2))
+
+
+@pytest.mark.parametrize(
+    ("ids", "taken", "sliced", "unseen", "unnamed"),
+    [
+        ([GPU, MIG], [GPU, MIG], 0, 0, 0),
+        (["simulated-1"], ["simulated-1"], 0, 0, 0),
+        ([f"{GPU}::0", f"{GPU}::1"], [GPU], 2, 0, 0),
+        ([f"nvidia.com/gpu={GPU}"], [GPU], 0, 0, 0),
+        (["1"], ["simulated-1"], 0, 0, 0),
+        (["nvidia2"], [MIG], 0, 0, 0),
+        (["nvidia0/vgpu3"], [GPU], 0, 0, 0),
+        (["nvidia0/gi2"], [], 0, 0, 1),
+        (["7"], [], 0, 1, 0),
+        (["7", "1"], ["simulated-1"], 0, 1, 0),
+        (["GPU-0dcd427f-483b-b48f-d7e5-75fb19a52b76", GPU], [GPU], 0, 1, 0),
+        (["0000:03:00.0", "k8s.gpu.nvidia.com/claim=8dcd427f-483b-b48f-d7e5-75fb19a52b76-gpu-0"], [], 0, 0, 2),
+        ([], [], 0, 0, 0),
+    ],
+)
+def test_what_an_orchestrator_gave_is_told_by_uuids_indices_and_slices(
+    ids: list[str], taken: list[str], sliced: int, unseen: int, unnamed: int
+) -> None:
+    given = allocated(NODE, ids)
+    assert given == Allocated(tuple(identity for identity in NODE if identity.uuid in taken), sliced, unseen, unnamed)
+
+
+def test_an_index_that_an_orchestrator_gave_means_nothing_where_no_more_devices_are_seen_than_it_gave() -> None:
+    inside = (GpuIdentity("GPU-x", index=0), GpuIdentity("GPU-y", index=1))
+    assert allocated(inside, ["4", "5"]).taken == inside
