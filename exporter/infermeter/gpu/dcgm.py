@@ -25,6 +25,9 @@ _WORD = re.compile(r"[\w.-]{1,253}", re.ASCII)
 _SLICES = re.compile(r"(?:^|\.)([1-8])g\.")
 _FOUR_SLICES = re.compile(r"\bA30\b|RTX PRO")
 _PRODUCT_LETTERS: Final = 128
+_POD: Final = ("exported_pod", "pod", "pod_name")
+_NAMESPACE: Final = ("exported_namespace", "namespace", "pod_namespace")
+"""The last are those of `--use-old-namespace`."""
 
 
 @dataclass(slots=True)
@@ -83,9 +86,9 @@ class DcgmSource(PageSource):
     def _of_board(self, board: str, parts: dict[str, _Row]) -> Iterator[OnPage]:
         """The device itself, or its instances where there are any."""
         whole = parts.pop("", None)
-        if parts:
+        if parts or whole is None:
             yield from self._instances(board, parts, whole)
-        elif whole is not None:
+        else:
             fields = _fields(whole)
             yield _on_page(board, whole, fields, fields.get("energy_joules"))
 
@@ -130,7 +133,7 @@ def _rows(page: bytes, names: frozenset[str], node: str | None) -> dict[str, dic
             continue
         instance = labels.get("GPU_I_ID", "")
         row = rows.setdefault(uuid, {}).setdefault(f"{uuid}/{instance}" if _INSTANCE.fullmatch(instance) else "", _Row(labels))
-        if each.value < (dcgm_names.BLANK_COUNTER if each.name in dcgm_names.COUNTERS else dcgm_names.BLANK):
+        if not dcgm_names.is_blank(each.name, each.value):
             row.values.setdefault(each.name, each.value)
         if time_ns is not None:
             row.time_ns = max(row.time_ns or 0, time_ns)
@@ -146,8 +149,7 @@ def _host(labels: Mapping[str, str]) -> str:
 
 def _pods(labels: Mapping[str, str]) -> set[tuple[str, str]]:
     """Namespace and name, or none; a Prometheus between us has put its own labels there, and moved these aside."""
-    name = labels.get("exported_pod") or labels.get("pod") or ""
-    namespace = labels.get("exported_namespace") or labels.get("namespace") or ""
+    name, namespace = (next((labels[key] for key in keys if labels.get(key)), "") for keys in (_POD, _NAMESPACE))
     return {(namespace, name)} if _WORD.fullmatch(name) and _WORD.fullmatch(namespace) else set()
 
 

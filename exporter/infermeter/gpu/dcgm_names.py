@@ -78,10 +78,13 @@ DRIVER_VERSION: Final = ("DCGM_FI_DRIVER_VERSION", "DCGM_FI_SYSTEM_DRIVER_VERSIO
 """Labels."""
 
 COUNTERS: Final = frozenset({*VALUES["energy_joules"].names, *(name for names in THROTTLING.values() for name in names)})
-BLANK_COUNTER: Final = 2.0**63 - 16
-"""From here on a 64-bit value says why there is none (DCGM_INT64_BLANK)."""
-BLANK: Final = 2.0**31 - 16
-"""Likewise of 32 bits; nothing but counters comes near it, and the blank of a float is above it."""
+_BLANKS: Final = ((2.0**31 - 16, 2.0**31), (2.0**47, 2.0**47 + 16), (2.0**63 - 16, 2.0**64))
+"""Values of 32 bits, floats and 64 bits that say why there is none: from the first of each pair to below the second."""
+
+
+def is_blank(name: str, value: float) -> bool:
+    """Whether DCGM has no value there. A counter may well reach the first two, and is of 64 bits."""
+    return any(first <= value < end for first, end in (_BLANKS[-1:] if name in COUNTERS else _BLANKS))
 
 
 def names(*, profiling: bool) -> frozenset[str]:
