@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -68,11 +67,16 @@ def test_the_host_is_paid_by_its_own_counter(tmp_path: Path) -> None:
         powercap(tmp_path, 1_000_000)
         async with running(HOST, clock, root=tmp_path) as sidecar:
             await until(sidecar, lambda text: value(text, "host_energy_joules_total", source="rapl") == 0)
-            powercap(tmp_path, 201_000_000)
-            clock.turn(2.0)
-            text = await until(sidecar, lambda text: (value(text, "host_energy_joules_total", source="rapl") or 0) > 0)
-        assert value(text, "host_energy_joules_total", source="rapl") == pytest.approx(200.0)
-        assert value(text, "cost_total", component="power") == pytest.approx(200.0 / 3.6e6 * 0.36)
+            for second in range(1, 100):
+                powercap(tmp_path, 1_000_000 + second * 100_000_000)
+                clock.turn(1.0)
+                await asyncio.sleep(0.03)
+                text = await sidecar.text("/metrics", Accept=OPENMETRICS)
+                joules = value(text, "host_energy_joules_total", source="rapl") or 0
+                if joules >= 1000:
+                    break
+        assert joules >= 1000
+        assert value(text, "cost_total", component="power") == pytest.approx(joules / 3.6e6 * 0.36)
 
     asyncio.run(told())
 
@@ -128,7 +132,7 @@ def test_what_was_learnt_outlives_a_restart(tmp_path: Path) -> None:
             text = await sidecar.text("/metrics", Accept=OPENMETRICS)
             assert value(text, "state_files_rejected_total") == 1
         assert json.loads(path.read_text())["schema"] == 1
-        assert sum("broken" in name for name in os.listdir(tmp_path)) == 1
+        assert sum("broken" in path.name for path in tmp_path.iterdir()) == 1  # noqa: ASYNC240 - a test's own folder
         async with running(config, Clock(START_NS)) as sidecar:
             text = await sidecar.text("/metrics", Accept=OPENMETRICS)
             assert value(text, "state_files_rejected_total") == 0
