@@ -33,6 +33,8 @@ def contradictions(config: Config) -> Iterator[Problem]:
         yield from _gpus(config.server.gpus)
         yield from _shares_by_process(config.server.gpus, config.server, config.gpu)
     yield from _gpu(config.gpu)
+    if config.host_power.source == "hwmon" and config.gpu.source != "auto" and (problem := beside_hwmon(config.gpu.source)):
+        yield "host_power.source", problem
     yield from _listen(config.listen)
     yield from _windows(config.windows)
     yield from _limits(config.limits)
@@ -44,6 +46,17 @@ def notices(config: Config) -> tuple[str, ...]:
     if config.cost is not None and config.cost.power.host_watts == "measured" and config.gpu.source != "replay":
         unread.append("cost.power.host_watts: only recordings tell measured watts in this version")
     return tuple(unread)
+
+
+def beside_hwmon(gpu_source: str) -> str | None:
+    """Why the host's power can't be read from hwmon beside this source of GPU readings (`none`: there is none); None: it can.
+
+    Those meters have the GPUs in them. What a board's own GPU rail tells is taken off; what a driver tells can't be: it is read at other
+    instants, at another place.
+    """
+    if gpu_source in ("none", "hwmon"):
+        return None
+    return f"hwmon's meters have the GPUs in them, and those that {gpu_source} reads would be counted twice; use rapl, or gpu.source: none"
 
 
 def _planned(section: object, prefix: str) -> Iterator[str]:

@@ -10,17 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from infermeter.config_rules import beside_hwmon
 from infermeter.errors import Unavailable
 from infermeter.model import HostSample
 from infermeter.rails import Rail, board_of, number_in, rails_below
-
-APART: Final = ("none", "hwmon")
-"""GPU sources beside which these meters count nothing twice."""
-
-COUNTED_TWICE: Final = (
-    "hwmon's meters have the GPUs in them, so that GPUs which {source} reads would be counted twice; "
-    "use rapl, or gpu.source hwmon (a Jetson), or none"
-)
 
 _ACPI_METER: Final = "power_meter"
 
@@ -37,8 +30,8 @@ class HwmonSource:
 
     def read(self, now_ns: int) -> HostSample:
         """What the host draws now. Raises: Unavailable, also when the GPUs would be counted twice."""
-        if self._gpu_source not in APART:
-            raise Unavailable(COUNTED_TWICE.format(source=self._gpu_source))
+        if problem := beside_hwmon(self._gpu_source):
+            raise Unavailable(problem)
         rails = rails_below(self._root)
         watts = self._board(rails)
         if watts is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infermeter.config import HostPower
+from infermeter.config_rules import beside_hwmon
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.host.hwmon import APART, COUNTED_TWICE, HwmonSource
+from infermeter.host.hwmon import HwmonSource
 from infermeter.host.rapl import RaplSource
 from infermeter.host.source import HostSource
 
@@ -50,8 +51,8 @@ def _rapl(wish: _Wish) -> HostSource:
 
 
 def _hwmon(wish: _Wish) -> HostSource:
-    if wish.gpu_source not in APART:
-        raise ConfigError("host_power.source", COUNTED_TWICE.format(source=wish.gpu_source))
+    if problem := beside_hwmon(wish.gpu_source):
+        raise ConfigError("host_power.source", problem)
     return _hwmon_or_refusal(wish)
 
 

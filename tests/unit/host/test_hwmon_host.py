@@ -41,7 +41,7 @@ def test_a_machine_draws_what_its_meter_tells(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gpus", ["nvml", "dcgm", "triton", "amd", "simulated", "replay"])
 def test_a_meter_that_contains_gpus_that_are_read_elsewhere_is_refused(gpus: str, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=rf"GPUs which {gpus} reads would be counted twice; use rapl"):
+    with pytest.raises(Unavailable, match=rf"those that {gpus} reads would be counted twice; use rapl"):
         HwmonSource(acpi_meter(tmp_path, 0, 412), gpu_source=gpus).read(0)
 
 
