@@ -42,7 +42,10 @@ def is_resident(sample: GpuSample) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Device:
-    """One device; `column` is its place in the rows of ticks."""
+    """One device; `column` is its place in the rows of ticks. `stays` are the ticks from and before which the server has had it.
+
+    Of these only the last may be open, and those are kept that reach into ticks which aren't settled.
+    """
 
     column: int
     identity: GpuIdentity
@@ -51,7 +54,22 @@ class _Device:
     tallies: Tallies = field(default_factory=Tallies)
     joules: float | None = None
     states: dict[GpuState, float] = field(default_factory=lambda: {"active": 0.0, "held_idle": 0.0, "idle": 0.0, "unknown": 0.0})
-    present: bool = True
+    stays: list[tuple[int, int | None]] = field(default_factory=list)
+
+    @property
+    def present(self) -> bool:
+        """Whether the server has it now."""
+        return bool(self.stays) and self.stays[-1][1] is None
+
+    def was_present(self, tick: int) -> bool:
+        """Whether the server had it in a tick that isn't settled yet."""
+        return any(first <= tick and (stop is None or tick < stop) for first, stop in self.stays)
+
+    def leave(self, tick: int) -> None:
+        """From this tick on the server doesn't have it."""
+        first, _ = self.stays.pop()
+        if tick > first:
+            self.stays.append((first, tick))
 
     @property
     def learns(self) -> bool:
@@ -72,19 +90,23 @@ class Devices:
         self._shares_changed = 0
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (1, _FIELDS), np.float64)
         self.rejected: dict[Reason, int] = {"read": 0, "gap": 0, "reset": 0, "outlier": 0}
-        self.change(identities)
+        self.change(identities, tick=first_tick)
 
-    def change(self, identities: Sequence[GpuIdentity]) -> None:
-        """From now on the server has these devices; what was counted of others stays."""
-        for device in self._devices.values():
-            device.present = False
+    def change(self, identities: Sequence[GpuIdentity], *, tick: int) -> None:
+        """From this tick on the server has these devices; what was counted of others stays."""
         for identity in identities:
             known = self._devices.get(identity.uuid)
             if known is None:
-                self._devices[identity.uuid] = self._new(identity)
+                known = self._devices[identity.uuid] = self._new(identity)
             else:
-                known.identity, known.present = identity, True
                 known.meter.limit_watts = identity.power_limit_watts or known.meter.limit_watts
+            known.identity = identity
+            if not known.present:
+                known.stays.append((tick, None))
+        here = {identity.uuid for identity in identities}
+        for device in self.present:
+            if device.identity.uuid not in here:
+                device.leave(tick)
         self._ticks.widen(len(self._devices))
 
     def _new(self, identity: GpuIdentity) -> _Device:
@@ -210,7 +232,7 @@ class Devices:
     def lanes(self, tick: int, length_ns: int) -> list[Lane]:
         """Every device in a tick that isn't settled yet, of which `length_ns` count."""
         row = self._ticks.row(tick).tolist()
-        paid = [device.identity.share_ratio * device.present for device in self._devices.values()]
+        paid = [device.identity.share_ratio * device.was_present(tick) for device in self._devices.values()]
         if not any(paid):
             paid = [1.0] * len(paid)
         total = sum(paid)
@@ -222,7 +244,7 @@ class Devices:
         """Books the states of a tick's seconds, and learns the baseline if nothing has computed for `quiet_ticks` (None: can't be told)."""
         row = self._ticks.row(tick).tolist()
         for device, lane, time in zip(self._devices.values(), lanes, times, strict=True):
-            if not device.present:
+            if not device.was_present(tick):
                 continue
             resident = row[device.column][_RESIDENT_NS] > 0
             active = time.active * lane.seen_ratio
@@ -243,6 +265,9 @@ class Devices:
     def forget(self, stop_tick: int) -> None:
         """Ticks before this one are settled."""
         self._ticks.drop(stop_tick)
+        for device in self._devices.values():
+            if len(device.stays) > 1 or not device.present:
+                device.stays = [stay for stay in device.stays if stay[1] is None or stay[1] > stop_tick]
 
     def facts(self, now_ns: int) -> tuple[GpuFacts, ...]:
         """What is known of each device."""

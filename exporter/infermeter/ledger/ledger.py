@@ -102,7 +102,7 @@ class Ledger:
 
     def gpus_changed(self, identities: Sequence[GpuIdentity]) -> None:
         """From now on the server has these GPUs."""
-        self._settlement.devices.change(identities)
+        self._settlement.devices.change(identities, tick=max(self._now_ns // TICK_NS, self._settlement.first_tick))
         self._price()
 
     def remember(self) -> dict[str, Any]:
