@@ -41,9 +41,10 @@ def lived(
     """The snapshot after a life second by second: spans arrive as they end, samples and readings as they are taken."""
     spans, told, gpu = list(spans), list(told), list(gpu)
     for second in range(start + 1, until + 1):
-        book.add_samples([one for one in gpu if at(second - 1) < one.time_ns <= at(second) or one.time_ns == at(second - 1) == at(start)])
+        since_ns = at(second - 1) - (second == 1)
+        book.add_samples([one for one in gpu if since_ns < one.time_ns <= at(second)])
         for one in told:
-            if at(second - 1) < one.time_ns <= at(second) or one.time_ns == at(second - 1) == at(start):
+            if since_ns < one.time_ns <= at(second):
                 book.add_server_reading(one)
         ended = [one for one in spans if second - 1 < one.end <= second]
         if ended:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infermeter.ledger.attribution import NO_GPU, Lane, Split, shares, tick_use
+from infermeter.ledger.running import Running
 
 IDLE = Lane(1.0, 100.0, 0.0, 1.0, 1.0, 0.0, 60.0)
 
@@ -90,3 +91,58 @@ def test_shares_are_never_negative_and_leave_no_remainder(weights: list[int], am
 def test_a_split_knows_its_total_and_its_ratios() -> None:
     assert Split(1, 2, 5).total == 8
     assert Split(1, 2, 5).ratios == (0.125, 0.25, 0.625)
+
+
+BLIND = IDLE._replace(utilisation_ratio=None)
+RUNS, RESTS = Running(1.0, 1.0, 2.0), Running(1.0, 0.0, 0.0)
+
+
+def by_running(busy: float, *lanes: Lane, running: Running, sampled: bool = True) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    split = tick_use(busy, lanes, sampled=sampled, pooled=sampled, running=running)
+    assert split.time.total == pytest.approx(1)
+    assert split.joules.total == pytest.approx(sum(lane.joules + lane.stray_joules for lane in lanes))
+    return tuple(map(pytest.approx, split.time)), tuple(map(pytest.approx, split.joules))
+
+
+def test_where_the_gpu_cannot_tell_the_server_says_what_was_busy() -> None:
+    assert by_running(0.01, BLIND, running=RUNS) == ((1, 0, 0), (100, 0, 0))
+    assert by_running(0.01, BLIND, running=RESTS) == ((0.01, 0.99, 0), (100 - 59.4, 59.4, 0))
+    assert by_running(0.0, BLIND, running=RESTS) == ((0, 1, 0), (0, 100, 0))
+    assert by_running(0.0, running=RESTS) == ((0, 1, 0), (0, 0, 0))
+    assert by_running(0.0, running=RUNS) == ((1, 0, 0), (0, 0, 0))
+
+
+def test_where_the_gpu_tells_its_word_goes() -> None:
+    assert by_running(0.0, IDLE, running=RUNS) == ((0, 1, 0), (0, 100, 0))
+    assert by_running(0.0, IDLE._replace(utilisation_ratio=0.5), running=RESTS) == ((0.5, 0.5, 0), (70, 30, 0))
+
+
+def test_what_neither_the_server_nor_the_gpu_tells_is_not_idle() -> None:
+    assert by_running(0.0, BLIND, running=Running(0.25, 0.0, 0.0)) == ((0, 0.25, 0.75), (0, 25, 75))
+    assert by_running(0.0, BLIND._replace(seen_ratio=0.0, joules=0.0, stray_joules=9.0), running=RESTS) == ((0, 0, 1), (0, 0, 9))
+    assert by_running(0.5, BLIND._replace(baseline_watts=None), running=Running(0.5, 0.25, 0.0)) == ((0.5, 0.25, 0.25), (75, 0, 25))
+
+
+def test_a_server_that_says_it_rests_is_idle_where_its_gpu_does_not_say() -> None:
+    assert by_running(0.0, BLIND, running=RESTS, sampled=False) == ((0, 1, 0), (0, 100, 0))
+    assert by_running(0.5, BLIND, running=RUNS, sampled=False) == ((0.5, 0.5, 0), (70, 30, 0))
+
+
+def test_a_server_that_says_it_works_is_not_idle_by_its_spans_alone() -> None:
+    half = Running(0.5, 0.5, 1.0)
+    assert by_running(0.0, running=half, sampled=False) == ((0.5, 0.5, 0), (0, 0, 0))
+    assert tick_use(0.0, (), sampled=False, running=half).disowned(1.0).time == (0, 0.5, 0.5)
+
+
+def test_in_a_pool_a_working_gpu_is_active_without_a_span() -> None:
+    worked = IDLE._replace(utilisation_ratio=0.9)
+    split = tick_use(0.0, (worked._replace(weight=0.5), IDLE._replace(weight=0.5)), sampled=True, pooled=True)
+    assert split.time == pytest.approx((0.45, 0.55, 0))
+    assert tick_use(0.0, (worked,), sampled=True, pooled=True).joules == pytest.approx((94, 6, 0))
+
+
+def test_what_is_disowned_was_active() -> None:
+    split = tick_use(0.5, (IDLE._replace(utilisation_ratio=1.0),), sampled=False).disowned(0.25)
+    assert split.time == pytest.approx((0.375, 0.5, 0.125))
+    assert split.joules == pytest.approx((52.5, 30, 17.5))
+    assert split.lanes == (pytest.approx((0.5, 0.5, 0)),)

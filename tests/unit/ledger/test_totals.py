@@ -197,9 +197,8 @@ def test_before_anything_closed_since_the_first_reading_a_window_is_empty() -> N
 def test_while_the_server_does_not_tell_there_is_no_price_of_an_inference_and_afterwards_all_of_them_are_there() -> None:
     """Totals that stand still while money accrues: the cost of an inference would have grown without bound."""
     served, book = every_second(1200), book_of()
-    told = [one for one in readings(served, until=1200) if not at(300) < one.time_ns < at(700)]
-    late = next(one for one in told if one.time_ns == at(700))
-    told[told.index(late)] = ServerReading(at(700), at(300), {("chat", "ok"): 400.0, ("chat", "error"): 0.0})
+    told = [one for one in readings(served, until=1200) if not at(300) < one.time_ns <= at(705)]
+    told += [ServerReading(at(702), at(300), {("chat", "ok"): 402.0}), ServerReading(at(705), at(702), {("chat", "ok"): 3.0})]
     assert of_model(lived(book, served, told, until=300)).windows[0].cost_per_inference == pytest.approx(1, rel=0.02)
     during = lived(book, served, told, until=650, start=300)
     assert during.settled_ns > at(500)
