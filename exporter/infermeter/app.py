@@ -57,13 +57,16 @@ Now: TypeAlias = Callable[[], Instant]
 Gpus: TypeAlias = Callable[[Callable[[int, int], float]], GpuSource | None]
 """Makes the GPU source, given the share of the time between two instants in which something computed (a simulated GPU follows it)."""
 
+Hosts: TypeAlias = Callable[[str], HostSource | None]
+"""Makes the source of the host's power, given the name of what reads the GPUs (`none` for nothing). Raises: ConfigError."""
+
 
 async def run(
     config: Config,
     mappings: Sequence[ServerMapping],
     *,
     gpus: Gpus,
-    host: HostSource | None = None,
+    host: Hosts = lambda _: None,
     state: StateFile | None = None,
     now: Now,
     stop: asyncio.Event,
@@ -113,7 +116,7 @@ class Sidecar:
         mappings: Sequence[ServerMapping],
         *,
         gpus: Gpus,
-        host: HostSource | None,
+        host: Hosts,
         state: StateFile | None,
         now: Now,
         stop: asyncio.Event,
@@ -132,11 +135,12 @@ class Sidecar:
         self._saving: asyncio.Task[bool] | None = None
         self._saved_ns = self._last.monotonic_ns
         self._recall()
+        source = gpus(self._meter.recent_compute.share)
         self.readers = Readers(
             config,
             mappings,
-            gpus=gpus(self._meter.recent_compute.share),
-            host=host,
+            gpus=source,
+            host=host(source.name if source else "none"),
             now_ns=lambda: now().unix_ns,
             takers=Takers(gpus=self._take_reading, host=self._take_host, server=self._take_server, fail=self._fail),
         )

@@ -43,8 +43,9 @@ def contradictions(config: Config) -> Iterator[Problem]:
 def notices(config: Config) -> tuple[str, ...]:
     """One line for each thing that is set, and that this version does nothing with."""
     unread = [f"{path}: accepted, but has no effect in this version" for path in _planned(config, "")]
-    if config.cost is not None and config.cost.power.host_watts == "measured" and config.gpu.source != "replay":
-        unread.append("cost.power.host_watts: only recordings tell measured watts in this version")
+    measured = config.gpu.source == "replay" or config.host_power.source != "none"
+    if config.cost is not None and config.cost.power.host_watts == "measured" and not measured:
+        unread.append("cost.power.host_watts: nothing measures them; host_power.source says what does")
     return tuple(unread)
 
 

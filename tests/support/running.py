@@ -88,7 +88,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/")) -> Async
             settings,
             load_mappings(settings.server.kind, {}),
             gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share, root=root),
-            host=host_source(settings.host_power, root=root, gpu_source=settings.gpu.source),
+            host=lambda gpu_source: host_source(settings.host_power, root=root, gpu_source=gpu_source),
             state=StateFile(settings.state_file) if settings.state_file else None,
             now=clock,
             stop=stop,

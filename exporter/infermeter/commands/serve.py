@@ -72,7 +72,7 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
             choose=OwnGpus(config.server, os.environ),
             own_processes=lambda: process_tree(config.server.pid) if config.server.pid else frozenset(),
         ),
-        host=host_source(config.host_power, gpu_source=config.gpu.source),
+        host=lambda gpu_source: host_source(config.host_power, gpu_source=gpu_source),
         state=StateFile(config.state_file) if config.state_file else None,
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,

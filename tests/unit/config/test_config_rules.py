@@ -154,7 +154,7 @@ def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
         ("forward: {headers: {a: b}}", "forward.headers: accepted, but has no effect in this version"),
         ("cost: {opencost: {selector: a}}", "cost.opencost: accepted, but has no effect in this version"),
         ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),
-        ("cost: {power: {host_watts: measured}}", "cost.power.host_watts: only recordings tell measured watts in this version"),
+        ("cost: {power: {host_watts: measured}}", "cost.power.host_watts: nothing measures them; host_power.source says what does"),
     ],
 )
 def test_what_has_no_effect_yet_is_taken_and_said(text: str, expected: str) -> None:
