@@ -71,7 +71,7 @@ def _wanted(body: bytes, names: frozenset[bytes]) -> Iterator[str]:
         if len(line) > LINE_BYTES_MOST:
             raise Unavailable(f"a sample on the page is longer than {LINE_BYTES_MOST} bytes")
         yield _without_exemplar(line)
-    if not line.endswith(b"\n") and not line.startswith(b"#"):
+    if not line.endswith(b"\n") and line != b"# EOF":
         raise Unavailable("the page ends within a line: it was cut off")
 
 

@@ -134,10 +134,11 @@ def test_lines_that_nobody_wants_may_hold_anything() -> None:
         (b'a{m="\xff"} 1\n', "not UTF-8"),
         (b"a 1\na 12", "it was cut off"),
         (b'a 1\nb{m="x', "it was cut off"),
+        (b"a 1\n# HELP b", "it was cut off"),
         (b'a{m="' + b"x" * LINE_BYTES_MOST + b'"} 1\n', f"longer than {LINE_BYTES_MOST} bytes"),
         (b"a 1\n" * (LINES_MOST + 1), f"more than {LINES_MOST} samples"),
     ],
-    ids=["html", "utf-8", "cut within a number", "cut within a label", "long", "many"],
+    ids=["html", "utf-8", "cut within a number", "cut within a label", "cut within a comment", "long", "many"],
 )
 def test_what_is_no_whole_exposition_or_too_much_of_it_is_told(page: bytes, text: str) -> None:
     with pytest.raises(Unavailable, match=text):
