@@ -49,16 +49,15 @@ class Device:
             "nvmlDeviceGetClockInfo": 1980,
             "nvmlDeviceGetEnforcedPowerLimit": 700_000,
         } | self.tells
+        value = self.answer(call, known.get(call))
         if call not in known:
-            self.fails.setdefault(call, NOT_SUPPORTED)
-        value = known.get(call)
-        value = self.answer(call, value)
+            raise pynvml.NVMLError(NOT_SUPPORTED)
         return value(*arguments) if callable(value) else value
 
     def told_fields(self, wanted: Sequence[tuple[int, int]]) -> Any:
-        if not self.fields:
-            self.fails.setdefault("nvmlDeviceGetFieldValues", NOT_SUPPORTED)
         self.answer("nvmlDeviceGetFieldValues", None)
+        if not self.fields:
+            raise pynvml.NVMLError(NOT_SUPPORTED)
         return [field_value(self.fields.get(each, -pynvml.NVML_ERROR_INVALID_ARGUMENT)) for each in wanted]
 
 

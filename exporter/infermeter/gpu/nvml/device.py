@@ -12,7 +12,7 @@ from infermeter.gpu.columns import BY_NAME, energy_kind
 from infermeter.gpu.nvml.calls import GONE, UNSUPPORTED, Fields, Untyped, optional, unless
 from infermeter.gpu.nvml.fields import Field, FieldBatch
 from infermeter.gpu.nvml.gpm import counters
-from infermeter.gpu.nvml.history import power_history
+from infermeter.gpu.nvml.history import PowerHistory, power_history
 from infermeter.gpu.nvml.power import POWER_FIELDS, best_way, usage_kind
 from infermeter.gpu.nvml.readings import ESSENTIAL, HARDWARE, Query, power_limit, running
 from infermeter.gpu.nvml.throttling import THROTTLE_FIELDS, Throttling
@@ -94,7 +94,7 @@ class Device:
         fields = self.ask()
         if self._gpm is not None:
             fields = self.sane(optional(self._gpm.ask) or {}) | fields
-        return [GpuSample(self.uuid, now_ns, **fields)] if self._history is None else self._recorded(now_ns, fields)
+        return [GpuSample(self.uuid, now_ns, **fields)] if self._history is None else self._recorded(self._history, now_ns, fields)
 
     def sane(self, fields: Fields) -> Fields:
         """Without the values that no device can have; they are counted."""
@@ -116,8 +116,7 @@ class Device:
         for field, name in _PCIE.items():
             if field in values:
                 fields[name] = int(values[field])
-        fields |= optional(self._throttling.of, values) or {}
-        return fields | self._extra_values()
+        return fields | self._throttling.of(values) | self._extra_values()
 
     def _probe_fields(self, wishes: Wishes) -> None:
         wanted = [*POWER_FIELDS, *THROTTLE_FIELDS, *(_PCIE if wishes.hardware else ())]
@@ -151,18 +150,17 @@ class Device:
                     raise
         return fields
 
-    def _recorded(self, now_ns: int, fields: Fields) -> list[GpuSample]:
+    def _recorded(self, history: PowerHistory, now_ns: int, fields: Fields) -> list[GpuSample]:
         """One sample for each reading of the driver's. Between two of those none, and when the driver is silent for long, this one."""
-        past = optional(self._history.since_last, now_ns) if self._history is not None else None
-        samples = [GpuSample(self.uuid, time_ns, **self.sane({"power_watts": watts})) for time_ns, watts in past or ()]
+        past = optional(history.since_last, now_ns) or ()
+        samples = [GpuSample(self.uuid, time_ns, **self.sane({"power_watts": watts})) for time_ns, watts in past]
         if samples:
-            self._heard_ns = samples[-1].time_ns
             last = samples[-1]
+            self._heard_ns = last.time_ns
             samples[-1] = GpuSample(self.uuid, last.time_ns, **(fields | {"power_watts": last.power_watts}))
         elif self._heard_ns is None or not 0 <= now_ns - self._heard_ns < _LONGEST_SILENCE_NS:
             samples = [GpuSample(self.uuid, now_ns, **fields)]
-            if self._history is not None:
-                self._history.skip_to(now_ns)
+            history.skip_to(now_ns)
         return samples
 
 

@@ -170,11 +170,10 @@ class Place:
         self._shares = {uuid: ProcessShare(self._library, handles[uuid], self._own_processes) for uuid in wanted}
 
     def _with_shares(self, samples: list[GpuSample], now_ns: int) -> list[GpuSample]:
-        told: set[str] = set()
-        for place, sample in enumerate(samples if self._shares else ()):
-            if sample.uuid in self._shares and sample.uuid not in told:
-                told.add(sample.uuid)
-                share = self._shares[sample.uuid].from_now(now_ns)
-                if share is not None:
-                    samples[place] = replace(sample, share_ratio=share)
+        waiting = dict(self._shares)
+        for place, sample in enumerate(samples if waiting else ()):
+            share = waiting.pop(sample.uuid, None)
+            new = None if share is None else share.from_now(now_ns)
+            if new is not None:
+                samples[place] = replace(sample, share_ratio=new)
         return samples

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 import pynvml
 
-from infermeter.gpu.nvml.calls import UNSUPPORTED, Fields, Untyped, unless
+from infermeter.gpu.nvml.calls import Fields, Untyped, optional
 from infermeter.gpu.nvml.fields import Field
 
-_NANOSECONDS: Final = 1e-9
+_NANOSECONDS: Final = 1e9
 
 
 class Reason(NamedTuple):
@@ -54,7 +54,7 @@ class Throttling:
     """The reasons that one device tells, and how."""
 
     def __init__(self, library: Untyped, handle: Untyped, answering: Mapping[Field, float]) -> None:
-        """`answering`: the fields that the device tells. Asks for the policies that must stand in. Raises: NVMLError."""
+        """`answering`: the fields that the device tells. Asks for the policies that must stand in."""
         self._library = library
         self._handle = handle
         self._fields: dict[str, list[Field]] = {}
@@ -72,19 +72,17 @@ class Throttling:
         return frozenset(field for fields in self._fields.values() for field in fields)
 
     def of(self, values: Mapping[Field, float]) -> Fields:
-        """Seconds by reason. A reason of which a part is missing this time is absent: its sum would have fallen. Raises: NVMLError."""
+        """Seconds by reason. A reason of which a part is missing this time is absent: its sum would have fallen."""
         seconds: Fields = {}
         for name, fields in self._fields.items():
             if all(field in values for field in fields):
-                seconds[name] = sum(values[field] for field in fields) * _NANOSECONDS
+                seconds[name] = sum(values[field] for field in fields) / _NANOSECONDS
         for name, policies in self._policies.items():
             told = [self._violation_ns(policy) for policy in policies]
             if None not in told:
-                seconds[name] = sum(ns for ns in told if ns is not None) * _NANOSECONDS
+                seconds[name] = sum(ns for ns in told if ns is not None) / _NANOSECONDS
         return seconds
 
     def _violation_ns(self, policy: int) -> int | None:
-        status = unless(
-            UNSUPPORTED | {pynvml.NVML_ERROR_INVALID_ARGUMENT}, self._library.nvmlDeviceGetViolationStatus, self._handle, policy
-        )
+        status = optional(self._library.nvmlDeviceGetViolationStatus, self._handle, policy)
         return None if status is None else int(status.violationTime)
