@@ -33,6 +33,9 @@ LOOKS = 8
 """How often within the time-out it is looked at what the thread is waiting for."""
 
 
+IN_VAIN = 3
+"""After how many time-outs in a row the source counts as down, even if not every device has been found to hang yet."""
+
 NOBODY_ANSWERS = "none of its GPUs does"
 
 
@@ -87,6 +90,7 @@ class Sampler:
         self._left_behind: dict[_Call, str] = {}
         self._is_read = False
         self._answered = False
+        self._heard = 0.0
         self._last_error: str | None = None
         self._voices = Voices()
         # the loop's, read by the threads: replaced, never changed
@@ -127,9 +131,12 @@ class Sampler:
 
     # --- on the loop ---------------------------------------------------------------------------------------------------------------
     def _hangs(self) -> bool:
-        """Whether a call takes too long that can't be blamed on one device."""
+        """Whether a call takes too long that can't be blamed on one device, or one device after the other is found to hang."""
         call = self._call
-        return call is not None and self._awaited(call) is None and self._takes_too_long(call)
+        if call is not None and self._awaited(call) is None and self._takes_too_long(call):
+            return True
+        patience_seconds = self._interval_seconds + IN_VAIN * self._timeout_seconds
+        return bool(self._left_behind) and self._monotonic() - self._heard > patience_seconds
 
     def _takes_too_long(self, call: _Call) -> bool:
         return self._monotonic() - call.since > self._timeout_seconds
@@ -190,6 +197,7 @@ class Sampler:
         if self._last_error is not None:
             log.info("GPU source %s answers again", self._source.name)
         self._answered, self._last_error = True, None
+        self._heard = self._monotonic()
         self._voices.hear(reading)
         self._deliver(reading)
 

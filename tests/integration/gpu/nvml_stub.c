@@ -10,6 +10,7 @@
  *   STUB_LOST           index of a device that is lost from reading STUB_LOST_FROM (3) on, until STUB_BACK_FILE exists
  *   STUB_SLOW_MS        how long each reading takes (0), of device STUB_SLOW (all)
  *   STUB_HANG           index of a device that hangs from reading STUB_HANG_FROM (3) on, until STUB_HANG_FILE exists
+ *   STUB_HANG_ALL_FILE  while this file exists every device hangs
  *   STUB_LOAD           "sine" (default) or "steps": the power of a device between STUB_IDLE (100) and STUB_PEAK (700) watts, with a
  *                       period of STUB_PERIOD_MS (7000); each device is 1/8 of a period later than the one before
  *   STUB_COUNTER_MS     how often the energy counter moves (0: always); STUB_RESET_MS when it starts again from 0 (never)
@@ -119,6 +120,7 @@ static void count_reading(device *d) {
     if (number("STUB_SLOW", d->index) == d->index) pause_ms(number("STUB_SLOW_MS", 0));
     if (d->index == number("STUB_HANG", -1) && d->readings >= number("STUB_HANG_FROM", 3))
         while (!is_there("STUB_HANG_FILE")) pause_ms(5);
+    while (is_there("STUB_HANG_ALL_FILE")) pause_ms(5);
 }
 
 /* --- the library and its devices ---------------------------------------------------------------------------------------------------- */

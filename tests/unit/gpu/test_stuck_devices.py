@@ -18,11 +18,11 @@ TIMEOUT_SECONDS = 0.04
 SOON = 10.0
 """Seconds until a test gives up on what should happen at once."""
 
-A, B, C = (GpuIdentity(f"GPU-{letter}", index=index) for index, letter in enumerate("abc"))
+A, B, C, D, E = (GpuIdentity(f"GPU-{letter}", index=index) for index, letter in enumerate("abcde"))
 
 
 class Ward:
-    """Three devices that are asked one by one. A device hangs while the test holds its event; it fails while it is among the lost."""
+    """Devices that are asked one by one. A device hangs while the test holds its event; it fails while it is among the lost."""
 
     name = "ward"
 
@@ -239,6 +239,21 @@ async def test_while_every_device_hangs_the_source_is_down_and_the_first_that_an
     assert bench.sampler.up
     assert bench.heard.lines[-2:] == ["INFO GPU source ward answers again", answers(B)]
     assert threads() == 3
+
+
+@with_devices(A, B, C, D, E)
+async def test_a_source_whose_devices_turn_out_to_hang_one_after_the_other_is_down_before_the_last_one_is_found(bench: Bench) -> None:
+    await bench.reading_of(A, B, C, D, E)
+    for identity in (A, B, C, D, E):
+        bench.ward.hold(identity)
+    await bench.time_passes_until(lambda: not bench.sampler.up)
+    assert bench.sampler.last_error == "TimeoutError"
+    assert hangs(B) in bench.heard.lines
+    assert hangs(E) not in bench.heard.lines
+    for identity in (A, B, C, D, E):
+        bench.ward.let_go(identity)
+    await bench.reading_of(A, B, C, D, E)
+    assert bench.sampler.up
 
 
 @with_devices(A, B)
