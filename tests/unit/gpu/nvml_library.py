@@ -58,7 +58,8 @@ class Device:
         self.answer("nvmlDeviceGetFieldValues", None)
         if not self.fields:
             raise pynvml.NVMLError(NOT_SUPPORTED)
-        return [field_value(self.fields.get(each, -pynvml.NVML_ERROR_INVALID_ARGUMENT)) for each in wanted]
+        told = [field_value(self.fields.get(each, -pynvml.NVML_ERROR_INVALID_ARGUMENT)) for each in wanted]
+        return (pynvml.c_nvmlFieldValue_t * len(told))(*told)
 
 
 def field_value(told: int) -> Any:

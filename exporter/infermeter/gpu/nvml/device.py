@@ -91,9 +91,10 @@ class Device:
     def read(self, now_ns: int, chosen: Sequence[str], asking: Callable[[str], None]) -> list[GpuSample]:
         """Its samples since the last time, in order of time: one at `now_ns`, or those that the driver recorded. Raises: NVMLError."""
         asking(chosen[0])
-        fields = self.ask()
+        fields = self._told()
         if self._gpm is not None:
-            fields = self.sane(optional(self._gpm.ask) or {}) | fields
+            fields = (optional(self._gpm.ask) or {}) | fields
+        fields = self.sane(fields)
         return [GpuSample(self.uuid, now_ns, **fields)] if self._history is None else self._recorded(self._history, now_ns, fields)
 
     def sane(self, fields: Fields) -> Fields:

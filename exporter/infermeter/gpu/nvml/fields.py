@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, TypeAlias
 
@@ -14,6 +15,12 @@ Field: TypeAlias = tuple[int, int]
 
 _MEMBERS: Final = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 """Which member of the union holds the value, by NVML_VALUE_TYPE_*."""
+
+
+class _Answer(ctypes.Structure):
+    """A c_nvmlFieldValue_t as it lies in memory: the binding's own looks at the type of each member at each access."""
+
+    _fields_ = pynvml.c_nvmlFieldValue_t._fields_
 
 
 class FieldBatch:
@@ -33,8 +40,9 @@ class FieldBatch:
         if not self._wanted:
             return {}
         told = self._library.nvmlDeviceGetFieldValues(self._handle, self._wanted)
+        answers = (_Answer * len(self._wanted)).from_buffer(told)
         values: dict[Field, float] = {}
-        for field, answer in zip(self._wanted, told, strict=True):
+        for field, answer in zip(self._wanted, answers, strict=True):
             code = answer.nvmlReturn
             if code == pynvml.NVML_SUCCESS and answer.valueType < len(_MEMBERS):
                 values[field] = getattr(answer.value, _MEMBERS[answer.valueType])

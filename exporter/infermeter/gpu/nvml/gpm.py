@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Mapping
 from typing import Final
@@ -18,6 +19,12 @@ METRICS: Final[Mapping[int, str]] = {
     pynvml.NVML_GPM_METRIC_DRAM_BW_UTIL: "dram_active_ratio",
 }
 """All in per cent. Source: NVML API reference, nvmlGpmMetricId_t."""
+
+
+class _Metric(ctypes.Structure):
+    """A c_nvmlGpmMetric_t as it lies in memory: the binding's own looks at the type of each member at each access."""
+
+    _fields_ = pynvml.c_nvmlGpmMetric_t._fields_
 
 
 class Gpm:
@@ -40,6 +47,7 @@ class Gpm:
         self._request.numMetrics = len(METRICS)
         for place, metric in enumerate(METRICS):
             self._request.metrics[place].metricId = metric
+        self._metrics = (_Metric * len(METRICS)).from_buffer(self._request, type(self._request).metrics.offset)
 
     def ask(self) -> dict[str, float]:
         """Ratios since the last time that this was asked. Raises: NVMLError; the stretch of time then goes on."""
@@ -48,7 +56,7 @@ class Gpm:
         self._request.sample1, self._request.sample2 = older, newer
         self._library.nvmlGpmMetricsGet(self._request)
         self._samples = [older, newer]
-        told = zip(METRICS.values(), self._request.metrics, strict=False)
+        told = zip(METRICS.values(), self._metrics, strict=True)
         answers = {name: metric.value / 100 for name, metric in told if metric.nvmlReturn == pynvml.NVML_SUCCESS}
         return {name: ratio for name, ratio in answers.items() if not math.isnan(ratio)}
 
