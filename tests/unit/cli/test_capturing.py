@@ -67,12 +67,19 @@ class Host:
         return HostSample(now_ns, source="rapl", energy_joules=self.joules.pop(0))
 
 
-def captured(gpus: Gpus, write: Callable[[str], object], *, duration_seconds: float = LONG, host: Host | None = None) -> str:
+def captured(
+    gpus: Gpus,
+    write: Callable[[str], object],
+    *,
+    duration_seconds: float = LONG,
+    timeout_seconds: float = 5,
+    host: Host | None = None,
+) -> str:
     """What a capture says that ends with the last answer, or when its time is over."""
 
     async def record() -> str:
         loop = asyncio.get_running_loop()
-        capture = Capture(gpus, host, write, duration_seconds=duration_seconds, interval_seconds=SHORT, timeout_seconds=5)
+        capture = Capture(gpus, host, write, duration_seconds=duration_seconds, interval_seconds=SHORT, timeout_seconds=timeout_seconds)
         if duration_seconds == LONG:
             gpus.over = lambda: loop.call_soon_threadsafe(capture.end) and None
         return await capture.record()
@@ -109,6 +116,31 @@ def test_a_device_that_does_not_answer_for_a_while_is_missing_and_counted(tmp_pa
     summary = captured(Gpus(100.0, GpuUnavailable("gone"), 120.0, 1e9), written.append)
     assert [sample.power_watts for sample in recording(tmp_path, "".join(written)).samples] == [100, 120, None]
     assert summary == "3 rows, 1 GPU, readings rejected: 1 outlier, 1 read"
+
+
+def test_a_device_that_hangs_is_missing_and_the_others_go_on(tmp_path: Path) -> None:
+    released = threading.Event()
+
+    class Hanging(Gpus):
+        def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample]:
+            if "GPU-a" not in without:
+                self.asking = "GPU-a"
+                released.wait()
+                return ()
+            self.asking = None
+            return [sample for sample in super().read(now_ns) if sample.uuid not in without]
+
+    written: list[str] = []
+    try:
+        summary = captured(Hanging(100.0, 110.0, 120.0, uuids=("GPU-a", "GPU-b")), written.append, timeout_seconds=0.05)
+    finally:
+        released.set()
+    assert [(sample.uuid, sample.power_watts) for sample in recording(tmp_path, "".join(written)).samples] == [
+        ("GPU-b", 100),
+        ("GPU-b", 110),
+        ("GPU-b", 120),
+    ]
+    assert summary.startswith("3 rows, 1 GPU, readings rejected: ")
 
 
 def test_a_driver_that_comes_back_after_it_was_there_is_waited_for(tmp_path: Path) -> None:
