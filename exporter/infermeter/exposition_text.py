@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Timestamp
+from prometheus_client.samples import Sample, Timestamp
 
 from infermeter.errors import Unavailable
 from infermeter.model import Series
@@ -25,8 +25,8 @@ LINE_BYTES_MOST: Final = 8_192
 """Of a wanted line: the library's time grows with the square of it."""
 
 _HEAD = re.compile(rb"[ \t]*+([^ \t\r\n{]*+)")
-_EXEMPLAR = re.compile(r"([^{\s]++[ \t]*+(?:\{(?:[^\"}]++|\"(?:[^\"\\]++|\\.)*+\")*+\})?+[^#]*+)(?<=[ \t])# \{")
-"""A sample, and where its exemplar begins. No part gives back what it took: linear in the length."""
+_LINE = re.compile(r"([^{\s]++)[ \t]*+(\{(?:[^\"}]++|\"(?:[^\"\\]++|\\.)*+\")*+\})?+([^#]*+)(?:(?<=[ \t])# \{.*+)?+")
+"""Name, labels, and the value with its time, without the exemplar. No part gives back what it took: linear in the length."""
 
 
 def series_of(body: bytes, names: Collection[str]) -> list[Series]:
@@ -42,21 +42,31 @@ def timed_series_of(body: bytes, names: Collection[str]) -> list[tuple[Series, i
 
     Raises: Unavailable, as `series_of`.
     """
-    kept = "\n".join(_wanted(body, frozenset(name.encode() for name in names)))
+    wanted = list(_wanted(body, frozenset(name.encode() for name in names)))
     seconds = body[-8:].rstrip().endswith(b"# EOF")  # OpenMetrics counts them, where the older format counts milliseconds
+    known: dict[str, Mapping[str, str]] = {}
     try:
-        samples = [sample for family in text_string_to_metric_families(kept) for sample in family.samples]
-        return [
-            (Series(sample.name, sample.labels, float(sample.value)), _time_ns(sample.timestamp, seconds=seconds))
-            for sample in samples
-            if math.isfinite(sample.value)
-        ]
+        lines = [_parts(line) for line in wanted]
+        samples = _samples(lines)
+        told = []
+        for (_, labels, _), sample in zip(lines, samples, strict=True):
+            known.setdefault(labels, sample.labels)
+            if math.isfinite(sample.value):
+                told.append((Series(sample.name, known[labels], float(sample.value)), _time_ns(sample.timestamp, seconds=seconds)))
+        return told
     except (ValueError, OverflowError, IndexError):
         raise Unavailable("a sample on the page is not in Prometheus' text format") from None
 
 
+def _samples(lines: Sequence[tuple[str, str, str]]) -> Iterator[Sample]:
+    """One of each line. The library reads labels letter by letter, so the same ones are shown to it only where they stand first."""
+    first: dict[str, int] = {}
+    text = "\n".join(f"{name}{labels if first.setdefault(labels, i) == i else ''} {rest}" for i, (name, labels, rest) in enumerate(lines))
+    return (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+
+
 def _wanted(body: bytes, names: frozenset[bytes]) -> Iterator[str]:
-    """The lines of these metrics, without their exemplars. One line at a time: a page of line ends becomes no list of them."""
+    """The lines of these metrics. One line at a time: a page of line ends becomes no list of them."""
     count = 0
     line = b"\n"
     for line in io.BytesIO(body):
@@ -70,18 +80,20 @@ def _wanted(body: bytes, names: frozenset[bytes]) -> Iterator[str]:
             raise Unavailable(f"the page has more than {LINES_MOST} samples of the wanted metrics")
         if len(line) > LINE_BYTES_MOST:
             raise Unavailable(f"a sample on the page is longer than {LINE_BYTES_MOST} bytes")
-        yield _without_exemplar(line)
+        try:
+            yield line.decode().strip()
+        except UnicodeDecodeError:
+            raise Unavailable("a sample on the page is not UTF-8") from None
     if not line.endswith(b"\n") and line != b"# EOF":
         raise Unavailable("the page ends within a line: it was cut off")
 
 
-def _without_exemplar(line: bytes) -> str:
-    try:
-        text = line.decode().strip()
-    except UnicodeDecodeError:
-        raise Unavailable("a sample on the page is not UTF-8") from None
-    match = _EXEMPLAR.match(text)
-    return text if match is None else match[1]
+def _parts(line: str) -> tuple[str, str, str]:
+    """Name, labels ("": none), and the value with its time; the exemplar is passed over. Raises: ValueError (no sample)."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ValueError
+    return match[1], match[2] or "", match[3]
 
 
 def _time_ns(timestamp: float | Timestamp | None, *, seconds: bool) -> int | None:
