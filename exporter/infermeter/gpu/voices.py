@@ -39,5 +39,5 @@ class Voices:
     def hangs(self, uuid: str, timeout_seconds: float) -> None:
         """A call to this device doesn't come back."""
         if uuid not in self._hanging:
-            log.warning("GPU %s doesn't answer: nothing for more than %g s; the others are read on", uuid, timeout_seconds)
+            log.warning("GPU %s doesn't answer: nothing for more than %g s", uuid, timeout_seconds)
             self._hanging.add(uuid)

@@ -148,7 +148,7 @@ class Bench:
 
 
 def hangs(identity: GpuIdentity) -> str:
-    return f"WARNING GPU {identity.uuid} doesn't answer: nothing for more than {TIMEOUT_SECONDS:g} s; the others are read on"
+    return f"WARNING GPU {identity.uuid} doesn't answer: nothing for more than {TIMEOUT_SECONDS:g} s"
 
 
 def answers(identity: GpuIdentity) -> str:
