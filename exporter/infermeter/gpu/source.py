@@ -66,9 +66,10 @@ class GpuSource(Protocol):
     def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample | HostSample]:
         """What the chosen devices say at `now_ns` (unix), except for those in `without`, which aren't asked.
 
-        `without` is looked at before each device, since it grows: to all of them, once a read that hangs was given up. Each device's samples ascend in time, and none comes twice; a recording plays its host too. A device that fails is missing, and
-        counted in `rejected`; the others are there. May block. Raises: GpuUnavailable when nothing answers; then the source is
-        closed and opened again, or read again while a thread is still inside it.
+        `without` is looked at before each device, since it grows: to all of them, once a read that hangs was given up. Each device's
+        samples ascend in time, and none comes twice; a recording plays its host too. A device that fails is missing, and counted in
+        `rejected`; the others are there. May block. Raises: GpuUnavailable when nothing answers; then the source is closed and opened
+        again, or read again while a thread is still inside it.
         """
         ...
 
