@@ -136,9 +136,10 @@ class Bench:
 
     async def reading_that(self, fits: Callable[[ServerReading], bool]) -> ServerReading:
         """The next one that fits; those before it have no increase."""
-        while not fits(reading := await self.reading()):
-            assert not any(reading.inferences.values())
-        return reading
+        async with asyncio.timeout(SOON):
+            while not fits(reading := await self.readings.get()):
+                assert not any(reading.inferences.values())
+            return reading
 
     async def increase(self) -> ServerReading:
         return await self.reading_that(lambda reading: any(reading.inferences.values()))

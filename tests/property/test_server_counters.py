@@ -94,3 +94,21 @@ def test_without_restarts_all_that_was_served_is_told_also_by_pages_that_lack_it
     server.does("read", ("", ""), 1)
     assert +server.told() == +server.truth
     assert sum(reading.resets for reading in server.readings) == 0
+
+
+VALUES = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 2**54).map(float), st.sampled_from([0.0, 0.5, -1.0]))
+LABELS = st.dictionaries(st.sampled_from(["model", "reason", "x"]), st.text(max_size=3), max_size=3)
+NONSENSE = st.lists(st.builds(Series, st.sampled_from(["all", "bad", "running", "else"]), LABELS, VALUES), max_size=8)
+
+
+@given(st.lists(NONSENSE, max_size=8))
+def test_whatever_a_page_holds_no_increase_is_negative_and_totals_never_fall(pages: list[list[Series]]) -> None:
+    counts = Counts(MetricRules((CountRule("all"), CountRule("bad", "error")), "model", "running"))
+    before: Totals | None = None
+    for number, page in enumerate(pages):
+        totals = counts.add(page, number)
+        reading = totals.since(before)
+        assert all(count >= 0 for count in (*reading.inferences.values(), reading.resets, reading.running or 0))
+        if before is not None:
+            assert all(totals.inferences[row] >= count for row, count in before.inferences.items())
+        before = totals

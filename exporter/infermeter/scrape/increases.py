@@ -1,7 +1,7 @@
 """From one page of counters to the next: how many more inferences were served. Pure: no clock, no I/O.
 
-A series is told by its name and all of its labels. What it counted before the first page isn't known, and is never counted; what comes
-into being later counts from 0, and so does a counter that fell (the server was started anew). A series that vanishes is remembered: it
+A series is told by its name and all of its labels. What it counted before the first page is never counted; what comes into being later
+counts from 0, and so does a counter that fell (the server was started anew). A series that vanishes is remembered: it
 goes on where it was, should it come back. Whatever a server exposes, no increase is negative, and none is counted twice.
 """
 
@@ -32,7 +32,7 @@ _Identity: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many inferences the pages up to `time_ns` told, since the first of them; `running` and the rest as the last one says."""
+    """What the pages up to `time_ns` told. `inferences` mean something only beside other totals: as what was served between the two."""
 
     time_ns: int
     inferences: Mapping[Row, int]
@@ -67,7 +67,7 @@ class Counts:
     """Adds up the increases of a server's counters, page by page, in order of time."""
 
     def __init__(self, rules: MetricRules) -> None:
-        """Nothing is known yet: the first page is the baseline. `ignored` counts samples that couldn't be counted."""
+        """Nothing is known yet. `ignored` counts samples that couldn't be counted."""
         self.ignored = 0
         self._rules = rules
         self._counts = {count.name: count for count in rules.counts}
@@ -75,7 +75,6 @@ class Counts:
         self._totals: dict[Row, int] = {}
         self._ok: dict[str | None, int] = {}
         self._resets = 0
-        self._baseline = True
         self._last_page_ns = 0
         self._refused = False
 
@@ -97,7 +96,6 @@ class Counts:
                 gauges.append(one.value)
             else:
                 self._take(rule, identity, one, time_ns)
-        self._baseline = False
         return Totals(time_ns, self._rows(), self._running(gauges), self._resets, self._rules.inner_calls)
 
     def _take(self, rule: CountRule, identity: _Identity, one: Series, time_ns: int) -> None:
@@ -109,7 +107,7 @@ class Counts:
             if known is None:
                 self.ignored += value is not None
                 return
-            known.value = value if self._baseline or self._refused or value is None else 0
+            known.value = value if self._refused or value is None else 0
         known.time_ns = time_ns
         self._totals.setdefault(known.row, 0)
         if value is None:
@@ -130,11 +128,10 @@ class Counts:
         return known
 
     def _forget(self, before_ns: int) -> None:
-        """Lets go of the series that weren't seen since `before_ns`, and of the rows that none is left of."""
+        """Lets go of the series that weren't seen since `before_ns`, and of the models that none is left of."""
         self._series = {identity: known for identity, known in self._series.items() if known.time_ns >= before_ns}
-        left = {known.row for known in self._series.values()}
-        self._totals = {row: count for row, count in self._totals.items() if row in left}
-        models = {model for model, _ in left}
+        models = {known.row[0] for known in self._series.values()}
+        self._totals = {row: count for row, count in self._totals.items() if row[0] in models}
         self._ok = {model: count for model, count in self._ok.items() if model in models}
 
     def _rows(self) -> dict[Row, int]:

@@ -114,5 +114,5 @@ class _Page:
         if self._counts is None:
             mapping, rules = found
             log.info("the server's own /metrics is read as %s's", mapping.server)
-            self._mappings, self._wanted, self._by, self._counts = (mapping,), rules.names, rules.count_names, Counts(rules)
+            self._wanted, self._by, self._counts = rules.names, rules.count_names, Counts(rules)
         return self._counts

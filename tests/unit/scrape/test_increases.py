@@ -258,6 +258,21 @@ def test_while_there_is_room_nothing_is_forgotten() -> None:
     assert server.page(served(6), served(1, model="b")) == {A: 1, ("b", "ok"): 0}
 
 
+def test_a_row_that_was_forgotten_and_came_back_between_two_readings_takes_nothing_back() -> None:
+    before, after = (Totals(time_ns, {A: count}, None, 0, inner_calls=False) for time_ns, count in ((0, 50), (1, 3)))
+    assert after.since(before).inferences == {A: 0}
+
+
+def test_errors_that_were_forgotten_do_not_become_ok() -> None:
+    server = Server(TWO)
+    bad = [served(0, name="bad", model=f"m{number}") for number in range(SERIES_REMEMBERED // 2)]
+    server.told([*two(10, 0), *bad])
+    server.told([*two(20, 4), *bad])
+    for _ in range(3):
+        server.now_ns += FORGOTTEN_AFTER_NS + SECOND_NS
+        assert server.told([served(20, name="good"), *bad])[A] == 0
+
+
 def test_a_model_that_was_forgotten_begins_anew() -> None:
     server = Server(TWO)
     bad = [served(0, name="bad", model=f"m{number}") for number in range(SERIES_REMEMBERED // 2)]
@@ -267,6 +282,6 @@ def test_a_model_that_was_forgotten_begins_anew() -> None:
     server.now_ns += FORGOTTEN_AFTER_NS + SECOND_NS
     server.told(bad)
     assert A not in server.told(bad)
-    server.told([*two(70, 1), *bad])
-    assert server.told([*two(72, 2), *bad])[A] == 1
+    server.told([*two(5, 1), *bad])
+    assert server.told([*two(7, 2), *bad])[A] == 1
     assert server.reading.inferences[A_FAILED] == 1
