@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infermeter.config import Cooling, Cost, Host, Power, Purchase, Rent, Server, Sla
 from infermeter.ledger import Ledger
-from infermeter.model import GpuIdentity, GpuSample, LedgerSnapshot
+from infermeter.model import GpuIdentity, GpuSample, LedgerSnapshot, ServerReading
 from support.ledger_oracle import attributed
 from support.ledgers import GPU, START_NS, Inference, S, at, batch, config, ledger, of_model, replayed, samples
 
@@ -295,6 +295,132 @@ def test_nothing_is_idle_on_stale_data_nor_on_a_sample_of_spans_without_a_busy_s
         assert sum(facts.cost["idle"] for facts in snapshot.models) == 0
         assert snapshot.windows[0].waterfall_cost["idle"] == 0
         assert all(gpu.state_seconds["idle"] + gpu.state_seconds["held_idle"] == 0 for gpu in snapshot.gpus)
+
+
+@st.composite
+def server_readings(draw: st.DrawFn, *, until: int = PERIOD, told: bool = True) -> list[ServerReading]:
+    """What some server says: any counts, models that spans never name, missed scrapes, a running gauge that comes and goes."""
+    times = sorted(draw(st.sets(st.integers(0, until), min_size=2, max_size=12)))
+    inner = draw(st.booleans())
+    keys = draw(
+        st.lists(
+            st.tuples(st.sampled_from(("chat", "embed", "else", None)), st.sampled_from(("ok", "error", None))), unique=True, max_size=6
+        )
+    )
+    return [
+        ServerReading(
+            at(time),
+            None if since is None else at(since),
+            {key: float(draw(st.integers(0, 50))) for key in keys} if told else {},
+            inner_calls=inner,
+            running=draw(st.none() | st.integers(0, 5)),
+        )
+        for since, time in pairwise([None, *times])
+    ]
+
+
+def met(
+    work: Sequence[Inference], readings: Sequence[GpuSample], told: Sequence[ServerReading], *, sampled: bool, until: int = PERIOD
+) -> tuple[LedgerSnapshot, list[LedgerSnapshot]]:
+    """The last snapshot of a life in which all of this came in time, and those on the way."""
+    book = ledger(config(cost=OWNED, sla=SLA, baseline_watts=60.0, span_delay=1.0), offline=False, sampled=sampled)
+    on_the_way = []
+    for second in range(1, until + 1):
+        since_ns = at(second - 1) - (second == 1)
+        book.add_samples([one for one in readings if since_ns < one.time_ns <= at(second)])
+        for one in told:
+            if since_ns < one.time_ns <= at(second):
+                book.add_server_reading(one)
+        ended = [one for one in work if second - 1 < one.end <= second or (second == 1 and one.end == 0)]
+        if ended:
+            book.add(batch(ended), at(second))
+        book.advance(at(second), S)
+        on_the_way.append(book.snapshot(at(second)))
+    book.finish(at(until))
+    return book.snapshot(at(until)), on_the_way
+
+
+@LAWS
+@given(st.lists(inferences(), max_size=12), gpu_readings(), server_readings(), st.booleans())
+def test_whatever_the_server_says_energy_and_money_are_conserved_and_no_counter_falls(
+    work: list[Inference], readings: list[GpuSample], told: list[ServerReading], sampled: bool
+) -> None:
+    snapshot, on_the_way = met(work, readings, told, sampled=sampled)
+    booked = sum(sum(facts.energy_joules.values()) for facts in snapshot.models)
+    assert booked == pytest.approx(snapshot.gpus[0].energy_joules or 0.0, rel=1e-6, abs=1e-3)
+    assert sum(sum(facts.cost.values()) for facts in snapshot.models) == pytest.approx(sum(snapshot.cost.values()), rel=1e-9)
+    assert sum(slot.cost or 0.0 for slot in snapshot.slots) == pytest.approx(sum(snapshot.cost.values()), rel=1e-9)
+    assert all(joules >= 0 for facts in snapshot.models for joules in facts.energy_joules.values())
+    for earlier, later in pairwise([*on_the_way, snapshot]):
+        before, after = counters(earlier), counters(later)
+        assert all(after[key] >= value - 1e-9 for key, value in before.items())
+
+
+@LAWS
+@given(st.lists(inferences(), max_size=12), server_readings(), st.booleans())
+def test_totals_are_the_servers_and_every_one_of_them_is_in_a_slot(work: list[Inference], told: list[ServerReading], sampled: bool) -> None:
+    snapshot, on_the_way = met(work, [], told, sampled=sampled)
+    counted = sum(sum(one.inferences.values()) for one in told if one.since_ns is not None)
+    if not told[0].inferences:
+        assert snapshot.totals is None
+        return
+    totals = snapshot.totals
+    assert totals is not None
+    served = sum(sum(counts.values()) for counts in totals.values())
+    assert served == counted if not told[0].inner_calls else served <= counted
+    if told[0].inner_calls:
+        assert all(of_model(snapshot, model).observed_ok + of_model(snapshot, model).observed_error for model in totals)
+    assert sum(slot.served_ok or 0 for slot in snapshot.slots) == sum(counts["ok"] for counts in totals.values())
+    window = snapshot.windows[0]
+    assert window.inferences_ok <= sum(counts["ok"] for counts in totals.values())
+    for facts in snapshot.models:
+        reading = facts.windows[0]
+        assert (reading.inferences_within_sla or 0) <= reading.inferences_ok
+        goodput = reading.cost_per_inference_at_sla.get("goodput")
+        assert goodput is None or goodput >= (reading.cost_per_inference or 0)
+    assert all(step >= 0 for step in window.waterfall_cost.values())
+    assert sum(window.waterfall_cost.values()) == pytest.approx(window.cost if window.waterfall_cost else 0)
+    known = [one.totals for one in on_the_way if one.totals is not None]
+    assert all(later[model][outcome] >= n for a, later in pairwise(known) for model, by in a.items() for outcome, n in by.items())
+
+
+@LAWS
+@given(st.lists(inferences(), max_size=10), server_readings(told=False))
+def test_nothing_is_idle_on_a_sample_of_spans_where_the_server_says_that_something_ran_at_every_scrape(
+    work: list[Inference], told: list[ServerReading]
+) -> None:
+    running = [replace(one, running=max(one.running or 0, 1.0)) for one in told]
+    snapshot, _ = met(work, samples(PERIOD, utilisation=None), running, sampled=True)
+    assert sum(facts.cost["idle"] for facts in snapshot.models) == 0
+    assert all(gpu.state_seconds["idle"] + gpu.state_seconds["held_idle"] == 0 for gpu in snapshot.gpus)
+
+
+@LAWS
+@given(st.lists(inferences(), max_size=12), gpu_readings())
+def test_a_server_that_counts_just_what_the_spans_say_changes_neither_energy_nor_money(
+    work: list[Inference], readings: list[GpuSample]
+) -> None:
+    many = [*work, *(Inference(i / 4, i / 4 + 0.1, model="chat") for i in range(4 * PERIOD))]
+    named = [replace(one, model=one.model or "chat") for one in many]
+    told = [
+        ServerReading(
+            at(time),
+            at(time - 1) if time else None,
+            {
+                (model, outcome): float(
+                    sum(time - 1 < one.end <= time and one.model == model and one.error == (outcome == "error") for one in named)
+                )
+                for model in ("chat", "embed")
+                for outcome in ("ok", "error")
+            },
+        )
+        for time in range(PERIOD + 1)
+    ]
+    alone, _ = met(named, readings, [], sampled=False)
+    counted, _ = met(named, readings, told, sampled=False)
+    assert not counted.thin
+    by_model = {facts.model: (facts.cost, facts.energy_joules) for facts in alone.models}
+    assert_close(by_model, {facts.model: (facts.cost, facts.energy_joules) for facts in counted.models if facts.model in by_model})
 
 
 def test_a_cooling_sum_is_a_component_of_its_own() -> None:

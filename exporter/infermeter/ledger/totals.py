@@ -6,7 +6,6 @@ apart, what share of inferences ended in error.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -79,7 +78,7 @@ class Totals:
         self._placed: Timeline[np.int64] = Timeline(slots.first_slot, (1, _FIELDS), np.int64)
         self._counted_ns: Timeline[np.int64] = Timeline(slots.first_slot, (1,), np.int64)
         self._closed = slots.first_slot
-        self._waiting: deque[_Stretch] = deque()
+        self._waiting: list[_Stretch] = []
         self._owed: tuple[int, int] | None = None
 
     @property
@@ -110,14 +109,16 @@ class Totals:
         more_by_outcome = self._by_outcome(self._whole(), reading.time_ns)
         self._sums += more_by_outcome
         self._waiting.append(_Stretch(reading.since_ns, reading.time_ns, more_by_outcome))
+        self.place(complete_slot=self._slots.closed, closing_slot=self._slots.closed)
 
     def place(self, *, complete_slot: int, closing_slot: int) -> None:
         """Puts increases into slots: those up to `complete_slot`, whose spans are all here, and those that a closing slot has a part in."""
-        while self._waiting:
-            stretch = self._waiting[0]
-            if stretch.time_ns > complete_slot * SLOT_NS and stretch.since_ns >= closing_slot * SLOT_NS:
-                return
-            self._place(self._waiting.popleft())
+        waiting, self._waiting = self._waiting, []
+        for stretch in waiting:
+            if stretch.time_ns <= complete_slot * SLOT_NS or stretch.since_ns < closing_slot * SLOT_NS:
+                self._place(stretch)
+            else:
+                self._waiting.append(stretch)
 
     def close(self, stop: int) -> None:
         """Slots before `stop` have closed."""

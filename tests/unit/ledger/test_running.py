@@ -54,3 +54,9 @@ def test_settled_ticks_are_forgotten() -> None:
     told.forget(60)
     told.read(12 * T, 1)
     assert told.tick(60, T) is None
+
+
+def test_between_two_stretches_nothing_is_told() -> None:
+    told = gauge((0, 1), (5, 1), (60, 1), (65, 1))
+    assert told.tick(30, T) is None
+    assert told.tick(62, T) == Running(1.0, 1.0, 1.0)

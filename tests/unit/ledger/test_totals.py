@@ -99,6 +99,14 @@ def test_without_spans_of_late_the_shares_are_those_of_all() -> None:
     assert book.snapshot(at(500)).totals["chat"] == {"ok": 6.0, "error": 2.0}
 
 
+def test_a_model_that_waits_for_a_span_has_no_errors_before_it() -> None:
+    book = book_of()
+    book.add_server_reading(reading(5, {("chat", None): 8.0}, since=0, inner=True))
+    book.add(batch([Inference(4, 5, error=True)]), at(6))
+    book.add_server_reading(reading(10, {("chat", None): 8.0}, since=5, inner=True))
+    assert book.snapshot(at(10)).totals["chat"] == {"ok": 8.0, "error": 8.0}
+
+
 def test_without_any_span_what_is_not_told_to_have_failed_is_ok() -> None:
     book = book_of()
     book.add_server_reading(reading(5, {("chat", None): 8.0, ("chat", "error"): 2.0}, since=0))
@@ -211,15 +219,16 @@ def test_while_the_server_does_not_tell_there_is_no_price_of_an_inference_and_af
     assert not after.thin
 
 
-def test_two_outages_are_both_owed() -> None:
-    served, book = every_second(500), book_of(span_delay=1.0)
-    told = [ServerReading(at(t), at(t - 100), {("chat", "ok"): 100.0}) for t in (100, 200, 205)]
-    told[2] = ServerReading(at(205), at(200), {("chat", "ok"): 5.0})
-    book.add(batch(served[:250]), at(251))
-    lived(book, [], told[:1], until=199)
-    for one in told[1:]:
-        book.add_server_reading(one)
-    assert of_model(lived(book, [], [], until=205, start=199)).windows[0].cost_per_inference is None
+@pytest.mark.parametrize(("told_late", "priced"), [(1, True), (2, False)])
+def test_what_was_told_late_is_owed_until_its_slot_has_closed_however_often(told_late: int, priced: bool) -> None:
+    served, book = every_second(300), book_of(span_delay=1.0)
+    lived(book, served, readings(served, until=200), until=200)
+    for i in range(told_late):
+        book.add_server_reading(reading(135 + 15 * i, {("chat", "ok"): 15.0}, since=120 + 15 * i))
+    book.add_server_reading(reading(201, {("chat", "ok"): 1.0}, since=200))
+    assert (of_model(book.snapshot(at(201))).windows[0].cost_per_inference is not None) == priced
+    told = [one for one in readings(served, until=300, start=201) if one.since_ns is not None]
+    assert of_model(lived(book, served, told, until=300, start=201)).windows[0].cost_per_inference is not None
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------------------------
