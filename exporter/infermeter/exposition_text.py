@@ -25,7 +25,7 @@ LINE_BYTES_MOST: Final = 8_192
 """Of a wanted line: the library's time grows with the square of it."""
 
 _HEAD = re.compile(rb"[ \t]*+([^ \t\r\n{]*+)")
-_LINE = re.compile(r"([^{\s]++)[ \t]*+(\{(?:[^\"}]++|\"(?:[^\"\\]++|\\.)*+\")*+\})?+([^#]*+)(?:(?<=[ \t])# \{.*+)?+")
+_LINE = re.compile(r"([^{\s]++)[ \t]*+(\{(?:[^\"}]++|\"(?:[^\"\\]++|\\.)*+\")*+\})?+([^#{}\"]*+)(?:(?<=[ \t])# \{.*+)?+")
 """Name, labels, and the value with its time, without the exemplar. No part gives back what it took: linear in the length."""
 
 

@@ -112,6 +112,8 @@ def test_what_the_library_exposes_is_read_back_in_both_formats() -> None:
         "a 1_0",
         "a 0x10",
         "a 1#2",
+        'a b{m="x"} 1',
+        'a{m="x"} {n="y"} 1',
         "a # {} 1",
         "a ERROR - FAILED TO CONVERT TO STRING",
         "a 1" + "0" * 400,
@@ -158,10 +160,11 @@ def test_bounds_are_of_wanted_lines_alone() -> None:
 @given(st.binary())
 @example(b'a{ ="x"} 1\n')
 @example(b'a{="x"} 1\n')
+@example(b' b{m="x"} 1\n')
 def test_no_bytes_whatever_raise_anything_else(garbage: bytes) -> None:
     for page in (garbage, b"a" + garbage + b"\n", b"a{" + garbage + b"} 1\n", b'a{m="' + garbage + b'"} 1\n', b"a 1 " + garbage + b"\n"):
         with suppress(Unavailable):
-            assert all(math.isfinite(series.value) for series in series_of(page, ["a"]))
+            assert all(series.name == "a" and math.isfinite(series.value) for series in series_of(page, ["a"]))
 
 
 LABELS = st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: not name.startswith("__")), st.text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -285,6 +286,21 @@ def test_a_page_that_tells_of_no_gpu_or_garbled_is_unavailable(page: str, text: 
     exporter.page = page
     with pytest.raises(GpuUnavailable, match=text):
         dcgm.read(NOW_NS)
+
+
+DAMAGE = st.lists(
+    st.tuples(st.integers(0, len(MIG) - 1), st.integers(0, 400), st.text('{}"\\,= \n#0123456789e.-Na', max_size=6)), min_size=1
+)
+
+
+@given(DAMAGE)
+def test_a_page_however_damaged_is_read_or_unavailable(damage: list[tuple[int, int, str]]) -> None:
+    exporter = Exporter(MIG)
+    dcgm = opened(exporter)
+    for start, length, text in damage:
+        exporter.page = exporter.page[:start] + text + exporter.page[start + length :]
+    with suppress(GpuUnavailable):
+        assert {sample.uuid for sample in dcgm.read(NOW_NS)} <= set(INSTANCES)
 
 
 def test_nobody_there_is_unavailable_with_what_fetching_says() -> None:
