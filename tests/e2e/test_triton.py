@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from e2e.processes import Crashed
+from e2e.processes import Crashed, free_ports
 from e2e.sidecar import Ending, Scrape, sidecar
 from e2e.triton import triton
 
@@ -22,7 +22,7 @@ GPUS = 2
 RENT_PER_HOUR = 3.6
 HOST_PER_HOUR = 0.9
 CONFIGURATION = f"""
-server: {{kind: triton, name: triton-mlp, sampled: false, gpu_count: {GPUS}}}
+server: {{kind: triton, name: triton-mlp, sampled: SAMPLED, gpu_count: {GPUS}, metrics_url: "METRICS_URL", metrics_interval: 500ms}}
 sla: {{default: {{quantile: 0.99, duration_seconds: 5}}}}
 cost:
   currency: USD
@@ -62,13 +62,22 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     raise AssertionError
 
 
+def configured(metrics_port: int, *, sampled: bool) -> str:
+    """The configuration of the sidecar beside a Triton whose own metrics are at this port."""
+    text = CONFIGURATION.replace("METRICS_URL", f"http://127.0.0.1:{metrics_port}/metrics")
+    return text.replace("SAMPLED", str(sampled).lower())
+
+
 def _measured(folder: Path) -> Evidence:
-    with sidecar(CONFIGURATION, folder) as meter:
+    (metrics_port,) = free_ports(1)
+    with sidecar(configured(metrics_port, sampled=False), folder) as meter:
         first = meter.scrape()
-        with triton(meter.otlp_http, log=folder / "triton.log") as server:
+        with triton(meter.otlp_http, log=folder / "triton.log", metrics_port=metrics_port) as server:
+            meter.wait_until("server_scrape_up", 1, seconds=20)
             sent = server.load()
             statistics = server.statistics()
             meter.wait_until("inferences_observed_total", sent, seconds=20)
+            meter.wait_until("inferences_total", sent, seconds=20)
             last = meter.scrape()
             sent_at_the_end = server.load()
         return Evidence(sent, statistics, first, last, sent_at_the_end, ending=meter.stop())
@@ -80,6 +89,8 @@ def test_every_request_is_counted_once(evidence: Evidence) -> None:
     assert evidence.last.total("inferences_observed_total", model="mlp", outcome="ok") == evidence.sent
     assert evidence.last.total("inferences_observed_total") == evidence.sent
     assert evidence.last.total("inferences_total", model="mlp", outcome="ok") == evidence.sent
+    assert evidence.last.total("inferences_source", source="server") == 1
+    assert evidence.last.total("server_scrape_up") == 1
     assert evidence.last.total("inference_duration_seconds_count", model="mlp") == evidence.sent
 
 
@@ -147,3 +158,43 @@ def test_sigterm_ends_the_sidecar_with_0_within_two_seconds(evidence: Evidence) 
 def test_the_spans_that_arrived_last_are_accounted_for_before_it_ends(evidence: Evidence) -> None:
     inferences = evidence.sent + evidence.sent_at_the_end
     assert f"stopped: {3 * inferences} spans received, {inferences} inferences observed" in evidence.ending.log
+
+
+RATE = 10
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Scrape]:
+    """What a Triton was sent that traces one request in ten, and what the sidecar says once a window has closed over it."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _sampled(tmp_path_factory.mktemp(f"sampled{attempt}"))
+        except Crashed:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError
+
+
+def _sampled(folder: Path) -> tuple[int, Scrape]:
+    (metrics_port,) = free_ports(1)
+    with sidecar(configured(metrics_port, sampled=True), folder) as meter:
+        with triton(meter.otlp_http, log=folder / "triton.log", metrics_port=metrics_port, trace_rate=RATE) as server:
+            meter.wait_until("server_scrape_up", 1, seconds=20)
+            sent = server.load() + server.load() + server.load()
+            meter.wait_until("inferences_total", sent, seconds=20)
+            meter.wait_until("span_coverage_ratio", 0.01, seconds=60)
+            last = meter.scrape()
+        meter.stop()
+    return sent, last
+
+
+def test_all_requests_are_counted_where_one_in_ten_leaves_a_span(sampled: tuple[int, Scrape]) -> None:
+    sent, last = sampled
+    assert last.total("inferences_total", model="mlp", outcome="ok") == sent
+    assert last.total("inferences_observed_total") == pytest.approx(sent / RATE, abs=1)
+
+
+def test_coverage_tells_how_many_leave_a_span(sampled: tuple[int, Scrape]) -> None:
+    _, last = sampled
+    assert last.total("span_coverage_ratio") == pytest.approx(1 / RATE, rel=0.1)
+    assert last.total("finding", code="low_coverage") == 1

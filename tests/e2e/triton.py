@@ -1,4 +1,4 @@
-"""The real Triton Inference Server 2.51.0 that PyPI's nvidia-pytriton bundles, on a CPU, with a trace for every request.
+"""The real Triton Inference Server 2.51.0 that PyPI's nvidia-pytriton bundles, on a CPU, with a trace for every request or for some.
 
 It speaks OTLP/HTTP JSON only. Triton before 2.57 can crash while it traces under load, hence `Crashed` and few clients.
 """
@@ -59,11 +59,11 @@ class Triton:
 
 
 @contextlib.contextmanager
-def triton(otlp_url: str, *, log: Path) -> Iterator[Triton]:
-    """A ready server that sends its spans to `otlp_url`; when left, it has sent the last of them."""
+def triton(otlp_url: str, *, log: Path, metrics_port: int, trace_rate: int = 1) -> Iterator[Triton]:
+    """A ready server that sends the spans of one request in `trace_rate` to `otlp_url`; when left, it has sent the last of them."""
     folder = environment("triton", _install)
     site = site_packages(folder)
-    http, grpc, metrics = free_ports(3)
+    http, grpc = free_ports(2)
     own = os.environ | {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",  # the backend takes its numpy from the first python
         "OPENBLAS_NUM_THREADS": "1",  # leaves the other core to Triton's own threads
@@ -76,9 +76,9 @@ def triton(otlp_url: str, *, log: Path) -> Iterator[Triton]:
         f"--backend-directory={bundled / 'backends'}",
         *("--http-address=127.0.0.1", f"--http-port={http}"),
         *("--grpc-address=127.0.0.1", f"--grpc-port={grpc}"),
-        *("--metrics-address=127.0.0.1", f"--metrics-port={metrics}"),
+        *("--metrics-address=127.0.0.1", f"--metrics-port={metrics_port}"),
         "--trace-config=mode=opentelemetry",
-        *("--trace-config=level=TIMESTAMPS", "--trace-config=rate=1", "--trace-config=count=-1"),
+        *("--trace-config=level=TIMESTAMPS", f"--trace-config=rate={trace_rate}", "--trace-config=count=-1"),
         f"--trace-config=opentelemetry,url={otlp_url}/v1/traces",
         f"--trace-config=opentelemetry,resource=service.name={RESOURCE}",
         f"--trace-config=opentelemetry,bsp_schedule_delay={EXPORT_EVERY_MILLISECONDS}",
