@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, cycle, islice, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from infermeter.config import Cooling, Cost, Host, Power, Purchase, Rent, Server, Sla
 from infermeter.ledger import Ledger
 from infermeter.model import GpuIdentity, GpuSample, LedgerSnapshot, ServerReading
-from support.ledger_oracle import attributed
+from support.ledger_oracle import attributed, attributed_in_blocks
 from support.ledgers import GPU, START_NS, Inference, S, at, batch, config, ledger, of_model, replayed, samples
 
 PERIOD = 20
@@ -421,6 +421,46 @@ def test_a_server_that_counts_just_what_the_spans_say_changes_neither_energy_nor
     assert not counted.thin
     by_model = {facts.model: (facts.cost, facts.energy_joules) for facts in alone.models}
     assert_close(by_model, {facts.model: (facts.cost, facts.energy_joules) for facts in counted.models if facts.model in by_model})
+
+
+LONG = 480
+SHORT_OF_SPANS = settings(max_examples=8, deadline=None)
+
+
+@SHORT_OF_SPANS
+@given(
+    st.lists(st.tuples(st.integers(1, LONG * 1000), st.integers(1, 20_000), st.sampled_from(("chat", "embed"))), min_size=10, max_size=120),
+    st.lists(st.tuples(st.floats(1, 700), st.sampled_from((0.0, 0.3, 1.0, None))), min_size=1, max_size=40),
+)
+def test_the_split_of_a_sample_of_spans_is_that_of_a_slow_reading_of_the_contract(
+    work: list[tuple[int, int, str]], ticks: list[tuple[float, float | None]]
+) -> None:
+    seen = [Inference(max(0, end - length) / 1000, end / 1000, model=model) for end, length, model in work]
+    ticks = list(islice(cycle(ticks), LONG))
+    watts, utilisation = [joules for joules, _ in ticks], [told for _, told in ticks]
+    counter = [0.0, *accumulate(watts)]
+    readings = [GpuSample(GPU, at(0), energy_joules=0.0)]
+    readings += [GpuSample(GPU, at(i + 1), energy_joules=counter[i + 1], utilisation_ratio=utilisation[i]) for i in range(LONG)]
+    book = ledger(config(baseline_watts=60.0), offline=False)
+    for second in range(1, LONG + 1):
+        book.add_samples(readings[second : second + 1] if second > 1 else readings[:2])
+        book.add_server_reading(ServerReading(at(second), at(second - 1), {("chat", "ok"): 20.0}))
+        ended = [one for one in seen if second - 1 < one.end <= second]
+        if ended:
+            book.add(batch(ended), at(second))
+        book.advance(at(second), S)
+        if second % 50 == 0:
+            settled = book.snapshot(at(second))
+            seconds = ((settled.settled_ns or START_NS) - START_NS) / S
+            assert sum(sum(facts.cost.values()) for facts in settled.models) == pytest.approx(seconds, rel=1e-9)
+            joules = sum(sum(facts.energy_joules.values()) for facts in settled.models)
+            assert joules == pytest.approx(counter[round(seconds)], rel=1e-6)
+    book.finish(at(LONG))
+    expected = attributed_in_blocks(seen, watts=watts, utilisation=utilisation, baseline_watts=60.0, default_model="unknown")
+    for facts in book.snapshot(at(LONG)).models:
+        for use, cost in facts.cost.items():
+            assert cost == pytest.approx(expected.cost[facts.model, use], abs=1e-5), (facts.model, use)
+            assert facts.energy_joules[use] == pytest.approx(expected.joules[facts.model, use], abs=1e-3), (facts.model, use)
 
 
 def test_a_cooling_sum_is_a_component_of_its_own() -> None:

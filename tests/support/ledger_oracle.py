@@ -1,4 +1,4 @@
-"""The attribution of ticks a second time, slowly and in plain Python, straight from the words of the contract: one GPU, all spans known."""
+"""The attribution of ticks a second time, slowly and in plain Python, straight from the words of the contract: one GPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def attributed(
     cost_per_second: float,
     default_model: str = "unknown",
 ) -> OracleBook:
-    """Tick i has power `watts[i]` and utilisation `utilisation[i]`; every second costs the same; no period is longer than an hour."""
+    """All spans are known. Tick i has power `watts[i]` and utilisation `utilisation[i]`; every second costs the same.
+
+    No period is longer than an hour.
+    """
     book = OracleBook()
     intervals = [
         (a, b, one.model or default_model)
@@ -54,6 +57,47 @@ def attributed(
         _share(book, "active", overlap, joules=joules - idle_joules, cost=cost_per_second * busy)
         _share(book, "idle", rest, joules=idle_joules, cost=cost_per_second * (1 - busy))
     return book
+
+
+def attributed_in_blocks(
+    seen: Sequence[Inference], *, watts: Sequence[float], utilisation: Sequence[float | None], baseline_watts: float, default_model: str
+) -> OracleBook:
+    """As `attributed`, at 1 a second, where spans are a sample: the GPU says how busy a tick was, the spans of its block whose it was."""
+    book = OracleBook()
+    recent: dict[str, float] = defaultdict(float)
+    for start, stop in _blocks(seen, len(watts)):
+        owned: dict[str, float] = defaultdict(float)
+        for one in seen:
+            owned[one.model or default_model] += max(0.0, min(one.end, stop) - max(one.start, start))
+        for tick in range(start, stop):
+            covered = _union([(max(one.start, tick), min(one.end, tick + 1)) for one in seen])
+            told = utilisation[tick]
+            active = max(covered, told or 0.0)
+            idle = 0.0 if told is None else 1.0 - active
+            idle_joules = watts[tick] * idle if active == 0 else min(watts[tick], baseline_watts * idle)
+            stray_joules = watts[tick] * (1 - active - idle)
+            active_joules = watts[tick] - idle_joules - stray_joules
+            for model, seconds in owned.items() if active else ():
+                recent[model] += active * seconds / sum(owned.values()) if sum(owned.values()) else 0.0
+            rest = dict(recent) if sum(recent.values()) else {default_model: 1.0}
+            if sum(owned.values()):
+                _share(book, "active", owned, joules=active_joules, cost=active)
+            else:
+                _share(book, "unattributed", rest, joules=active_joules, cost=active)
+            _share(book, "idle", rest, joules=idle_joules, cost=idle)
+            _share(book, "unattributed", rest, joules=stray_joules, cost=1 - active - idle)
+    return book
+
+
+def _blocks(seen: Sequence[Inference], ticks: int) -> Iterable[tuple[int, int]]:
+    """A minute, then slot by slot until 30 inferences have ended in it, 5 minutes at most; the last as long as there is time."""
+    start = 0
+    while start < ticks:
+        stop = start + 60
+        while stop < start + 300 and sum(start < one.end <= stop for one in seen) < 30:
+            stop += 10
+        yield start, min(stop, ticks)
+        start = stop
 
 
 def _share(book: OracleBook, use: str, weights: dict[str, float], *, joules: float, cost: float) -> None:
