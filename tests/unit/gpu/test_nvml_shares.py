@@ -182,10 +182,17 @@ def test_a_parent_in_mig_mode_without_instances_is_a_device() -> None:
 PROFILED = {"nvmlGpmQueryDeviceSupport": SimpleNamespace(isSupportedDevice=1), "nvmlGpmSampleGet": lambda _: None}
 
 
+def later(source: NvmlSource) -> GpuSample:
+    """The first device's second sample, with which profiling begins."""
+    source.read(0)
+    return source.read(SECOND_NS)[0]
+
+
 def test_profiling_is_told_in_ratios_and_its_memory_given_back() -> None:
     library = Library(Device("GPU-a", tells=PROFILED))
     source = opened(library)
-    (sample,) = source.read(0)
+    assert source.read(0)[0].sm_active_ratio is None, "two samples make one measurement"
+    (sample,) = source.read(SECOND_NS)
     told = (sample.sm_active_ratio, sample.sm_occupancy_ratio, sample.tensor_active_ratio, sample.dram_active_ratio)
     assert told == pytest.approx((0.2, 0.3, 0.5, 1.0))
     assert sample.utilisation_ratio == 0.57, "the driver's own is preferred"
@@ -196,7 +203,16 @@ def test_profiling_is_told_in_ratios_and_its_memory_given_back() -> None:
 
 def test_profiling_stands_in_for_utilisation_that_is_not_told() -> None:
     device = Device("GPU-a", tells=PROFILED, fails={"nvmlDeviceGetUtilizationRates": NOT_SUPPORTED})
-    assert opened(Library(device)).read(0)[0].utilisation_ratio == 0.1
+    source = opened(Library(device))
+    assert [source.read(second * SECOND_NS)[0].utilisation_ratio for second in (0, 1)] == [None, 0.1]
+
+
+def test_profiling_is_not_asked_for_more_often_than_it_is_refreshed() -> None:
+    device = Device("GPU-a", tells=PROFILED)
+    source = opened(Library(device))
+    told = [source.read(tenths * SECOND_NS // 20)[0].sm_active_ratio for tenths in range(5)]
+    assert told == [None, None, 0.2, 0.2, 0.2]
+    assert device.asked.count("nvmlGpmMetricsGet") == 2
 
 
 def test_profiling_that_is_off_or_not_supported_is_not_asked_for() -> None:
@@ -205,9 +221,9 @@ def test_profiling_that_is_off_or_not_supported_is_not_asked_for() -> None:
         Device("GPU-b", tells=PROFILED | {"nvmlGpmQueryDeviceSupport": SimpleNamespace(isSupportedDevice=0)}),
     )
     library = Library(off, lacking)
-    assert opened(library, profiling="off").read(0)[0].sm_active_ratio is None
+    assert later(opened(library, profiling="off")).sm_active_ratio is None
     assert not any(call.startswith("nvmlGpm") for call in off.asked)
-    assert opened(Library(lacking)).read(0)[0].sm_active_ratio is None
+    assert later(opened(Library(lacking))).sm_active_ratio is None
     assert library.gpm_samples == 0
 
 
@@ -215,13 +231,14 @@ def test_profiling_that_is_not_permitted_or_fails_just_now_is_absent() -> None:
     forbidden = Device("GPU-a", tells=PROFILED, fails={"nvmlGpmSampleGet": pynvml.NVML_ERROR_NO_PERMISSION})
     library = Library(forbidden)
     source = opened(library)
-    assert (source.read(0)[0].sm_active_ratio, library.gpm_samples) == (None, 0)
+    assert (later(source).sm_active_ratio, library.gpm_samples) == (None, 0)
     failing = Device("GPU-a", tells=PROFILED)
     source = opened(Library(failing))
+    source.read(0)
     failing.fails["nvmlGpmMetricsGet"] = UNKNOWN
-    assert source.read(0)[0].sm_active_ratio is None
+    assert source.read(SECOND_NS)[0].sm_active_ratio is None
     del failing.fails["nvmlGpmMetricsGet"]
-    assert source.read(1)[0].sm_active_ratio == pytest.approx(0.2)
+    assert source.read(2 * SECOND_NS)[0].sm_active_ratio == pytest.approx(0.2)
 
 
 def test_of_instances_that_are_profiled_the_active_one_has_the_power() -> None:
@@ -231,7 +248,8 @@ def test_of_instances_that_are_profiled_the_active_one_has_the_power() -> None:
     parent = partitioned(instance_of("MIG-a", 3, number=1), instance_of("MIG-b", 4, number=2), **tells)
     library = Library(parent)
     source = opened(library)
-    (first, second) = source.read(0)
+    source.read(0)
+    (first, second) = source.read(SECOND_NS)
     assert (first.utilisation_ratio, first.sm_active_ratio) == pytest.approx((0.1, 0.2))
     assert (first.power_watts, second.power_watts) == pytest.approx((112.5 * 3 / 7, 112.5 * 4 / 7))
     assert set(asked) == {1, 2}

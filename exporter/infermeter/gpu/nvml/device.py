@@ -93,7 +93,7 @@ class Device:
         asking(chosen[0])
         fields = self._told()
         if self._gpm is not None:
-            fields = (optional(self._gpm.ask) or {}) | fields
+            fields = {**(optional(self._gpm.ask, now_ns) or {}), **fields}
         fields = self.sane(fields)
         return [GpuSample(self.uuid, now_ns, **fields)] if self._history is None else self._recorded(self._history, now_ns, fields)
 

@@ -21,6 +21,10 @@ METRICS: Final[Mapping[int, str]] = {
 """All in per cent. Source: NVML API reference, nvmlGpmMetricId_t."""
 
 
+LEAST_NS: Final = 100_000_000
+"""Between two samples; the counters are refreshed no more often. Source: NVML API reference, nvmlGpmMetricsGet."""
+
+
 class _Metric(ctypes.Structure):
     """A c_nvmlGpmMetric_t as it lies in memory: the binding's own looks at the type of each member at each access."""
 
@@ -35,6 +39,8 @@ class Gpm:
         self._library = library
         self._handle = handle
         self._instance = instance
+        self._since_ns: int | None = None
+        self._told: Mapping[str, float] = {}
         self._samples = [library.nvmlGpmSampleAlloc()]
         try:
             self._samples.append(library.nvmlGpmSampleAlloc())
@@ -49,8 +55,27 @@ class Gpm:
             self._request.metrics[place].metricId = metric
         self._metrics = (_Metric * len(METRICS)).from_buffer(self._request, type(self._request).metrics.offset)
 
-    def ask(self) -> dict[str, float]:
-        """Ratios since the last time that this was asked. Raises: NVMLError; the stretch of time then goes on."""
+    def ask(self, now_ns: int) -> Mapping[str, float]:
+        """Ratios of the last stretch of at least LEAST_NS; the first one begins with the first call. Raises: NVMLError.
+
+        A stretch whose end fails goes on.
+        """
+        if self._since_ns is None:
+            self._take(self._samples[1])
+            self._since_ns = now_ns
+        elif not 0 <= now_ns - self._since_ns < LEAST_NS:
+            self._told = {}
+            self._told = self._measured()
+            self._since_ns = now_ns
+        return self._told
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        for sample in self._samples:
+            optional(self._library.nvmlGpmSampleFree, sample)
+        self._samples = []
+
+    def _measured(self) -> Mapping[str, float]:
         newer, older = self._samples
         self._take(newer)
         self._request.sample1, self._request.sample2 = older, newer
@@ -59,12 +84,6 @@ class Gpm:
         told = zip(METRICS.values(), self._metrics, strict=True)
         answers = {name: metric.value / 100 for name, metric in told if metric.nvmlReturn == pynvml.NVML_SUCCESS}
         return {name: ratio for name, ratio in answers.items() if not math.isnan(ratio)}
-
-    def close(self) -> None:
-        """Gives the memory back."""
-        for sample in self._samples:
-            optional(self._library.nvmlGpmSampleFree, sample)
-        self._samples = []
 
     def _take(self, sample: Untyped) -> None:
         if self._instance is None:

@@ -49,9 +49,9 @@ class MigInstance:
         self._gpm = self._counters(parent) if wishes.profiling else None
         self._ratios: Mapping[str, float] = {}
 
-    def measure(self) -> Instance:
+    def measure(self, now_ns: int) -> Instance:
         """What it did since the last time; how much of it is the device's."""
-        self._ratios = {} if self._gpm is None else optional(self._gpm.ask) or {}
+        self._ratios = {} if self._gpm is None else optional(self._gpm.ask, now_ns) or {}
         return Instance(self._slices, self._ratios.get("utilisation_ratio"))
 
     def ask(self) -> Fields:
@@ -108,7 +108,7 @@ class MigDevice:
         joules, self._last = _joules_between(self._last, whole), whole
         of_all = {name: fields[name] for name in _OF_ALL if name in fields}
         samples: list[GpuSample] = []
-        measured = [instance.measure() for instance in self._instances]
+        measured = [instance.measure(now_ns) for instance in self._instances]
         for instance, part in zip(self._instances, parts(measured, slices=self._slices), strict=True):
             if joules is not None:
                 instance.joules += joules * part

@@ -41,7 +41,7 @@ def best_way(answering: Mapping[Field, float], *, interval_seconds: float, usage
     """The mean where readings are no closer than it is long, since their sum then misses nothing; else the instant; else what there is.
 
     A device that tells its module's power and not its own has a CPU on its board: what nvmlDeviceGetPowerUsage says there isn't the
-    GPU's either, so the module is preferred to it, under its name.
+    GPU's either, so the module is preferred to it, under its name. Its energy counter is the module's too.
     """
     order: tuple[PowerKind, PowerKind] = ("average", "instant") if interval_seconds >= AVERAGED_SECONDS else ("instant", "average")
     for number, scope in _SCOPES:

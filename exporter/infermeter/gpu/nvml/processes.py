@@ -26,7 +26,8 @@ _MOST_PER_CENT: Final = 100
 class ProcessShare:
     """The part of one device that belongs to some processes, by what they used in each minute of wall-clock time.
 
-    All sidecars of a device look at the same minutes, and sum the driver's readings of each, so that their shares never sum to more than 1.
+    All sidecars of a device look at the same minutes, and sum the driver's readings of each: as far as it tells them the same, their shares
+    never sum to more than 1. Source: NVML API reference, nvmlDeviceGetProcessUtilization (a mean since the time that is asked for).
     """
 
     def __init__(self, library: Untyped, handle: Untyped, own_processes: Callable[[], frozenset[int]]) -> None:
