@@ -16,6 +16,8 @@ from infermeter.gpu.source import Choose, GpuSource, every
 log = logging.getLogger(__name__)
 
 LIBRARY = "libnvidia-ml.so.1"
+PAGE_TIMEOUT_RATIO = 0.9
+"""Of `gpu.timeout`: a page that is late is told as such, before its reader is given up as hanging."""
 
 BusyShare: TypeAlias = Callable[[int, int], float]
 """The part (0 to 1) of the time between two instants (unix nanoseconds) in which something computed."""
@@ -106,7 +108,7 @@ def _page(settings: Gpu) -> Callable[[], bytes]:
         raise ConfigError("gpu.url", f"source: {settings.source} needs the address of the /metrics to read")
     if problem := url_problem(url):
         raise ConfigError("gpu.url", problem)
-    return lambda: fetch(url, timeout_seconds=settings.timeout)
+    return lambda: fetch(url, timeout_seconds=PAGE_TIMEOUT_RATIO * settings.timeout)
 
 
 def _amd(wish: _Wish) -> GpuSource:
