@@ -145,9 +145,9 @@ class Devices:
         return self._metered > 0, self._shares_changed
 
     @property
-    def shares(self) -> float:
-        """How many GPUs the server pays for."""
-        return sum(device.identity.share_ratio for device in self.present)
+    def shares(self) -> dict[str, float]:
+        """The GPUs that the server pays for: its share of each, by UUID."""
+        return {device.identity.uuid: device.identity.share_ratio for device in self.present}
 
     def watts(self, now_ns: int) -> float | None:
         """Power of the server's share by the last fresh samples; None where none tells."""

@@ -206,3 +206,12 @@ def test_a_modelled_power_teaches_no_baseline_unless_the_device_is_simulated_as_
     assert facts(GpuIdentity(GPU, energy="modelled"), readings, end=90).baseline_watts is None
     assert facts(GpuIdentity(GPU, energy="modelled", source="simulated"), readings, end=90).baseline_watts == 80.0
     assert facts(GpuIdentity(GPU, energy="integrated"), readings, end=90).baseline_watts == 80.0
+
+
+def test_a_device_that_comes_and_goes_within_a_tick_was_never_there() -> None:
+    book = ledger(gpus=(), offline=False)
+    book.gpus_changed([GpuIdentity(GPU)])
+    book.gpus_changed([])
+    book.advance(at(1), S)
+    book.finish(at(1))
+    assert sum(book.snapshot(at(1)).gpus[0].state_seconds.values()) == 0
