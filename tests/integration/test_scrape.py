@@ -237,9 +237,12 @@ SECRET = "sk-of-a-peer"
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (page(f'up{{a="{SECRET}"}} 1\n'), f"the page has none of {NAMES}, vllm:request_success_total"),
-        (page("# HELP nv_inference_request_success none yet\n"), f"the page has none of {NAMES}, vllm:request_success_total"),
-        (page(""), f"the page has none of {NAMES}, vllm:request_success_total"),
+        (page(f'up{{a="{SECRET}"}} 1\n'), f"the page has none of {NAMES}, vllm:request_success_total, vllm:num_requests_running"),
+        (
+            page("# HELP nv_inference_request_success none yet\n"),
+            f"the page has none of {NAMES}, vllm:request_success_total, vllm:num_requests_running",
+        ),
+        (page(""), f"the page has none of {NAMES}, vllm:request_success_total, vllm:num_requests_running"),
         (page(f"<html>{SECRET}</html>"), "the page is HTML or XML, not Prometheus' text format"),
         (page(f"nv_inference_request_success {SECRET}\n"), "a sample on the page is not in Prometheus' text format"),
         (page(triton(1000).partition(" 579")[0]), "the page ends within a line: it was cut off"),
@@ -294,9 +297,18 @@ async def test_a_page_that_was_recognised_stays_that_servers(bench: Bench) -> No
     assert (set(first.inferences), first.running) == ({("tiny", "ok"), ("tiny", "error")}, 0.0)
     assert await bench.line() == "INFO the server's own /metrics is read as vllm's"
     bench.answer = page(triton(5))
-    assert (await bench.line()).endswith("doesn't answer: the page has none of vllm:request_success_total")
+    assert (await bench.line()).endswith("doesn't answer: the page has none of vllm:request_success_total, vllm:num_requests_running")
     bench.answer = page(triton(9) + vllm.replace('"length",model_name="tiny"} 220.0', '"length",model_name="tiny"} 222.0'))
     assert (await bench.increase()).inferences == {("tiny", "ok"): 2, ("tiny", "error"): 0}
+
+
+@on_a_loop
+async def test_a_server_that_has_counted_nothing_yet_has_all_of_its_first_inferences_counted(bench: Bench) -> None:
+    bench.answer = page("vllm:num_requests_running 0\n")
+    assert not (await bench.reading()).inferences
+    bench.answer = page('vllm:request_success_total{model_name="tiny",finished_reason="stop"} 3\nvllm:num_requests_running 1\n')
+    told = await bench.increase()
+    assert (told.inferences, told.running) == ({("tiny", "ok"): 3}, 1)
 
 
 def test_a_kind_that_is_pinned_looks_for_its_own_names_alone() -> None:

@@ -51,14 +51,10 @@ class MetricRules:
     endpoint: str | None = None
 
     @property
-    def count_names(self) -> tuple[str, ...]:
-        """The metrics by which a page is recognised as this server's: without one of them there is nothing to count."""
-        return tuple(count.name for count in self.counts)
-
-    @property
-    def names(self) -> frozenset[str]:
-        """All metrics that are read."""
-        return frozenset(self.count_names if self.running is None else (*self.count_names, self.running))
+    def names(self) -> tuple[str, ...]:
+        """All metrics that are read. A page with any of them is this server's: a counter may not be there before it counts."""
+        counts = tuple(count.name for count in self.counts)
+        return counts if self.running is None else (*counts, self.running)
 
     @property
     def ok_is_what_is_left(self) -> bool:
@@ -80,7 +76,7 @@ def read_metrics(place: Place) -> MetricRules:
         inner_calls="inner_calls" in at,
         endpoint=at["endpoint"].text() if "endpoint" in at else None,
     )
-    if len(rules.names) < len(rules.counts) + (rules.running is not None):
+    if len(set(rules.names)) < len(rules.names):
         raise place.wrong("two readings are of one metric")
     return rules
 

@@ -27,8 +27,8 @@ def check_metrics_url(url: str, mappings: Sequence[ServerMapping]) -> None:
 
 
 def recognised(mappings: Sequence[ServerMapping], present: Collection[str]) -> tuple[ServerMapping, MetricRules] | None:
-    """The first of the `mappings`, in order of precedence, that counts by a metric that is `present`, and its rules."""
+    """The first of the `mappings`, in order of precedence, that reads a metric that is `present`, and its rules."""
     for mapping in mappings:
-        if mapping.metrics is not None and not set(mapping.metrics.count_names).isdisjoint(present):
+        if mapping.metrics is not None and not set(mapping.metrics.names).isdisjoint(present):
             return mapping, mapping.metrics
     return None

@@ -90,8 +90,7 @@ class _Page:
         self._mappings = mappings
         self._timeout_seconds = timeout_seconds
         self._token_file = token_file
-        self._wanted = frozenset(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names)
-        self._by = tuple(name for mapping in mappings if mapping.metrics for name in mapping.metrics.count_names)
+        self._wanted = tuple(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names)
         self._counts: Counts | None = None
         self._told_ignored = False
 
@@ -110,9 +109,9 @@ class _Page:
         """What counts a page that holds these metrics: once it was recognised as a server's, it stays that server's."""
         found = recognised(self._mappings, present)
         if found is None:
-            raise Unavailable(f"the page has none of {', '.join(self._by)}")
+            raise Unavailable(f"the page has none of {', '.join(self._wanted)}")
         if self._counts is None:
             mapping, rules = found
             log.info("the server's own /metrics is read as %s's", mapping.server)
-            self._wanted, self._by, self._counts = rules.names, rules.count_names, Counts(rules)
+            self._wanted, self._counts = rules.names, Counts(rules)
         return self._counts

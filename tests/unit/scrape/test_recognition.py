@@ -28,11 +28,12 @@ metrics: {counters: {inferences: {name: "vllm:request_success_total"}}}
         ({"nv_inference_request_failure", "up"}, "triton"),
         ({"vllm:request_success_total", "vllm:num_requests_running"}, "vllm"),
         ({"nv_inference_request_success", "vllm:request_success_total"}, "triton"),
-        ({"vllm:num_requests_running"}, None),
+        ({"vllm:num_requests_running"}, "vllm"),
+        ({"vllm:request_success_created"}, None),
         (set(), None),
     ],
 )
-def test_a_page_is_of_the_first_server_by_whose_counters_it_counts(present: set[str], server: str | None) -> None:
+def test_a_page_is_of_the_first_server_that_one_of_its_metrics_is_read_of(present: set[str], server: str | None) -> None:
     found = recognised(load_mappings("auto", {}), present)
     assert (found[0].server if found else None) == server
 
