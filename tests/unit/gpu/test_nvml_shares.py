@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from infermeter.errors import ConfigError, Unavailable
 from infermeter.gpu.nvml import NvmlSource
 from infermeter.gpu.nvml.processes import LEAST_SHARE, MOST_SHARE, ProcessShare
-from infermeter.gpu.nvml.shares import Instance, parts
+from infermeter.gpu.nvml.shares import parts_of
 from infermeter.gpu.source import Seen, every
 from infermeter.model import GpuIdentity, GpuSample
 from unit.gpu.nvml_library import LOST, NOT_SUPPORTED, UNKNOWN, Device, Library, processes, used
@@ -25,40 +25,47 @@ MINUTE_NS = 60 * SECOND_NS
 
 
 # --- instances ---------------------------------------------------------------------------------------------------------------------------
-def test_instances_share_their_slices_by_slices_times_activity() -> None:
-    assert parts([Instance(3, 0.5), Instance(2, 0.0), Instance(1, 1.0)], slices=7) == pytest.approx([6 / 7 * 0.6, 0.0, 6 / 7 * 0.4])
+def test_the_slices_that_are_seen_have_their_part_and_share_it_by_slices_times_activity() -> None:
+    parts = parts_of({"a": 3, "b": 2, "c": 1}, {"a": 0.5, "b": 0.0, "c": 1.0}, 7)
+    assert parts == pytest.approx({"a": 6 / 7 * 0.6, "b": 0.0, "c": 6 / 7 * 0.4})
 
 
-@pytest.mark.parametrize("activity", [(0.0, 0.0), (None, 1.0), (None, None)])
+@pytest.mark.parametrize("activity", [(0.0, 0.0), (None, 1.0), (None, None), (0.009, 0.0)])
 def test_where_nothing_is_active_or_activity_is_not_known_they_share_by_slices(activity: tuple[float | None, float | None]) -> None:
-    assert parts([Instance(4, activity[0]), Instance(2, activity[1])], slices=7) == [4 / 7, 2 / 7]
+    assert parts_of({"a": 4, "b": 2}, dict(zip("ab", activity, strict=True)), 7) == pytest.approx({"a": 4 / 7, "b": 2 / 7})
 
 
-def test_without_slices_they_share_equally_and_with_more_slices_than_there_are_nothing_twice() -> None:
-    assert parts([Instance(None, 1.0), Instance(2, 0.0)], slices=0) == [0.5, 0.5]
-    assert parts([Instance(None, 1.0), Instance(2, 0.0)], slices=4) == [0.25, 0.25]
-    assert parts([Instance(4, None), Instance(4, None)], slices=7) == [0.5, 0.5]
+def test_with_more_slices_than_the_device_tells_nothing_is_shared_twice_and_none_is_none() -> None:
+    assert parts_of({"a": 4, "b": 4}, {}, 7) == {"a": 0.5, "b": 0.5}
+    assert parts_of({}, {}, 7) == {}
 
 
-def test_instances_without_any_slice_have_nothing_and_none_is_none() -> None:
-    assert parts([Instance(0, 1.0)], slices=0) == [0.0]
-    assert parts([], slices=7) == []
+INSTANCES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 8))
+ACTIVITY = st.dictionaries(st.sampled_from("abcdefgh"), st.none() | st.floats(0, 1))
 
 
-INSTANCES = st.lists(st.builds(Instance, st.none() | st.integers(0, 8), st.none() | st.floats(0, 1)), max_size=8)
+@given(INSTANCES, ACTIVITY, st.integers(0, 8))
+def test_instances_never_have_more_than_their_device_nor_less_than_nothing(
+    slices: dict[str, int], activity: dict[str, float | None], total: int
+) -> None:
+    parts = parts_of(slices, activity, total)
+    assert parts.keys() == slices.keys()
+    assert all(part >= 0 for part in parts.values())
+    assert sum(parts.values()) <= 1 + 1e-12
 
 
-@given(INSTANCES, st.integers(0, 8))
-def test_instances_never_have_more_than_their_device_nor_less_than_nothing(instances: list[Instance], slices: int) -> None:
-    shared = parts(instances, slices=slices)
-    assert len(shared) == len(instances)
-    assert all(part >= 0 for part in shared)
-    assert sum(shared) <= 1 + 1e-12
+@given(INSTANCES.filter(bool), ACTIVITY)
+def test_instances_that_hold_all_slices_have_all_of_their_device(slices: dict[str, int], activity: dict[str, float | None]) -> None:
+    assert sum(parts_of(slices, activity, sum(slices.values())).values()) == pytest.approx(1)
 
 
-@given(st.lists(st.builds(Instance, st.integers(1, 7), st.none() | st.floats(0, 1)), min_size=1, max_size=7))
-def test_instances_that_hold_all_slices_have_all_of_their_device(instances: list[Instance]) -> None:
-    assert sum(parts(instances, slices=sum(instance.slices or 0 for instance in instances))) == pytest.approx(1)
+@given(INSTANCES, ACTIVITY, st.sets(st.sampled_from("abcdefgh")))
+def test_sidecars_that_see_some_instances_each_never_have_more_than_the_device(
+    slices: dict[str, int], activity: dict[str, float | None], seen_by_one: set[str]
+) -> None:
+    total = sum(slices.values())
+    groups = [{name: slices[name] for name in slices if (name in seen_by_one) is first} for first in (True, False)]
+    assert sum(sum(parts_of(group, activity, total).values()) for group in groups) <= 1 + 1e-12
 
 
 def instance_of(uuid: str, slices: int | None = 1, number: int = 0) -> Device:

@@ -15,7 +15,7 @@ from infermeter.gpu.nvml.calls import GONE, UNSUPPORTED, Fields, Untyped, option
 from infermeter.gpu.nvml.device import SOURCE, Device, Wishes
 from infermeter.gpu.nvml.gpm import Gpm, counters
 from infermeter.gpu.nvml.readings import Query, memory, running
-from infermeter.gpu.nvml.shares import Instance, parts
+from infermeter.gpu.nvml.shares import parts_of
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
 MOST: Final = 64
@@ -45,14 +45,15 @@ class MigInstance:
         self._library = library
         self._queries: list[Query] = [memory, running]
         attributes = optional(library.nvmlDeviceGetAttributes_v2, handle)
-        self._slices = None if attributes is None else int(attributes.computeInstanceSliceCount or attributes.gpuInstanceSliceCount)
+        told = 0 if attributes is None else int(attributes.computeInstanceSliceCount or attributes.gpuInstanceSliceCount)
+        self.slices = max(told, 1)
         self._gpm = self._counters(parent) if wishes.profiling else None
         self._ratios: Mapping[str, float] = {}
 
-    def measure(self, now_ns: int) -> Instance:
-        """What it did since the last time; how much of it is the device's."""
+    def activity(self, now_ns: int) -> float | None:
+        """The part of the time since it was measured last in which it was active; None: not known."""
         self._ratios = {} if self._gpm is None else optional(self._gpm.ask, now_ns) or {}
-        return Instance(self._slices, self._ratios.get("utilisation_ratio"))
+        return self._ratios.get("utilisation_ratio")
 
     def ask(self) -> Fields:
         """What it says of itself now. Raises: NVMLError if it is gone."""
@@ -108,8 +109,10 @@ class MigDevice:
         joules, self._last = _joules_between(self._last, whole), whole
         of_all = {name: fields[name] for name in _OF_ALL if name in fields}
         samples: list[GpuSample] = []
-        measured = [instance.measure(now_ns) for instance in self._instances]
-        for instance, part in zip(self._instances, parts(measured, slices=self._slices), strict=True):
+        activity = {instance.uuid: instance.activity(now_ns) for instance in self._instances}
+        parts = parts_of({instance.uuid: instance.slices for instance in self._instances}, activity, self._slices)
+        for instance in self._instances:
+            part = parts[instance.uuid]
             if joules is not None:
                 instance.joules += joules * part
             if instance.uuid not in chosen:
