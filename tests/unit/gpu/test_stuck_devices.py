@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
@@ -202,6 +203,7 @@ async def test_a_device_that_answers_again_is_asked_again_and_what_it_said_late_
     await bench.told(hangs(A))
     await bench.reading_of(B, C)
     left_behind = [thread for thread, uuid in bench.ward.asked if uuid == A.uuid][-1]
+    bench.forget_readings()
     bench.ward.let_go(A)
     await bench.reading_of(A, B, C)
     asked_by_it = [uuid for thread, uuid in bench.ward.asked if thread == left_behind]
@@ -234,11 +236,12 @@ async def test_while_every_device_hangs_the_source_is_down_and_the_first_that_an
     assert bench.sampler.last_error == "TimeoutError"
     assert bench.heard.lines[-1] == "WARNING GPU source ward doesn't answer: none of its GPUs does"
     assert threads() == 3
+    bench.forget_readings()
     bench.ward.let_go(B)
     await bench.reading_of(B)
     assert bench.sampler.up
     assert bench.heard.lines[-2:] == ["INFO GPU source ward answers again", answers(B)]
-    assert threads() == 3
+    await asyncio.to_thread(wait_for_threads, 3)
 
 
 @with_devices(A, B, C, D, E)
@@ -250,6 +253,7 @@ async def test_a_source_whose_devices_turn_out_to_hang_one_after_the_other_is_do
     assert bench.sampler.last_error == "TimeoutError"
     assert hangs(B) in bench.heard.lines
     assert hangs(E) not in bench.heard.lines
+    bench.forget_readings()
     for identity in (A, B, C, D, E):
         bench.ward.let_go(identity)
     await bench.reading_of(A, B, C, D, E)
@@ -270,6 +274,7 @@ async def test_a_device_that_hangs_again_before_it_said_anything_is_not_told_aga
     given_up = bench.rejected["read"]
     await bench.time_passes_until(lambda: bench.rejected["read"] > given_up)
     await bench.reading_of(B)
+    bench.forget_readings()
     bench.ward.let_go(A)
     await bench.reading_of(A, B)
     assert bench.heard.lines[1:] == [hangs(A), answers(A)]
@@ -309,6 +314,7 @@ async def test_a_source_is_not_closed_under_a_thread_that_is_inside_it_but_opene
     await bench.reading_of(B)  # read on as it is
     assert bench.sampler.up
     assert (bench.ward.opens, bench.ward.closes) == (1, 0)
+    bench.forget_readings()
     bench.ward.let_go(A)
     await bench.reading_of(A, B)
     bench.forget_readings()
@@ -341,6 +347,7 @@ async def test_where_one_device_hangs_and_the_other_is_left_out_with_it_the_sour
     await bench.told(hangs(A))
     await bench.told("WARNING GPU source ward doesn't answer: none of its GPUs does")
     assert not bench.sampler.up
+    bench.forget_readings()
     bench.ward.let_go(A)
     await bench.reading_of(A, B)
     assert bench.sampler.up
@@ -371,7 +378,7 @@ def threads() -> int:
 
 
 def wait_for_threads(n: int) -> None:
-    for thread in threading.enumerate():
-        if thread.name == "gpu-ward" and threads() > n:
-            thread.join(SOON / 10)
-    assert threads() == n
+    give_up = time.monotonic() + SOON
+    while threads() != n:
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
