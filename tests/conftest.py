@@ -14,7 +14,15 @@ settings.load_profile("fast")
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INFERMETER_CONFIG", "INFERMETER_SERVER_NAME", "INFERMETER_LOG_LEVEL", "NVIDIA_VISIBLE_DEVICES"):
+    for name in (
+        "INFERMETER_CONFIG",
+        "INFERMETER_SERVER_NAME",
+        "INFERMETER_LOG_LEVEL",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NODE_NAME",
+        "POD_NAME",
+        "POD_NAMESPACE",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

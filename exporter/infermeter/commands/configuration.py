@@ -15,6 +15,7 @@ from infermeter.config import Config, Log, Server
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
+from infermeter.scrape import check_metrics_url
 from infermeter.structure import Problem, field_kinds, load_config
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,13 @@ def _absent(config: Config) -> Iterator[Problem]:
     """What a configuration names and isn't there; problems within files of mappings are told when these are loaded."""
     if config.gpu.file is not None and not Path(config.gpu.file).is_file():
         yield "gpu.file", f"no such file: {config.gpu.file}"
+    token_file = config.server.metrics_token_file
+    if token_file is not None and not Path(token_file).is_file():
+        yield "server.metrics_token_file", f"no such file: {token_file}"
     try:
-        load_mappings(config.server.kind, own_mappings(config))
+        mappings = load_mappings(config.server.kind, own_mappings(config))
+        if config.server.metrics_url is not None:
+            check_metrics_url(config.server.metrics_url, mappings)
     except ConfigErrors as errors:
         yield from ((error.where, error.problem) for error in errors.problems if not isinstance(error, MappingError))
     except ConfigError as error:

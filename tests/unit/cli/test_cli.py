@@ -54,6 +54,9 @@ def test_a_configuration_is_read_from_standard_input(monkeypatch: pytest.MonkeyP
         ("server: {kind: trition}", "server.kind"),
         ("mappings_dir: /nowhere", "mappings_dir"),
         ("gpu: {source: replay, file: /nowhere.csv}", "gpu.file"),
+        ('server: {kind: infermeter, metrics_url: "http://127.0.0.1:1/metrics"}', "server.metrics_url"),
+        ('server: {metrics_url: "ftp://127.0.0.1/metrics"}', "server.metrics_url"),
+        ('server: {metrics_url: "http://127.0.0.1:1/metrics", metrics_token_file: /nowhere}', "server.metrics_token_file"),
     ],
 )
 @pytest.mark.parametrize("command", [["check-config"], ["serve", "--config"]], ids=["check-config", "serve"])
