@@ -303,6 +303,25 @@ def test_a_device_that_is_partitioned_makes_the_source_open_anew() -> None:
     assert [identity.uuid for identity in source.open()] == ["MIG-a"]
 
 
+def test_a_chosen_device_that_tells_nothing_but_its_uuid_does_not_hide_the_others_and_is_opened_when_it_answers() -> None:
+    failing = Device("GPU-b", fails={"memory_v2": UNKNOWN})
+    both = (GpuChoice("GPU-a"), GpuChoice("GPU-b"))
+    source = source_of(Library(Device("GPU-a"), failing), choose=lambda seen: chosen(seen.identities, both, {}))
+    assert source.open()[1] == GpuIdentity("GPU-b", index=1, driver_version="580.65.06")
+    assert heard(source, 1, 2) == [["GPU-a"], ["GPU-a"]]
+    del failing.fails["memory_v2"]
+    with pytest.raises(GpuUnavailable, match="GPU GPU-b answers that was silent"):
+        source.read(11 * SECOND_NS)
+    source.close()
+    assert source.open()[1].energy == "counter"
+    assert heard(source, 12) == [["GPU-a", "GPU-b"]]
+
+
+def test_where_no_device_tells_more_than_its_uuid_the_source_is_unavailable() -> None:
+    with pytest.raises(GpuUnavailable, match="no GPU answers"):
+        source_of(Library(Device("GPU-a", fails={"memory_v2": UNKNOWN}))).open()
+
+
 # --- devices that hang -----------------------------------------------------------------------------------------------------------------
 def test_the_device_that_is_waited_for_is_named() -> None:
     named: list[str | None] = []

@@ -10,8 +10,9 @@ from typing import Final, Protocol
 
 import pynvml
 
-from infermeter.gpu.nvml.calls import GONE, Untyped
-from infermeter.gpu.nvml.device import Device, Wishes, no_rejections
+from infermeter.errors import GpuUnavailable
+from infermeter.gpu.nvml.calls import GONE, Untyped, optional
+from infermeter.gpu.nvml.device import SOURCE, Device, Wishes, no_rejections
 from infermeter.gpu.nvml.mig import MigDevice, instance_handles
 from infermeter.gpu.nvml.processes import ProcessShare
 from infermeter.model import GpuIdentity, GpuSample, Rejection
@@ -57,15 +58,17 @@ class Place:
     """One GPU of the machine, and those of its identities that are read."""
 
     def __init__(self, library: Untyped, index: int, wishes: Wishes, *, driver_version: str | None) -> None:
-        """Raises: NVMLError if the device doesn't answer."""
+        """Raises: NVMLError if the device doesn't even tell its UUID. One that does is known, and looked for if it tells no more."""
         self._library = library
         self._index = index
         self._wishes = wishes
         self._driver_version = driver_version
         self._handle = library.nvmlDeviceGetHandleByIndex(index)
         self.device_uuid: str = library.nvmlDeviceGetUUID(self._handle)
-        self._held: Held | None = self._take()
-        self._known = self._held.identities
+        self._held: Held | None = optional(self._take)
+        self.is_unknown = self._held is None
+        bare = GpuIdentity(self.device_uuid, index=index, driver_version=driver_version, source=SOURCE)
+        self._known = (bare,) if self._held is None else self._held.identities
         self._rejected = no_rejections()
         self._shares: dict[str, ProcessShare] = {}
         self._own_processes: Callable[[], frozenset[int]] = frozenset
@@ -98,7 +101,7 @@ class Place:
         self._follow_processes()
 
     def read(self, now_ns: int, asking: Callable[[str], None]) -> list[GpuSample]:
-        """What the chosen say. Raises: NVMLError if the device is in trouble, or gone."""
+        """What the chosen say. Raises: NVMLError if the device is in trouble, or gone; GpuUnavailable to be opened anew."""
         uuids = [identity.uuid for identity in self.chosen]
         asking(uuids[0])
         try:
@@ -144,12 +147,18 @@ class Place:
         return MigDevice(self._library, self._handle, self._index, self._wishes, handles, driver_version=self._driver_version)
 
     def _found_again(self, now_ns: int) -> Held:
-        """The device by its UUID, since its index may be another's now. Raises: NVMLError if it isn't time yet, or it isn't there."""
+        """The device by its UUID, since its index may be another's now.
+
+        Raises: NVMLError if it isn't time yet, or it isn't there; GpuUnavailable if more is known of it now than when this was opened.
+        """
         if self._tried_ns is not None and 0 <= now_ns - self._tried_ns < RETRY_NS:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
         self._tried_ns = now_ns
         self._handle = self._library.nvmlDeviceGetHandleByUUID(self.device_uuid)
         held = self._take()
+        if self.is_unknown:
+            held.close()
+            raise GpuUnavailable(f"NVML: GPU {self.device_uuid} answers that was silent")
         if not {identity.uuid for identity in self.chosen} <= held.handles.keys():
             held.close()
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_NOT_FOUND)

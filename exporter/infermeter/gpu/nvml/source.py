@@ -82,7 +82,7 @@ class NvmlSource:
             for index in range(self._count)
         }
         answering = [place for place in found.values() if place is not None]
-        if self._count and not answering:
+        if self._count and all(place.is_unknown for place in answering):
             self._past["read"] += self._count
             raise GpuUnavailable("NVML: no GPU answers")
         self._silent = tuple(index for index, place in found.items() if place is None)
@@ -146,7 +146,7 @@ class NvmlSource:
         try:
             identities = self._choose(seen)
         except ConfigError as error:
-            if not self._silent:
+            if not self._silent and not any(place.is_unknown for place in places):
                 raise
             raise GpuUnavailable(f"NVML: a GPU doesn't answer, and {error}") from error
         for identity in identities:
