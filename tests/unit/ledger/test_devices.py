@@ -82,6 +82,7 @@ def test_the_baseline_is_that_of_the_whole_device_however_its_share_changes() ->
 
 def test_the_idle_part_of_a_touched_tick_is_that_of_the_share_in_force() -> None:
     readings = [replace(one, share_ratio=0.5, utilisation_ratio=0.5) for one in samples(10)]
+    readings[-1] = replace(readings[-1], share_ratio=1.0)
     snapshot = replayed([Inference(3.25, 3.75)], readings, end=10, config_=config(baseline_watts=60.0))
     assert of_model(snapshot).energy_joules["idle"] == pytest.approx(15.0)
 
