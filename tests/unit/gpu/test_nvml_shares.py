@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -284,7 +285,7 @@ def device_of(usage: Any, *residents: int) -> Device:
 
 
 def share_of(device: Device, own: Callable[[], frozenset[int]] | set[int]) -> ProcessShare:
-    return ProcessShare(Library(), device, own if callable(own) else lambda: frozenset(own))
+    return ProcessShare(Library(), device, device.uuid, own if callable(own) else lambda: frozenset(own))
 
 
 def told(share: ProcessShare, *seconds: float) -> list[float | None]:
@@ -323,6 +324,20 @@ def unknown() -> frozenset[int]:
 
 def test_a_server_whose_processes_are_not_known_has_the_least() -> None:
     assert told(share_of(device_of(Usage((1, 30, 50)), 1), unknown), 20, 60)[-1] == LEAST_SHARE
+
+
+def test_a_server_that_is_not_on_its_device_is_told_once_and_when_it_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where its pids are those of a container, which the driver doesn't know."""
+    caplog.set_level(logging.INFO)
+    device = device_of(Usage(), 1, 2)
+    share = share_of(device, {7})
+    told(share, 20, 60, 120)
+    device.tells["nvmlDeviceGetComputeRunningProcesses"] = processes(1, 7)
+    told(share, 180, 240)
+    assert [f"{record.levelname} {record.getMessage()}" for record in caplog.records] == [
+        "WARNING GPU GPU-a: no process of the server computes on it, so its share is nothing; pids are the host's",
+        "INFO GPU GPU-a: the server's processes compute on it",
+    ]
 
 
 def test_usage_that_is_absurd_late_or_of_the_future_does_not_count() -> None:

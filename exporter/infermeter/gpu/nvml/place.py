@@ -176,7 +176,7 @@ class Place:
     def _follow_processes(self) -> None:
         handles = self.handles
         wanted = [identity.uuid for identity in self.chosen if identity.share_by_process and identity.uuid in handles]
-        self._shares = {uuid: ProcessShare(self._library, handles[uuid], self._own_processes) for uuid in wanted}
+        self._shares = {uuid: ProcessShare(self._library, handles[uuid], uuid, self._own_processes) for uuid in wanted}
 
     def _with_shares(self, samples: list[GpuSample], now_ns: int) -> list[GpuSample]:
         waiting = dict(self._shares)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -11,6 +12,8 @@ import pynvml
 from infermeter.errors import Unavailable
 from infermeter.gpu.nvml.calls import UNSUPPORTED, Untyped, optional
 from infermeter.gpu.nvml.readings import pids
+
+log = logging.getLogger(__name__)
 
 MOST_SHARE: Final = 1 - 1e-6
 LEAST_SHARE: Final = 1e-9
@@ -30,16 +33,18 @@ class ProcessShare:
     never sum to more than 1. Source: NVML API reference, nvmlDeviceGetProcessUtilization (a mean since the time that is asked for).
     """
 
-    def __init__(self, library: Untyped, handle: Untyped, own_processes: Callable[[], frozenset[int]]) -> None:
+    def __init__(self, library: Untyped, handle: Untyped, uuid: str, own_processes: Callable[[], frozenset[int]]) -> None:
         """`own_processes`: host pids; may raise Unavailable, and then none of them is there."""
         self._library = library
         self._handle = handle
+        self._uuid = uuid
         self._own_processes = own_processes
         self._minute: int | None = None
         self._asked_ns = 0
         self._last_us = 0
         self._usage: dict[int, Counter[int]] = {}
         self._measures = True
+        self._is_there = True
 
     def from_now(self, now_ns: int) -> float | None:
         """The share from `now_ns` on, where it is told anew, else None: by what was used in the minute that has ended.
@@ -64,15 +69,26 @@ class ProcessShare:
         return self._share(usage)
 
     def _share(self, usage: Mapping[int, int]) -> float | None:
-        residents = optional(pids, self._library, self._handle)
-        weights = usage if any(usage.values()) else Counter(residents or ())
+        residents = optional(pids, self._library, self._handle) or frozenset()
+        weights = usage if any(usage.values()) else Counter(residents)
         if not weights:
             return None
         try:
             own = self._own_processes()
         except Unavailable:
-            return LEAST_SHARE
+            own = frozenset()
+        self._tell(is_there=bool(own & (residents | usage.keys())))
         return max(LEAST_SHARE, MOST_SHARE * sum(weights[pid] for pid in weights if pid in own) / sum(weights.values()))
+
+    def _tell(self, *, is_there: bool) -> None:
+        """One line when the server's processes aren't among those of the device, and one when they are again."""
+        if is_there == self._is_there:
+            return
+        self._is_there = is_there
+        if is_there:
+            log.info("GPU %s: the server's processes compute on it", self._uuid)
+        else:
+            log.warning("GPU %s: no process of the server computes on it, so its share is nothing; pids are the host's", self._uuid)
 
     def _collect(self, minute: int, now_ns: int) -> None:
         """Takes in what the driver recorded since this was done last, of this minute and the next."""
