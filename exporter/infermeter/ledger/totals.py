@@ -145,11 +145,9 @@ class Totals:
 
     def sums(self, first: int, stop: int) -> Ints | None:
         """Ok inferences by model in the slots [first, stop); None before any reading has told."""
-        return (
-            self._by_model(whole_rows(self._placed, first, stop)[:, : len(self._columns), OK].sum(axis=0)[:, None])[:, 0]
-            if self.known
-            else None
-        )
+        if not self.known:
+            return None
+        return self._by_model(self._placed.rows(first, stop)[:, : len(self._columns), OK].sum(axis=0)[:, None])[:, 0]
 
     def ok_by_slot(self, first: int, stop: int) -> Ints | None:
         """Ok inferences in each of the slots [first, stop), shape (slots, models); None before any reading has told."""
@@ -177,8 +175,7 @@ class Totals:
         name = names.name(model)
         if name not in self._columns and names.find(name) is None and len(self._columns) >= self._most_columns:
             name = OTHER
-        column = self._columns.setdefault(name, _Column(name, inner))
-        column.inner &= inner
+        self._columns.setdefault(name, _Column(name, inner))
         return list(self._columns).index(name)
 
     def _codes(self) -> list[int | None]:

@@ -58,6 +58,15 @@ def test_cutting_an_empty_block_keeps_its_cost_for_the_next() -> None:
     assert book.cost["met"] == 6.0
 
 
+def test_what_was_served_before_anything_was_seen_belongs_to_the_next_block() -> None:
+    book = blocks()
+    book.add(0, observed=0, ok=1000, within=0, cost=5.0)
+    book.cut(0)
+    book.add(1, observed=299, ok=2990, within=299, cost=1.0)
+    assert book.inferences["met"] == 3990
+    assert book.compliant_cost(0) == 6.0 / 3990
+
+
 def test_a_quantile_of_1_is_cut_by_time_alone() -> None:
     book = blocks(SlaTarget(1.0))
     book.add(0, observed=10_000, ok=10_000, within=10_000, cost=1.0)

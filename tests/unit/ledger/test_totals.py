@@ -262,9 +262,10 @@ def test_a_scrape_that_never_worked_holds_nothing_back_after_a_minute() -> None:
 
 
 def test_scrapes_further_apart_than_a_minute_are_waited_for() -> None:
-    book = ledger(config(server=Server(metrics_url="http://x/", metrics_interval=120.0), span_delay=1.0), gpus=(), offline=False)
-    told = [reading(120 * i, {("chat", "ok"): 120.0}, since=120 * i - 120 if i else None) for i in range(10)]
-    assert lived(book, [], told, until=700).settled_ns == at(600)
+    patient = config(server=Server(metrics_url="http://x/", metrics_interval=120.0), span_delay=1.0)
+    book, served = ledger(patient, gpus=(), offline=False), every_second(710)
+    snapshot = lived(book, served, readings(served, until=720, interval=120.0), until=700)
+    assert (snapshot.settled_ns, snapshot.thin) == (at(600), False)
 
 
 def test_a_clock_that_was_set_back_loses_no_inference() -> None:
