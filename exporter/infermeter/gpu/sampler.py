@@ -27,7 +27,9 @@ from infermeter.polling import next_due
 log = logging.getLogger(__name__)
 
 REOPEN_INTERVALS = 30
-"""How many intervals a source that can't be opened is left alone."""
+"""How many intervals a source that can't be opened is left alone, though not longer than REOPEN_SECONDS if an interval is shorter."""
+
+REOPEN_SECONDS = 60.0
 
 LOOKS = 8
 """How often within the time-out it is looked at what the thread is waiting for."""
@@ -228,7 +230,7 @@ class Sampler:
                 self._open()
             is_mine = self._read_until_it_fails()
         except GpuUnavailable as error:
-            pause_seconds = self._interval_seconds * (1 if self._answers else REOPEN_INTERVALS)
+            pause_seconds = self._interval_seconds if self._answers else reopen_seconds(self._interval_seconds)
             self._answers = False
             self._on_loop(self._down, error, self._rejected())
             return pause_seconds
@@ -305,3 +307,8 @@ class Sampler:
     def _unless_stopped(self, call: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - likewise
         if not self._stop.is_set():
             call(*arguments)
+
+
+def reopen_seconds(interval_seconds: float) -> float:
+    """How long a source that can't be opened is left alone."""
+    return min(REOPEN_INTERVALS * interval_seconds, max(interval_seconds, REOPEN_SECONDS))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infermeter.errors import ConfigError, GpuUnavailable, InputError
-from infermeter.gpu.sampler import Sampler
+from infermeter.gpu.sampler import Sampler, reopen_seconds
 from infermeter.gpu.source import Reading
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
@@ -342,3 +342,8 @@ def test_a_loop_that_is_gone_ends_the_thread() -> None:
     left[0].source.opens.put(fine)
     left[0].source.reads.put(fine)
     assert left[0].source.closed.acquire(timeout=SOON)
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [(1.0, 30.0), (0.1, 3.0), (30.0, 60.0), (120.0, 120.0)])
+def test_a_source_that_cannot_be_opened_is_asked_again_within_a_minute(interval: float, seconds: float) -> None:
+    assert reopen_seconds(interval) == pytest.approx(seconds)
