@@ -1,7 +1,7 @@
 """The composition root: one process, one event loop that owns all state. Reads like the way of the data.
 
     otlp (HTTP, gRPC)                 -> Receiver -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
-    gpu, host, scrape (a thread each) -> Readers  ------^
+    gpu, host, scrape, prices (a thread each) -> Readers  ------^
 
 Everything that is global to a process (clock, devices, the file that outlives it, the signal to stop) is a parameter of `run`, so that
 tests run the real program in their own process, on ports of their own, under a clock of their own.
@@ -30,6 +30,8 @@ from infermeter.model import Export, HostSample, ServerReading, Snapshot
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
+from infermeter.prices.in_force import Quote
+from infermeter.prices.listing import PriceList
 from infermeter.readers import Readers, Takers
 from infermeter.state import StateFile
 from infermeter.web.server import WebServer
@@ -61,12 +63,13 @@ Hosts: TypeAlias = Callable[[str], HostSource | None]
 """Makes the source of the host's power, given the name of what reads the GPUs (`none` for nothing). Raises: ConfigError."""
 
 
-async def run(
+async def run(  # noqa: PLR0913 - what is global to a process, and what its files hold
     config: Config,
     mappings: Sequence[ServerMapping],
     *,
     gpus: Gpus,
     host: Hosts = lambda _: None,
+    prices: PriceList | None = None,
     state: StateFile | None = None,
     now: Now,
     stop: asyncio.Event,
@@ -74,13 +77,13 @@ async def run(
 ) -> Snapshot:
     """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
-    `on_listen` is told each address by its key, once bound.
+    `prices` is what `cost.prices_file` holds; `on_listen` is told each address by its key, once bound.
 
     Raises:
         ListenError: an address can't be listened on.
         ConfigError: the configuration names GPUs that aren't there.
     """
-    sidecar = Sidecar(config, mappings, gpus=gpus, host=host, state=state, now=now, stop=stop)
+    sidecar = Sidecar(config, mappings, gpus=gpus, host=host, prices=prices, state=state, now=now, stop=stop)
     faces = sidecar.faces()
     try:
         on_listen({key: await _listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
@@ -117,6 +120,7 @@ class Sidecar:
         *,
         gpus: Gpus,
         host: Hosts,
+        prices: PriceList | None,
         state: StateFile | None,
         now: Now,
         stop: asyncio.Event,
@@ -126,7 +130,7 @@ class Sidecar:
         self._now = now
         self._stop = stop
         self._last = now()
-        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns)
+        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=prices)
         self._memory = Memory(config.limits.memory_bytes)
         self._receiver = Receiver(self._meter.wanted, self._consume, config.limits, overloaded=self._memory.exceeded)
         self._exposition = Exposition((ProcessCollector(registry=None),))
@@ -142,7 +146,9 @@ class Sidecar:
             gpus=source,
             host=host(source.name if source else "none"),
             now_ns=lambda: now().unix_ns,
-            takers=Takers(gpus=self._take_reading, host=self._take_host, server=self._take_server, fail=self._fail),
+            takers=Takers(
+                gpus=self._take_reading, host=self._take_host, server=self._take_server, prices=self._take_price, fail=self._fail
+            ),
         )
         self.ready = False
         self.failure: Exception | None = None
@@ -204,6 +210,11 @@ class Sidecar:
     def _take_server(self, reading: ServerReading) -> None:
         with self._mistakes_end_it():
             self._meter.add_server_reading(reading)
+
+    def _take_price(self, quote: Quote) -> None:
+        with self._mistakes_end_it():
+            self._advance()  # what has passed is paid by the price before
+            self._meter.quoted(quote)
 
     def _recall(self) -> None:
         """Takes up what an earlier run has learnt. Blocks for one small file, before anything listens."""

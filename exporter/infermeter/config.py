@@ -161,8 +161,21 @@ class Other:
 class OpenCost:
     """Prices from OpenCost."""
 
-    prometheus_url: str | None = key(None, "Prometheus that holds node_gpu_hourly_cost")
-    selector: str | None = key(None, "label selector of the node")
+    prometheus_url: str | None = key(None, "Prometheus that holds node_gpu_hourly_cost; asked every 5 minutes")
+    selector: str | None = key(None, 'label matchers of the node, such as node="gpu-1"; none: all nodes tell the same price')
+    token_file: str | None = key(None, "file with a bearer token for prometheus_url")
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePrice:
+    """One entry of a prices file: what an hour of one device costs somewhere."""
+
+    device: str = key(doc="its name in the catalogue, or the product as the driver prints it", pattern=r".*\S.*")
+    provider: str = key(doc="who asks that price", pattern=r".*\S.*")
+    per_hour: float = key(doc="price of an hour of one device", minimum=0)
+    currency: str = key(doc="ISO 4217", pattern=r"[A-Z]{3}")
+    as_of: date = key(doc="date of the price")
+    source: str = key(doc="where the price comes from", pattern=r".*\S.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +185,13 @@ class Cost:
     currency: str | None = key(None, "ISO 4217; required with any price", pattern=r"[A-Z]{3}")
     as_of: date | None = key(None, "date of the prices; required with any price")
     source: str | None = key(None, "where the prices come from; required with any price")
-    stale_after: Duration = key(90 * 86400.0, "prices older than this are stale", planned=True, above=0)
+    stale_after: Duration = key(90 * 86400.0, "prices older than this are stale: a finding", above=0)
     rent: Rent = key(factory=Rent, doc="rented hardware")
     purchase: Purchase = key(factory=Purchase, doc="bought hardware")
-    prices_file: str | None = key(None, "a list of device prices", planned=True)
-    opencost: OpenCost | None = key(None, "prices from OpenCost", planned=True)
+    prices_file: str | None = key(
+        None, "replaces rent.per_hour: a list of {device, provider, per_hour, currency, as_of, source}, YAML or JSON"
+    )
+    opencost: OpenCost = key(factory=OpenCost, doc="prices from OpenCost; replaces rent.per_hour")
     power: Power = key(factory=Power, doc="electricity")
     cooling: Cooling = key(factory=Cooling, doc="cooling")
     host: Host = key(factory=Host, doc="the host apart from its GPUs")

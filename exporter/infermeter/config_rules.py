@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any, TypeAlias
 
 from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Server, Sla, Slas
+from infermeter.currencies import CURRENCIES
 from infermeter.model import Window
 
 Problem: TypeAlias = tuple[str, str]
@@ -17,6 +18,11 @@ WINDOWS_LIMIT = 4
 WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
 
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_TEXT = r'"(?:[^"\\\n]|\\.)*"'
+_MATCHER = rf"\s*[A-Za-z_][A-Za-z0-9_]*\s*(?:=|!=|=~|!~)\s*{_TEXT}\s*"
+_MATCHERS = re.compile(rf"{_MATCHER}(?:,{_MATCHER})*,?")
+"""Between the braces of a selector. Source: Prometheus, querying basics, instant vector selectors."""
+
 _PAGE_SOURCES = ("dcgm", "triton")
 
 
@@ -25,6 +31,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     if config.cost is not None:
         yield from _prices(config.cost)
         yield from _counted_twice(config.cost, emissions=config.emissions.grams_per_kwh is not None)
+        yield from _told_by_others(config.cost)
         yield from _rent(config.cost, config.server)
         yield from _purchase(config.cost)
     if config.sla is not None:
@@ -41,11 +48,13 @@ def contradictions(config: Config) -> Iterator[Problem]:
 
 
 def notices(config: Config) -> tuple[str, ...]:
-    """One line for each thing that is set, and that this version does nothing with."""
+    """One line for each thing that is set, and that this version does nothing with, or doesn't know."""
     unread = [f"{path}: accepted, but has no effect in this version" for path in _planned(config, "")]
     measured = config.gpu.source == "replay" or config.host_power.source != "none"
     if config.cost is not None and config.cost.power.host_watts == "measured" and not measured:
         unread.append("cost.power.host_watts: nothing measures them; host_power.source says what does")
+    if config.cost is not None and config.cost.currency is not None and config.cost.currency not in CURRENCIES:
+        unread.append(f"cost.currency: {config.cost.currency} is taken as written, but is no code of ISO 4217 that this version knows")
     return tuple(unread)
 
 
@@ -92,38 +101,74 @@ def _prices(cost: Cost) -> Iterator[Problem]:
             yield f"cost.{name}", f"is required with a price, and cost.{priced[0]} is one"
 
 
+def _rented_by(cost: Cost) -> tuple[str, ...]:
+    """The keys that tell what an hour of rent costs; one at most may."""
+    told = {
+        "cost.rent": cost.rent.per_hour is not None,
+        "cost.prices_file": cost.prices_file is not None,
+        "cost.opencost": cost.opencost.prometheus_url is not None,
+    }
+    return tuple(path for path, tells in told.items() if tells)
+
+
 def _counted_twice(cost: Cost, *, emissions: bool) -> Iterator[Problem]:
     """Rent of a cloud contains the hardware, power and cooling; in colocation it contains neither of them."""
-    if cost.rent.per_hour is not None and cost.rent.rent_includes_power:
+    rented = _rented_by(cost)
+    for path in rented[1:]:
+        yield path, f"the rent would be counted twice: {rented[0]} tells it; keep one of the two"
+    if rented and cost.rent.rent_includes_power:
         unless = "set cost.rent.rent_includes_power: false if it doesn't (colocation)"
         if cost.power.price_per_kwh is not None:
-            yield "cost.power.price_per_kwh", f"power would be counted twice: cost.rent contains it; {unless}"
+            yield "cost.power.price_per_kwh", f"power would be counted twice: {rented[0]} contains it; {unless}"
         if cost.power.pue is not None and not emissions:  # with emissions it is about grams, not about money
-            yield "cost.power.pue", f"cooling would be counted twice: cost.rent contains it; {unless}"
+            yield "cost.power.pue", f"cooling would be counted twice: {rented[0]} contains it; {unless}"
         if cost.cooling.per_hour is not None:
-            yield "cost.cooling.per_hour", f"cooling would be counted twice: cost.rent contains it; {unless}"
+            yield "cost.cooling.per_hour", f"cooling would be counted twice: {rented[0]} contains it; {unless}"
         if cost.purchase.price is not None:
-            yield "cost.purchase.price", f"the hardware would be counted twice: cost.rent contains it; {unless}"
+            yield "cost.purchase.price", f"the hardware would be counted twice: {rented[0]} contains it; {unless}"
     if cost.power.pue is not None and cost.cooling.per_hour is not None:
         yield "cost.cooling.per_hour", "cooling would be counted twice: cost.power.pue contains it; keep one of the two"
+
+
+def _told_by_others(cost: Cost) -> Iterator[Problem]:
+    """Others tell the price of an hour of one GPU, and nothing else."""
+    rent, rented = cost.rent, _rented_by(cost)
+    if rented and rented[0] != "cost.rent":
+        if rent.per != "gpu":
+            yield "cost.rent.per", f"must be gpu: {rented[0]} tells what an hour of a GPU costs"
+        for key in ("upfront", "term"):
+            if getattr(rent, key):
+                yield f"cost.rent.{key}", f"can't be told beside {rented[0]}, which tells the whole rent"
+    opencost = cost.opencost
+    if opencost.prometheus_url is None and (opencost.selector or opencost.token_file):
+        yield "cost.opencost.prometheus_url", "is required with cost.opencost: which Prometheus holds node_gpu_hourly_cost?"
+    if opencost.prometheus_url is not None and cost.currency is None:
+        yield "cost.currency", "is required with cost.opencost, which doesn't tell it"
+    if opencost.selector is not None and not _MATCHERS.fullmatch(opencost.selector):
+        yield "cost.opencost.selector", 'is no list of label matchers such as node="gpu-1", without braces'
 
 
 def _rent(cost: Cost, server: Server) -> Iterator[Problem]:
     rent = cost.rent
     if rent.upfront and rent.term is None:
         yield "cost.rent.term", "is required with cost.rent.upfront: over which time is it spread?"
-    if rent.upfront and rent.per_hour is None:
+    if rent.upfront and not _rented_by(cost):
         yield "cost.rent.per_hour", "is required with cost.rent.upfront (0 if all is paid in advance)"
+    if rent.term is not None and not rent.upfront and cost.rent.per_hour is not None:
+        yield "cost.rent.upfront", "is required with cost.rent.term: what is spread over it?"
+    if rent.instance_gpus is not None and rent.per == "gpu":
+        yield "cost.rent.instance_gpus", "is only read with cost.rent.per: instance, which is gpu"
     used = max(server.gpu_count or 0, 0 if isinstance(server.gpus, str) else len(server.gpus))
-    if rent.instance_gpus is not None and used > rent.instance_gpus:
+    if rent.instance_gpus is not None and rent.per == "instance" and used > rent.instance_gpus:
         yield "cost.rent.instance_gpus", f"is {rent.instance_gpus}, but the server uses {used} GPUs"
 
 
 def _purchase(cost: Cost) -> Iterator[Problem]:
     purchase = cost.purchase
     if purchase.price is None:
-        if purchase.residual:
-            yield "cost.purchase.price", "is required with cost.purchase.residual"
+        for key in ("residual", "lifetime_years", "finance_rate_per_year"):
+            if getattr(purchase, key):
+                yield "cost.purchase.price", f"is required with cost.purchase.{key}"
         return
     if purchase.lifetime_years is None:
         yield "cost.purchase.lifetime_years", "is required with cost.purchase.price: over which time is it spread?"

@@ -19,6 +19,7 @@ from infermeter.advice import findings
 from infermeter.config import Config
 from infermeter.errors import InputError
 from infermeter.ledger import Ledger
+from infermeter.ledger.tariff import Prices
 from infermeter.mapping import Mapper, ServerMapping
 from infermeter.model import (
     Export,
@@ -33,6 +34,8 @@ from infermeter.model import (
     ServerReading,
     Snapshot,
 )
+from infermeter.prices.in_force import Quote, prices_in_force
+from infermeter.prices.listing import PriceList
 
 Counts: TypeAlias = Mapping[Any, int]
 """By label value, or a tuple of them. A mapping's keys are invariant, and every counter has literals of its own: hence Any."""
@@ -57,12 +60,16 @@ class Surroundings:
 class Meter:
     """What `serve` feeds, in the order of arrival; one thread."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int) -> None:
-        """A meter that starts counting at `start_ns` (unix)."""
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int, listed: PriceList | None = None) -> None:
+        """A meter that starts counting at `start_ns` (unix); `listed` is what `cost.prices_file` holds."""
         self._config = config
         self._start_ns = start_ns
         self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits)
         self._ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, self._mapper), gpus=())
+        self._listed = listed
+        self._quote: Quote | None = None
+        self._gpus: tuple[GpuIdentity, ...] = ()
+        self._reprice()
         self._waiting = 0
         self.wanted = self._mapper.wanted
         self.recent_compute = RecentCompute(start_ns)
@@ -82,6 +89,13 @@ class Meter:
     def gpus_changed(self, identities: Sequence[GpuIdentity]) -> None:
         """The devices that are this server's, as their source names them now."""
         self._ledger.gpus_changed(identities)
+        self._gpus = tuple(identities)
+        self._reprice()
+
+    def quoted(self, quote: Quote) -> None:
+        """What a GPU costs from the last `advance` on."""
+        self._quote = quote
+        self._reprice()
 
     def add_samples(self, samples: Sequence[GpuSample | HostSample], *, rejected: Mapping[Rejection, int]) -> None:
         """Readings of the devices and of their host, each in order of time, and those that the source had to reject, by reason."""
@@ -130,7 +144,12 @@ class Meter:
             sampled=_sampled(self._config, self._mapper),
             surroundings=surroundings,
             loaded_ns=self._start_ns,
+            prices=self._prices,
         )
+
+    def _reprice(self) -> None:
+        self._prices = prices_in_force(self._config.cost, listed=self._listed, quote=self._quote, gpus=self._gpus)
+        self._ledger.reprice(self._prices)
 
     def _book(self, inferences: InferenceBatch | None, now_ns: int) -> None:
         if inferences is None:
@@ -191,9 +210,10 @@ class RecordedPower:
 class Replay:
     """What `replay` feeds with a whole recording. Time is the data's, everything is complete and settled at its end."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping]) -> None:
-        """A meter that has read nothing yet."""
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, listed: PriceList | None = None) -> None:
+        """A meter that has read nothing yet; `listed` is what `cost.prices_file` holds."""
         self._config = config
+        self._listed = listed
         self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits, bounded=False)
         self._inferences: list[InferenceBatch | None] = []
         self.wanted = self._mapper.wanted
@@ -224,6 +244,8 @@ class Replay:
         if end_ns - start_ns > LONGEST_REPLAY_NS:
             raise InputError(f"{_date(start_ns)} to {_date(end_ns)}", "the recording lasts over a year: some time in it is wrong")
         ledger = Ledger(self._config, start_ns=start_ns, sampled=_sampled(self._config, self._mapper), gpus=told.gpus, offline=True)
+        prices = prices_in_force(self._config.cost, listed=self._listed, quote=None, gpus=told.gpus)
+        ledger.reprice(prices)
         for reason, n in told.rejected.items():
             ledger.reject(reason, n)
         ledger.add_samples(told.samples)
@@ -238,6 +260,7 @@ class Replay:
             kind="replay",
             sampled=_sampled(self._config, self._mapper),
             surroundings=Surroundings("replay", gpu_source_up=True) if power else Surroundings(),
+            prices=prices,
         )
 
 
@@ -278,10 +301,9 @@ def _snapshot(
     kind: Literal["serve", "replay"],
     sampled: bool,
     surroundings: Surroundings,
+    prices: Prices,
     loaded_ns: int | None = None,
 ) -> Snapshot:
-    cost = config.cost
-    as_of = cost.as_of if cost else None
     return Snapshot(
         server=server_name(config),
         version=__version__,
@@ -289,11 +311,11 @@ def _snapshot(
         kind=kind,
         ledger=ledger,
         intake=intake,
-        findings=findings(config, ledger),
+        findings=findings(config, ledger, price_as_of_ns=prices.as_of_ns),
         gpu_source=surroundings.gpu_source,
         gpu_source_up=surroundings.gpu_source_up,
-        price_as_of_ns=int(datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC).timestamp()) * 1_000_000_000 if as_of else None,
-        price_source=cost.source if cost else None,
+        price_as_of_ns=prices.as_of_ns,
+        price_source=prices.source,
         series_limit=config.limits.series,
         config_reload_ns=loaded_ns,
         sampled=sampled,

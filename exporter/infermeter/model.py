@@ -312,6 +312,26 @@ class ModelWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityFacts:
+    """What one model can do at its SLA, in inferences per second: observed (a lower bound) and modelled. None: not known.
+
+    `reached`: a higher load than the observed capacity was proven to miss. `inferences` are behind what was observed.
+    """
+
+    observed_per_second: float | None = None
+    reached: bool = False
+    modelled_per_second: float | None = None
+    inferences: int = 0
+
+    @property
+    def best_per_second(self) -> float | None:
+        """What demand is held against: observed where it was reached, else modelled, but never less than was observed."""
+        if self.reached or self.modelled_per_second is None:
+            return self.observed_per_second if self.reached else None
+        return max(self.modelled_per_second, self.observed_per_second or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """Everything booked for one model since the start. Counters never fall. None or a missing key: absent."""
 
@@ -403,7 +423,8 @@ class Finding:
 class LedgerSnapshot:
     """The ledger at one instant; taking it changes nothing. `settled_ns` is the energy watermark, None before the first tick.
 
-    `unpriced`: components that are configured and can't be known (no GPU count, no power reading). `late_for_energy`: inferences whose
+    `unpriced`: components that are configured and can't be known (no GPU count, no power reading); `unpriced_gpus`: the UUIDs of those
+    GPUs which nobody tells a price of, where a list of prices should. `late_for_energy`: inferences whose
     compute began before the energy watermark, so that a part of it is in no tick. `totals`: inferences by model as the server's own
     counters tell them, deltas since the start; None where spans are all there is. `coverage_ratio`: observed / totals over the longest
     window, None where unknown. `thin`: the spans were a sample in the ticks that were settled last, by the counters where they tell,
@@ -427,6 +448,7 @@ class LedgerSnapshot:
     unknown_seconds: float
     emissions_grams: float | None
     unpriced: tuple[Component, ...] = ()
+    unpriced_gpus: tuple[str, ...] = ()
     late_for_energy: int = 0
     totals: Mapping[str, Mapping[Outcome, float]] | None = None
     coverage_ratio: float | None = None

@@ -1,4 +1,4 @@
-"""What is read from outside besides spans: the GPUs, their host, the server's own metrics. Each on a thread of its own.
+"""What is read from outside besides spans: the GPUs, their host, the server's own metrics, prices. Each on a thread of its own.
 
 Start, readiness, scrape and stop never wait for any of them.
 """
@@ -17,6 +17,8 @@ from infermeter.host.source import HostSource
 from infermeter.mapping import ServerMapping
 from infermeter.model import HostSample, ServerReading
 from infermeter.polling import Poller
+from infermeter.prices.in_force import Quote
+from infermeter.prices.opencost import RETRY_SECONDS, TIMEOUT_SECONDS, OpenCostPrices
 from infermeter.scrape.scraper import Scraper
 
 
@@ -27,6 +29,7 @@ class Takers:
     gpus: Callable[[Reading], None]
     host: Callable[[HostSample], None]
     server: Callable[[ServerReading], None]
+    prices: Callable[[Quote], None]
     fail: Callable[[Exception], None]
 
 
@@ -100,7 +103,22 @@ class Readers:
                 fail=takers.fail,
             )
         )
-        every: tuple[_Reader | None, ...] = (self._sampler, self._host, self._scraper)
+        opencost = OpenCostPrices.configured(config.cost.opencost) if config.cost else None
+        prices = (
+            None
+            if opencost is None
+            else Poller(
+                "OpenCost's price",
+                opencost.quote,
+                interval_seconds=RETRY_SECONDS,
+                timeout_seconds=TIMEOUT_SECONDS + 1,
+                now=now_ns,
+                loop=loop,
+                deliver=takers.prices,
+                fail=takers.fail,
+            )
+        )
+        every: tuple[_Reader | None, ...] = (self._sampler, self._host, self._scraper, prices)
         self._every = [reader for reader in every if reader]
 
     def start(self) -> None:

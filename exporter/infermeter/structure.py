@@ -1,4 +1,4 @@
-"""YAML text to the configuration: every problem found, each with its dotted path, its line, and the nearest known key.
+"""YAML text to the configuration, and to lists that it names: every problem with its dotted path, its line, and the nearest known key.
 
 Types, ranges and defaults are those of config.py's dataclasses; contradictions between keys are told by config_rules.py.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from infermeter import strict_yaml
 from infermeter.config import Config, Duration, GpuChoice
@@ -23,7 +23,9 @@ from infermeter.model import Window
 from infermeter.scalars import SCALARS, is_null, scalar_value, written
 from infermeter.strict_yaml import Node, Scalar
 
-__all__ = ["Kind", "Problem", "alternatives", "field_kinds", "known_paths", "load_config", "notices", "wanted"]
+__all__ = ["Kind", "Problem", "alternatives", "field_kinds", "known_paths", "load_config", "load_entries", "notices", "wanted"]
+
+Entry = TypeVar("Entry")
 
 Kind: TypeAlias = Any
 """A type as config.py annotates it, or one member of a union."""
@@ -41,16 +43,34 @@ def load_config(text: str, where: str, absent: Callable[[Config], Iterable[Probl
         root = strict_yaml.parse_yaml(text, where)
     except ConfigError as error:
         raise ConfigErrors((error,)) from error
-    reader = _Reader()
+    reader = _Reader(elsewhere=known_paths())
     config = reader.document(root)
     unread = {path.partition(".")[0] for _, path, _ in reader.problems}
     for path, problem in (*contradictions(config), *absent(config)):
         if path.partition(".")[0] not in unread:  # else it may only follow from what couldn't be read
             reader.add(path, problem)
-    if reader.problems:
-        found = sorted(reader.problems, key=lambda problem: problem[0])
-        raise ConfigErrors(tuple(ConfigError(path, f"{problem} (line {line})") for line, path, problem in found))
+    reader.judge("")
     return config
+
+
+def load_entries(
+    kind: type[Entry], text: str, where: str, *, most: int, unfit: Callable[[Sequence[Entry]], Iterable[Problem]]
+) -> list[Entry]:
+    """The entries, dataclasses of this `kind`, of the list that `text` holds: 1 to `most`. `where` names it (a file, as a rule).
+
+    `unfit` tells what of them can't hold together, by path (`[3].currency`). Raises: ConfigErrors with every problem.
+    """
+    try:
+        root = strict_yaml.parse_yaml(text, where)
+    except ConfigError as error:
+        raise ConfigErrors((error,)) from error
+    reader = _Reader()
+    entries = reader.entries(kind, root, most)
+    if entries and not reader.problems:
+        for path, problem in unfit(entries):
+            reader.add(path, problem)
+    reader.judge(where)
+    return entries
 
 
 def alternatives(kind: Kind) -> tuple[Kind, ...]:
@@ -75,7 +95,9 @@ def wanted(members: Sequence[Kind]) -> str:
 class _Reader:
     """Reads one tree. `problems` holds (line, dotted path, problem)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, elsewhere: Sequence[str] = ()) -> None:
+        """`elsewhere`: dotted paths that an unknown key may have been meant for."""
+        self._elsewhere = elsewhere
         self.problems: list[tuple[int, str, str]] = []
         self._lines: dict[str, int] = {"": 1}
 
@@ -85,6 +107,20 @@ class _Reader:
         while known not in self._lines:
             known = known.rpartition(".")[0]
         self.problems.append((self._lines[known], path, problem))
+
+    def judge(self, where: str) -> None:
+        """Raises ConfigErrors if there are problems, in the order of the file; `where` is put before their paths."""
+        if self.problems:
+            found = sorted(self.problems, key=lambda problem: problem[0])
+            raise ConfigErrors(tuple(ConfigError(f"{where}{path}", f"{problem} (line {line})") for line, path, problem in found))
+
+    def entries(self, kind: type[Entry], root: Node, most: int) -> list[Entry]:
+        """The entries of a list, without those that couldn't be read."""
+        if not isinstance(root, strict_yaml.Sequence) or not 1 <= len(root.items) <= most:
+            self.add("", f"must be a list of 1 to {most} entries")
+            return []
+        values = self._list(kind, {}, root, "")
+        return [] if values is _UNFIT else list(cast("tuple[Entry, ...]", values))
 
     def document(self, root: Node) -> Config:
         """The configuration, with defaults in place of what couldn't be read."""
@@ -161,7 +197,7 @@ class _Reader:
         values: dict[str, object] = {}
         for name, where, value in self._entries(node, path):
             if name not in known:
-                self.add(where, f"unknown key; {_nearest(name, tuple(known), path)}")
+                self.add(where, f"unknown key; {_nearest(name, tuple(known), path, self._elsewhere)}")
             elif not (isinstance(value, Scalar) and is_null(value) and null_is_unset and not _optional(kinds[name])):
                 values[name] = self._value(kinds[name], known[name].metadata, value, where)
         return values
@@ -235,10 +271,10 @@ def _outside(value: object, bounds: Mapping[str, Any], *, duration: bool) -> str
     return None
 
 
-def _nearest(name: str, siblings: Sequence[str], path: str) -> str:
+def _nearest(name: str, siblings: Sequence[str], path: str, anywhere: Sequence[str]) -> str:
     """Where an unknown key may have been meant: beside it, else anywhere, else the keys that there are."""
     beside = {key: key for key in siblings}
-    elsewhere = {key.rpartition(".")[2]: key for key in reversed(known_paths())}
+    elsewhere = {key.rpartition(".")[2]: key for key in reversed(anywhere)}
     for keys, cutoff in ((beside, 0.75), (elsewhere, 0.8), (beside, 0.5)):
         if near := difflib.get_close_matches(name, keys, n=1, cutoff=cutoff):
             return f"did you mean {keys[near[0]]}?"

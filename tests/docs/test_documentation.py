@@ -12,7 +12,7 @@ import pytest
 from infermeter.advice import findings
 from infermeter.advice.reference import FINDINGS, findings_markdown
 from infermeter.cli import COMMANDS
-from infermeter.config import Config
+from infermeter.config import Config, Cost
 from infermeter.config_reference import config_markdown
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.shipped import shipped_mappings
@@ -65,7 +65,7 @@ def test_the_servers_page_has_every_shipped_mapping_with_how_to_switch_it_on() -
 def test_the_findings_page_has_every_finding_that_there_is() -> None:
     ledger = rich_snapshot().ledger
     assumed = replace(ledger.gpus[0], identity=replace(ledger.gpus[0].identity, assumed=True))
-    found = findings(Config(), replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1))
+    found = findings(Config(cost=Cost()), replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1), price_as_of_ns=0)
     assert {finding.code for finding in found} == set(FINDINGS)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from infermeter import app
+from infermeter.commands.configuration import listed_prices
 from infermeter.gpu.sources import gpu_source
 from infermeter.host.sources import host_source
 from infermeter.mapping import load_mappings
@@ -89,6 +90,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/")) -> Async
             load_mappings(settings.server.kind, {}),
             gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share, root=root),
             host=lambda gpu_source: host_source(settings.host_power, root=root, gpu_source=gpu_source),
+            prices=listed_prices(settings),
             state=StateFile(settings.state_file) if settings.state_file else None,
             now=clock,
             stop=stop,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infermeter.advice.prices import price_missing
+from infermeter.advice.prices import price_missing, price_stale
 from infermeter.advice.telemetry import gpu_mapping_unknown, low_coverage
 from infermeter.config import Config
 from infermeter.model import Finding, LedgerSnapshot
@@ -10,8 +10,16 @@ from infermeter.model import Finding, LedgerSnapshot
 __all__ = ["findings"]
 
 
-def findings(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
-    """Everything that holds now, the most pressing first; nothing where `advice.enabled` is false."""
+def findings(config: Config, ledger: LedgerSnapshot, *, price_as_of_ns: int | None = None) -> tuple[Finding, ...]:
+    """Everything that holds now, the most pressing first; nothing where `advice.enabled` is false.
+
+    `price_as_of_ns`: how old the oldest of the prices in force is, None where none tells.
+    """
     if not config.advice.enabled:
         return ()
-    return (*price_missing(ledger), *gpu_mapping_unknown(ledger), *low_coverage(config, ledger))
+    return (
+        *price_missing(config, ledger),
+        *price_stale(config, ledger, as_of_ns=price_as_of_ns),
+        *gpu_mapping_unknown(ledger),
+        *low_coverage(config, ledger),
+    )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from infermeter.advice.prices import PRICE_MISSING
+from infermeter.advice.prices import PRICE_MISSING, PRICE_STALE
 from infermeter.advice.telemetry import GPU_MAPPING_UNKNOWN, LOW_COVERAGE
 
 FINDINGS = {
     PRICE_MISSING: (
         "warning",
-        "no price is configured, or a configured one can't be applied, because the number of GPUs or their power isn't known",
-        "`prices` or `unpriced` (the components), `gpus_seen`",
+        "no price is configured, or a configured one can't be applied: the number of GPUs, their power or the price of one isn't known",
+        "`prices` or `unpriced` (the components), `gpus_seen`, `products` (those without a price in `cost.prices_file`)",
         "set the price, let the GPUs be read, or say how many there are",
+    ),
+    PRICE_STALE: (
+        "warning",
+        "the oldest of the prices in force is older than `cost.stale_after`",
+        "`age_days`, `stale_after_days`, `as_of`",
+        "compare the prices with the last bill, and date them anew",
     ),
     GPU_MAPPING_UNKNOWN: (
         "warning",

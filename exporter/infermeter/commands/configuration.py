@@ -11,17 +11,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
-from infermeter.config import Config, Log, Server
+from infermeter.config import Config, Cost, Log, Server
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
+from infermeter.prices.listing import PriceList, price_list
+from infermeter.prices.opencost import check_prometheus_url
 from infermeter.scrape import check_metrics_url
 from infermeter.structure import Problem, field_kinds, load_config
 
 log = logging.getLogger(__name__)
 
 BYTES_LIMIT = 1 << 20
-"""Of a file that an operator wrote: a configuration, a mapping."""
+"""Of a file that an operator wrote: a configuration, a mapping, a list of prices."""
 
 
 def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -50,6 +52,8 @@ def _absent(config: Config) -> Iterator[Problem]:
     token_file = config.server.metrics_token_file
     if token_file is not None and not Path(token_file).is_file():
         yield "server.metrics_token_file", f"no such file: {token_file}"
+    if config.cost is not None:
+        yield from _absent_prices(config.cost)
     try:
         mappings = load_mappings(config.server.kind, own_mappings(config))
         if config.server.metrics_url is not None:
@@ -58,6 +62,18 @@ def _absent(config: Config) -> Iterator[Problem]:
         yield from ((error.where, error.problem) for error in errors.problems if not isinstance(error, MappingError))
     except ConfigError as error:
         yield error.where, error.problem
+
+
+def _absent_prices(cost: Cost) -> Iterator[Problem]:
+    """Problems within a prices file are told when it is loaded."""
+    for path, file in (("cost.prices_file", cost.prices_file), ("cost.opencost.token_file", cost.opencost.token_file)):
+        if file is not None and not Path(file).is_file():
+            yield path, f"no such file: {file}"
+    if cost.opencost.prometheus_url is not None:
+        try:
+            check_prometheus_url(cost.opencost.prometheus_url)
+        except ConfigError as error:
+            yield error.where, error.problem
 
 
 def with_environment(config: Config, environ: Mapping[str, str]) -> Config:
@@ -86,6 +102,14 @@ def own_mappings(config: Config) -> dict[str, str]:
     if not folder.is_dir():
         raise ConfigError("mappings_dir", f"no such folder: {folder}")
     return {path.stem: configuration_text(str(path)) for path in sorted(folder.glob("*.yaml"))}
+
+
+def listed_prices(config: Config) -> PriceList | None:
+    """What `cost.prices_file` holds; None without one. Raises: ConfigErrors, ConfigError."""
+    if config.cost is None or config.cost.prices_file is None:
+        return None
+    path = config.cost.prices_file
+    return price_list(configuration_text(path), path, currency=config.cost.currency)
 
 
 def configuration_text(path: str) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 
 from infermeter import app
-from infermeter.commands.configuration import configured, own_mappings
+from infermeter.commands.configuration import configured, listed_prices, own_mappings
 from infermeter.config import Config
 from infermeter.gpu.own import OwnGpus
 from infermeter.gpu.processes import process_tree
@@ -22,6 +22,7 @@ from infermeter.host.sources import host_source
 from infermeter.mapping import ServerMapping, load_mappings
 from infermeter.memory import tune_allocator
 from infermeter.model import Snapshot
+from infermeter.prices.listing import PriceList
 from infermeter.state import StateFile
 from infermeter.structure import notices
 
@@ -42,11 +43,12 @@ def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT."""
     config = configured(args.config)
     mappings = load_mappings(config.server.kind, own_mappings(config))
+    prices = listed_prices(config)
     for notice in notices(config):
         log.warning("%s", notice)
     tune_allocator()
     _allow_files()
-    counted = asyncio.run(_serve(config, mappings))
+    counted = asyncio.run(_serve(config, mappings, prices))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
         sum(counted.intake.spans_received.values()),
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapshot:
+async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: PriceList | None) -> Snapshot:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOPPING:
@@ -73,6 +75,7 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...]) -> Snapsho
             own_processes=lambda: process_tree(config.server.pid) if config.server.pid else frozenset(),
         ),
         host=lambda gpu_source: host_source(config.host_power, gpu_source=gpu_source),
+        prices=prices,
         state=StateFile(config.state_file) if config.state_file else None,
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,

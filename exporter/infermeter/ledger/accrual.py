@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from infermeter.config import Config
 from infermeter.ledger.energy import EnergyMeter, Reason, Step, gap_limit_ns, stale_limit_ns
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, TICK_NS, nanoseconds
-from infermeter.ledger.tariff import JOULES_PER_KWH, Tariff, tariff
+from infermeter.ledger.tariff import JOULES_PER_KWH, Prices, Tariff, tariff
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import Component, Floats, GpuSample, HostSample, Ints
 
@@ -40,34 +41,46 @@ class Accrual:
     """The money counters of the server, and the columns of ticks that say when it accrued."""
 
     def __init__(self, config: Config, *, first_tick: int, offline: bool) -> None:
-        self._prices = config.cost
+        self.prices = Prices.configured(config.cost)
         self._grams_per_kwh = config.emissions.grams_per_kwh
         self._most_ns = None if offline else _MOST_INTERVALS * max(nanoseconds(config.gpu.interval), TICK_NS)
         self._gap_ns = gap_limit_ns(config.gpu.interval)
         self._hosts: dict[str, _Host] = {}
         self._stale_ns = stale_limit_ns(config.gpu)
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (_FIELDS,), np.float64)
-        self._gpus: tuple[float | None, bool] = (None, False)
+        self._gpus: tuple[Mapping[str, float] | float | None, bool] = (None, False)
         self.tariff = Tariff()
         self.cost: dict[Component, float] = {}
         self.host_joules: dict[str, float] = {}
         self.grams: float | None = None
         self.unknown_seconds = 0.0
-        watts = 0.0 if config.cost is None else config.cost.power.host_watts
-        self._host_watts, self._host_measured = (0.0, True) if watts == "measured" else (float(watts), False)
-        if self._host_watts > 0:
-            self.host_joules["configured"] = 0.0
+        self._host_watts, self._host_measured = 0.0, False
+        self._see_host_watts()
 
     @property
     def stop_tick(self) -> int:
         """One past the last tick in which something accrued."""
         return self._ticks.stop
 
-    def price(self, *, gpus: float | None, powered: bool) -> None:
-        """From now on the server has so many GPUs (sum of shares; None: unknown); `powered`: they tell their power."""
+    def reprice(self, prices: Prices) -> None:
+        """From now on these prices are in force; what has accrued stays. The currency must be the same, once there is one."""
+        if self.prices.currency not in (None, prices.currency):
+            raise ValueError("money of one currency can't be added to that of another")
+        self.prices = prices
+        self._see_host_watts()
+        self.price(gpus=self._gpus[0], powered=self._gpus[1])
+
+    def _see_host_watts(self) -> None:
+        watts = 0.0 if self.prices.cost is None else self.prices.cost.power.host_watts
+        self._host_watts, self._host_measured = (0.0, True) if watts == "measured" else (float(watts), False)
+        if self._host_watts > 0:
+            self.host_joules.setdefault("configured", 0.0)
+
+    def price(self, *, gpus: Mapping[str, float] | float | None, powered: bool) -> None:
+        """From now on the server has these GPUs, as `tariff` takes them; `powered`: they tell their power."""
         self._gpus = gpus, powered
         powered = powered or self._host_watts > 0 or (self._host_measured and bool(self._hosts))
-        self.tariff = tariff(self._prices, gpus=gpus, powered=powered)
+        self.tariff = tariff(self.prices, gpus=gpus, powered=powered)
         for component in self.tariff.components:
             self.cost.setdefault(component, 0.0)
         if self._grams_per_kwh is not None and powered and self.grams is None:
@@ -155,7 +168,7 @@ class Accrual:
 
     @property
     def _pue(self) -> float:
-        return 1.0 if self._prices is None else self._prices.power.pue or 1.0
+        return 1.0 if self.prices.cost is None else self.prices.cost.power.pue or 1.0
 
 
 def _ticks_between(start_ns: int, end_ns: int, first_tick: int) -> tuple[Ints, Floats]:

@@ -17,6 +17,7 @@ from infermeter.ledger.facts import model_facts, told
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
 from infermeter.ledger.settlement import Settlement
 from infermeter.ledger.slots import Slots
+from infermeter.ledger.tariff import Prices
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.watermarks import Watermarks
 from infermeter.ledger.windows import WindowQuantiles, WindowReader
@@ -105,6 +106,13 @@ class Ledger:
         self._settlement.devices.change(identities, tick=max(self._now_ns // TICK_NS, self._settlement.first_tick))
         self._price()
 
+    def reprice(self, prices: Prices) -> None:
+        """From now on these prices are in force; what has accrued until the last `advance` stays, and nothing is booked anew.
+
+        Raises: ValueError, if their currency is another one than that of the money that has accrued.
+        """
+        self._settlement.accrual.reprice(prices)
+
     def remember(self) -> dict[str, Any]:
         """What outlives a restart, as JSON: by section, each with its version."""
         return {_BASELINE: self._settlement.devices.remember()}
@@ -186,12 +194,13 @@ class Ledger:
             gpus=devices.facts(now_ns),
             host_energy_joules=dict(accrual.host_joules),
             samples_rejected=dict(devices.rejected),
-            currency=self._config.cost.currency if priced and self._config.cost is not None else None,
+            currency=accrual.prices.currency if priced else None,
             cost=dict(accrual.cost),
             cost_per_hour=accrual.per_hour(now_ns, devices.watts(now_ns)),
             unknown_seconds=accrual.unknown_seconds,
             emissions_grams=accrual.grams,
             unpriced=accrual.tariff.unpriced,
+            unpriced_gpus=accrual.tariff.unpriced_gpus,
             late_for_energy=self._late_for_energy,
             totals=self._totals.by_model() if self._totals.known else None,
             coverage_ratio=self._coverage.ratio(longest),

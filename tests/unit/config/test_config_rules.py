@@ -152,7 +152,7 @@ def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
     [
         ("server: {precision: fp8}", "server.precision: accepted, but has no effect in this version"),
         ("forward: {headers: {a: b}}", "forward.headers: accepted, but has no effect in this version"),
-        ("cost: {opencost: {selector: a}}", "cost.opencost: accepted, but has no effect in this version"),
+        ("cost: {currency: USS}", "cost.currency: USS is taken as written, but is no code of ISO 4217 that this version knows"),
         ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),
         ("cost: {power: {host_watts: measured}}", "cost.power.host_watts: nothing measures them; host_power.source says what does"),
     ],

@@ -1,7 +1,14 @@
+from collections.abc import Mapping
+
 import pytest
 
 from infermeter.config import Cooling, Cost, Host, Licence, Other, Power, Purchase, Rent
-from infermeter.ledger.tariff import Tariff, tariff
+from infermeter.ledger.tariff import Prices, Tariff
+from infermeter.ledger.tariff import tariff as tariff_of
+
+
+def tariff(cost: Cost | None, *, gpus: Mapping[str, float] | float | None, powered: bool = True) -> Tariff:
+    return tariff_of(Prices.configured(cost), gpus=gpus, powered=powered)
 
 
 def test_without_prices_there_is_nothing() -> None:
