@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import pynvml
 
-from infermeter.gpu.columns import BY_NAME, energy_kind
+from infermeter.gpu.columns import COLUMNS, energy_kind
 from infermeter.gpu.nvml.calls import GONE, UNSUPPORTED, Fields, Untyped, optional, unless
 from infermeter.gpu.nvml.fields import Field, FieldBatch
 from infermeter.gpu.nvml.gpm import counters
@@ -28,6 +28,9 @@ _PCIE: Final[Mapping[Field, str]] = {
 
 _NEVER: Final = UNSUPPORTED | {pynvml.NVML_ERROR_INVALID_ARGUMENT}
 """Of a value that isn't essential, asked after those that are: with a handle that is no good they would have failed."""
+
+_LOWEST: Final = {column.name: column.lowest for column in COLUMNS}
+_HIGHEST: Final = {column.name: column.highest for column in COLUMNS}
 
 _LONGEST_SILENCE_NS: Final = 1_000_000_000
 
@@ -99,10 +102,11 @@ class Device:
 
     def sane(self, fields: Fields) -> Fields:
         """Without the values that no device can have; they are counted."""
-        sane = {name: value for name, value in fields.items() if BY_NAME[name].holds(value)}
-        if absurd := len(fields) - len(sane):
-            self.rejected["outlier"] += absurd
-        return sane
+        absurd = [name for name, value in fields.items() if not _LOWEST[name] <= value <= _HIGHEST[name]]
+        if not absurd:
+            return fields
+        self.rejected["outlier"] += len(absurd)
+        return {name: value for name, value in fields.items() if name not in absurd}
 
     def close(self) -> None:
         """Gives memory of the library back."""

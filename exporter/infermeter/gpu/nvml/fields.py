@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import struct
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, TypeAlias
 
@@ -13,14 +13,19 @@ from infermeter.gpu.nvml.calls import GONE, Untyped
 Field: TypeAlias = tuple[int, int]
 """Number (NVML_FI_*) and scope; most have none, which is 0."""
 
-_MEMBERS: Final = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-"""Which member of the union holds the value, by NVML_VALUE_TYPE_*."""
+_ANSWER: Final = struct.Struct("=IIqqII8s")
+"""nvmlFieldValue_t as it lies in memory: the binding's own looks at the type of each member at each access."""
 
-
-class _Answer(ctypes.Structure):
-    """A c_nvmlFieldValue_t as it lies in memory: the binding's own looks at the type of each member at each access."""
-
-    _fields_ = pynvml.c_nvmlFieldValue_t._fields_
+_VALUES: Final = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: struct.Struct("=d"),
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: struct.Struct("=I4x"),
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: struct.Struct("=Q"),
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: struct.Struct("=Q"),
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: struct.Struct("=q"),
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: struct.Struct("=i4x"),
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: struct.Struct("=H6x"),
+}
+"""Its value, by type. Source: NVML API reference, nvmlValueType_t and nvmlValue_t."""
 
 
 class FieldBatch:
@@ -40,12 +45,10 @@ class FieldBatch:
         if not self._wanted:
             return {}
         told = self._library.nvmlDeviceGetFieldValues(self._handle, self._wanted)
-        answers = (_Answer * len(self._wanted)).from_buffer(told)
         values: dict[Field, float] = {}
-        for field, answer in zip(self._wanted, answers, strict=True):
-            code = answer.nvmlReturn
-            if code == pynvml.NVML_SUCCESS and answer.valueType < len(_MEMBERS):
-                values[field] = getattr(answer.value, _MEMBERS[answer.valueType])
+        for field, (_, _, _, _, kind, code, value) in zip(self._wanted, _ANSWER.iter_unpack(told), strict=True):
+            if code == pynvml.NVML_SUCCESS and kind in _VALUES:
+                (values[field],) = _VALUES[kind].unpack(value)
             elif code in _LOST:
                 raise pynvml.NVMLError(code)
         return values

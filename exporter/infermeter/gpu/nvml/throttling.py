@@ -75,12 +75,13 @@ class Throttling:
         """Seconds by reason. A reason of which a part is missing this time is absent: its sum would have fallen."""
         seconds: Fields = {}
         for name, fields in self._fields.items():
-            if all(field in values for field in fields):
-                seconds[name] = sum(values[field] for field in fields) / _NANOSECONDS
+            told = [values[field] for field in fields if field in values]
+            if len(told) == len(fields):
+                seconds[name] = sum(told) / _NANOSECONDS
         for name, policies in self._policies.items():
-            told = [self._violation_ns(policy) for policy in policies]
-            if None not in told:
-                seconds[name] = sum(ns for ns in told if ns is not None) / _NANOSECONDS
+            violations = [self._violation_ns(policy) for policy in policies]
+            if None not in violations:
+                seconds[name] = sum(ns for ns in violations if ns is not None) / _NANOSECONDS
         return seconds
 
     def _violation_ns(self, policy: int) -> int | None:
