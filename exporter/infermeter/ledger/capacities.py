@@ -1,0 +1,177 @@
+"""What the server can do at its SLA, model by model: closed slots joined to stretches, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from infermeter.ledger.capacity import ObservedCapacity, Stretch, stretch_slots
+from infermeter.ledger.mg1 import ONE_AT_A_TIME, highest_rate
+from infermeter.ledger.sketch import BUCKETS, bucket_of, estimate_seconds
+from infermeter.ledger.sla import SIGNALS
+from infermeter.ledger.steptime import modelled_capacity, targets_of
+from infermeter.model import CapacityFacts, Ints, SlaTarget
+
+_LEAST_SHARE: Final = 0.9
+_MOST_UNKNOWN: Final = 0.05
+_LEAST_SERVICES: Final = 300
+_SIGNALS: Final = len(SIGNALS) * BUCKETS
+_SERVICE_SECONDS: Final = np.array([estimate_seconds(bucket) for bucket in range(BUCKETS)])
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSlot:
+    """One model in one closed slot. Seconds: `accrued`, of them `known` to be busy or idle, `active` of the server, `busy` of the model.
+
+    `served` is how many ended without error, by the server's own count where there is one. `compute_seconds` are those of all inferences
+    that computed in it, `computing_seconds` those with at least one of the server's; both are 0 where spans are a sample. `latencies`
+    counts the signals by bucket: (keys, counts), a key being signal x BUCKETS + bucket.
+    """
+
+    slot: int
+    accrued_seconds: float
+    known_seconds: float
+    active_seconds: float
+    busy_seconds: float
+    served: float
+    observed: int
+    ok: int
+    within: int
+    tokens: int
+    stage_compute_seconds: float
+    compute_seconds: float
+    computing_seconds: float
+    latencies: tuple[Ints, Ints]
+
+
+class ModelCapacity:
+    """Follows one model with an SLA."""
+
+    def __init__(self, sla: SlaTarget, *, confidence: float, horizon_seconds: float, max_batch: int | None) -> None:
+        """`max_batch` is the server's own limit, None if it isn't known."""
+        self._sla = sla
+        self._max_batch = max_batch
+        self._observed = ObservedCapacity(sla, confidence=confidence, horizon_seconds=horizon_seconds)
+        self._slots = stretch_slots(sla)
+        self._sum = _Sum()
+        self._by_tokens = False
+        self._batches = False
+        self._services = np.zeros(BUCKETS, np.int64)
+        self._facts: CapacityFacts | None = None
+
+    def serve(self, compute_ns: Ints) -> None:
+        """Takes in how long inferences computed that ended without error."""
+        np.add.at(self._services, bucket_of(compute_ns), 1)
+
+    def close(self, closed: ClosedSlot) -> None:
+        """The next slot has closed; after the last of a stretch, the stretch counts if it can speak for the server."""
+        self._sum.add(closed)
+        self._by_tokens = self._by_tokens or closed.tokens > 0
+        if (closed.slot + 1) % self._slots:
+            return
+        stretch, self._sum = self._sum.stretch(closed.slot + 1), _Sum()
+        if stretch is not None:
+            self._observed.add(self._comparable(stretch))
+            self._facts = None
+
+    def _comparable(self, stretch: Stretch) -> Stretch:
+        """The stretch with a work that others can be held against.
+
+        Where no tokens tell it, compute seconds do, as long as inferences are computed one at a time: in a batch each takes longer
+        for the others' sake, and a busy hour would look like other work. Then work counts as the same.
+        """
+        if self._by_tokens:
+            return stretch
+        if not self._batches and (stretch.batch is None or stretch.batch > ONE_AT_A_TIME):
+            self._batches = True
+            self._observed.restart()
+        return replace(stretch, work=1.0) if self._batches else stretch
+
+    def restart(self) -> None:
+        """The server isn't what it was."""
+        self._observed.restart()
+        self._services[:] = 0
+        self._sum, self._facts = _Sum(), None
+
+    @property
+    def facts(self) -> CapacityFacts:
+        """What is known by now."""
+        if self._facts is None:
+            observed = self._observed.capacity
+            self._facts = CapacityFacts(
+                observed_per_second=None if observed is None else observed.per_second,
+                reached=observed is not None and observed.reached,
+                modelled_per_second=self._modelled(),
+                inferences=0 if observed is None else observed.inferences,
+            )
+        return self._facts
+
+    def _modelled(self) -> float | None:
+        steps = self._observed.steps
+        if steps and max(step.batch for step in steps) <= ONE_AT_A_TIME:
+            return self._one_at_a_time()
+        return modelled_capacity(steps, self._sla, max_batch=self._max_batch)
+
+    def _one_at_a_time(self) -> float | None:
+        """By its queue: for a target on the whole duration alone, since nothing tells how service splits at the first token."""
+        target = self._sla.duration_seconds
+        if target is None or len(targets_of(self._sla)) > 1 or self._services.sum() < _LEAST_SERVICES:
+            return None
+        seen = np.flatnonzero(self._services)
+        return highest_rate(
+            _SERVICE_SECONDS[seen],
+            self._services[seen].astype(np.float64),
+            target_seconds=target,
+            quantile_ratio=self._sla.quantile_ratio,
+        )
+
+    def remember(self) -> list[dict[str, Any]]:
+        """What is worth keeping over a restart, ready for JSON."""
+        return self._observed.remember()
+
+    def recall(self, remembered: Sequence[Mapping[str, Any]]) -> None:
+        """Takes up what `remember` told. Raises: ValueError, KeyError or TypeError for anything else."""
+        self._observed.recall(remembered)
+        self._facts = None
+
+
+class _Sum:
+    """The slots of a stretch so far."""
+
+    def __init__(self) -> None:
+        self._closed: list[ClosedSlot] = []
+        self._latencies = np.zeros(_SIGNALS, np.int64)
+
+    def add(self, closed: ClosedSlot) -> None:
+        keys, counts = closed.latencies
+        self._closed.append(closed)
+        self._latencies[keys] += counts
+
+    def stretch(self, stop_slot: int) -> Stretch | None:
+        """All of it; None where it can't speak for the server: too much is unknown, another model was at work, or nothing was served."""
+        seconds = self._total("accrued_seconds")
+        served, observed, ok = self._total("served"), round(self._total("observed")), round(self._total("ok"))
+        known = self._total("known_seconds") >= (1 - _MOST_UNKNOWN) * seconds
+        alone = self._total("busy_seconds") >= _LEAST_SHARE * self._total("active_seconds")
+        tokens, stage_compute = self._total("tokens"), self._total("stage_compute_seconds")
+        work = tokens or stage_compute
+        if not (known and alone and seconds > 0 and served > 0 and ok and work > 0):
+            return None
+        computing = self._total("computing_seconds")
+        return Stretch(
+            stop_slot=stop_slot,
+            seconds=seconds,
+            per_second=served / seconds,
+            observed=observed,
+            misses=observed - round(self._total("within")),
+            work=work / ok,
+            batch=self._total("compute_seconds") / computing if computing > 0 else None,
+            compute_seconds=stage_compute,
+            latencies=self._latencies.reshape(len(SIGNALS), BUCKETS) if computing > 0 else None,
+        )
+
+    def _total(self, name: str) -> float:
+        return float(sum(getattr(closed, name) for closed in self._closed))
