@@ -172,7 +172,7 @@ class DevicePrice:
 
     device: str = key(doc="its name in the catalogue, or the product as the driver prints it", pattern=r".*\S.*")
     provider: str = key(doc="who asks that price", pattern=r".*\S.*")
-    per_hour: float = key(doc="price of an hour of one device", minimum=0)
+    per_hour: float = key(doc="price of an hour of one device, as the driver shows devices", minimum=0)
     currency: str = key(doc="ISO 4217", pattern=r"[A-Z]{3}")
     as_of: date = key(doc="date of the price")
     source: str = key(doc="where the price comes from", pattern=r".*\S.*")

@@ -108,7 +108,7 @@ class Readers:
             None
             if opencost is None
             else Poller(
-                "OpenCost's price",
+                "the Prometheus of cost.opencost",
                 opencost.quote,
                 interval_seconds=RETRY_SECONDS,
                 timeout_seconds=TIMEOUT_SECONDS + 1,

@@ -75,6 +75,9 @@ def _unpriced_products(ledger: LedgerSnapshot) -> str:
 def _how_to_price(config: Config, ledger: LedgerSnapshot) -> str:
     if ledger.unpriced_gpus:
         return "Add an entry for each of the products to cost.prices_file, by the product or by its name in the catalogue."
-    if "instance" in ledger.unpriced and config.cost is not None and config.cost.opencost.prometheus_url is not None:
-        return "Let cost.opencost tell the price (the log says why it doesn't), and the GPUs be read, or counted (server.gpu_count)."
+    if "instance" in ledger.unpriced and config.cost is not None:
+        if config.cost.opencost.prometheus_url is not None:
+            return "Let cost.opencost tell a price (serve logs why it doesn't, replay doesn't ask), and the GPUs be read (server.gpus)."
+        if config.cost.rent.instance_gpus is not None and ledger.gpus:
+            return "Say how many GPUs the whole instance has (cost.rent.instance_gpus), and which the server uses (server.gpus)."
     return "Let the GPUs and their power be read (gpu.source, server.gpus), or say how many there are (server.gpu_count)."

@@ -21,6 +21,8 @@ def price_list(text: str, where: str, *, currency: str | None) -> PriceList:
     A device has one provider, all entries have one currency, and that is `currency` unless None.
     Raises: ConfigErrors, with `where` (the file), entry, key and line of every problem.
     """
+    if text.lstrip().startswith("["):  # JSON may be indented by tabs, YAML may not
+        text = text.replace("\t", " ")
     entries = load_entries(DevicePrice, text, where, most=ENTRIES_MOST, unfit=lambda entries: _unfit(entries, currency))
     newest: dict[str, DevicePrice] = {}
     for entry in sorted(entries, key=lambda entry: entry.as_of):
