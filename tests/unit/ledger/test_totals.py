@@ -247,6 +247,15 @@ def test_where_no_span_was_seen_increases_lie_evenly() -> None:
     assert [window.inferences_ok for window in windows] == [100, 300]
 
 
+def test_a_slot_of_the_report_tells_what_was_served_in_it_though_no_span_came_and_nothing_is_priced() -> None:
+    told = [reading(5 * i, {("chat", "ok"): 5.0}, since=5 * i - 5 if i else None) for i in range(80)]
+    book = ledger(config(per_hour=None, server=SCRAPED), gpus=(), offline=False)
+    assert [slot.served_ok for slot in book.snapshot(at(0)).slots] == []
+    slots = lived(book, [], told, until=400).slots
+    assert len(slots) == 30
+    assert {(slot.model, slot.served_ok, slot.ok) for slot in slots} == {("chat", 10, 0)}
+
+
 def test_a_slot_waits_for_the_scrape_after_its_end_but_not_for_long() -> None:
     served, book = every_second(400), book_of(span_delay=1.0)
     snapshot = lived(book, served, readings(served, until=105), until=130)
