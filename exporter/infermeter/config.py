@@ -1,8 +1,8 @@
 """The whole configuration schema and its defaults, as frozen dataclasses: the YAML's dotted path is the attribute path.
 
 No parsing here (structure.py) and no reading of files. `Duration` fields are seconds; in YAML they are Prometheus strings.
-Field metadata says what a key means (`doc`), its range (`minimum`, `above`, `maximum`, `pattern`), and `planned` for a
-key of the contract that this version accepts, does nothing with, and says so.
+Field metadata says what a key means (`doc`), its range (`minimum`, `above`, `maximum`, `pattern`), whether a `reload` takes it over,
+and `planned` for a key of the contract that this version accepts, does nothing with, and says so.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from infermeter.model import Window
 
 Duration = Annotated[float, "duration"]
 """Seconds; written as a Prometheus duration string."""
+
+Reload: TypeAlias = Literal["once"] | bool
+"""Whether a running sidecar takes a changed key over; `once`: only where it wasn't set before."""
 
 
 def key(
@@ -24,13 +27,13 @@ def key(
     *,
     factory: Any = MISSING,  # noqa: ANN401 - likewise
     planned: bool = False,
-    reload: bool = False,
+    reload: Reload | None = None,
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
     pattern: str | None = None,
 ) -> Any:  # noqa: ANN401 - likewise
-    """A configuration key: `minimum` and `maximum` are inclusive, `above` is exclusive."""
+    """A configuration key: `minimum` and `maximum` are inclusive, `above` is exclusive; `reload` None: as the section that it is in."""
     about = {
         "doc": doc,
         "planned": planned,
@@ -90,9 +93,9 @@ class Sla:
 class Slas:
     """The SLA of every model: missing keys of a model come from the default, null removes a target."""
 
-    default: Sla | None = key(None, "the targets of every model", reload=True)
+    default: Sla | None = key(None, "the targets of every model")
     models: Mapping[str, Annotated[Mapping[str, float | None], Sla]] = key(
-        factory=dict, doc="per model: the keys of sla.default; null removes one", reload=True
+        factory=dict, doc="per model: the keys of sla.default; null removes one"
     )
 
 
@@ -182,7 +185,7 @@ class DevicePrice:
 class Cost:
     """What the hardware costs. Without any price the cost families are absent."""
 
-    currency: str | None = key(None, "ISO 4217; required with any price", pattern=r"[A-Z]{3}")
+    currency: str | None = key(None, "ISO 4217; required with any price", reload="once", pattern=r"[A-Z]{3}")
     as_of: date | None = key(None, "date of the prices; required with any price")
     source: str | None = key(None, "where the prices come from; required with any price")
     stale_after: Duration = key(90 * 86400.0, "prices older than this are stale: a finding", above=0)
@@ -256,7 +259,7 @@ class Web:
     """The web face."""
 
     config_file: str | None = key(None, "exporter-toolkit's web configuration: TLS, basic auth", planned=True)
-    lifecycle: bool = key(default=False, doc="POST /-/reload", planned=True)
+    lifecycle: bool = key(default=False, doc="POST /-/reload reads the configuration anew, as SIGHUP does")
     page: bool = key(default=True, doc="the status page", planned=True)
     auth_failures_per_minute: int = key(30, "then 429", planned=True, minimum=1)
 
@@ -312,16 +315,16 @@ class Assembly:
 class Advice:
     """What findings look at."""
 
-    enabled: bool = key(default=True, doc="findings at all", reload=True)
-    devices_file: str | None = key(None, "own devices", planned=True, reload=True)
-    prices_file: str | None = key(None, "prices of candidates", planned=True, reload=True)
-    candidates: Literal["all"] | tuple[str, ...] = key("all", "devices to consider", planned=True, reload=True)
-    headroom: float = key(1.3, "over the peak", planned=True, reload=True, minimum=1)
-    idle_after: Duration = key(1800.0, "a GPU that idles this long is a finding", planned=True, reload=True, above=0)
-    minimum_history: Duration = key(86400.0, "before over-provisioning is judged", planned=True, reload=True, above=0)
-    minimum_saving_ratio: float = key(0.1, "smaller savings are not told", planned=True, reload=True, minimum=0, maximum=1)
-    hold: Duration = key(300.0, "a finding holds this long before it is told", planned=True, reload=True, minimum=0)
-    thresholds: Mapping[str, float] = key(factory=dict, doc="per finding", planned=True, reload=True)
+    enabled: bool = key(default=True, doc="findings at all")
+    devices_file: str | None = key(None, "own devices", planned=True)
+    prices_file: str | None = key(None, "prices of candidates", planned=True)
+    candidates: Literal["all"] | tuple[str, ...] = key("all", "devices to consider", planned=True)
+    headroom: float = key(1.3, "over the peak", planned=True, minimum=1)
+    idle_after: Duration = key(1800.0, "a GPU that idles this long is a finding", planned=True, above=0)
+    minimum_history: Duration = key(86400.0, "before over-provisioning is judged", planned=True, above=0)
+    minimum_saving_ratio: float = key(0.1, "smaller savings are not told", planned=True, minimum=0, maximum=1)
+    hold: Duration = key(300.0, "a finding holds this long before it is told", planned=True, minimum=0)
+    thresholds: Mapping[str, float] = key(factory=dict, doc="per finding", planned=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +383,7 @@ class Config:
     ledger: LedgerConfig = key(factory=LedgerConfig, doc="how the ledger waits and judges")
     assembly: Assembly = key(factory=Assembly, doc="how long traces are waited for")
     state_file: str | None = key(None, "keeps what was learnt (baselines) over restarts")
-    advice: Advice = key(factory=Advice, doc="findings")
+    advice: Advice = key(factory=Advice, doc="findings", reload=True)
     proxy: Proxy = key(factory=Proxy, doc="infermeter proxy")
     limits: Limits = key(factory=Limits, doc="bounds on what a sender controls")
     log: Log = key(factory=Log, doc="logging")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from infermeter.config import Config, Duration
+from infermeter.config import Config, Duration, Reload
 from infermeter.durations import duration_text
 from infermeter.model import Window
 from infermeter.structure import Kind, alternatives, field_kinds, wanted
@@ -22,6 +22,10 @@ dotted path, its line and the nearest known key, and `infermeter check-config FI
 `false` are booleans; `yes`, `no`, `on` and `off` need quotes where text is meant. Durations are Prometheus strings (`200ms`, `1s`,
 `1h30m`, `7d`).
 
+A key marked *reload* is taken over by a running sidecar on SIGHUP, or on `POST /-/reload` with `web.lifecycle: true`; *reload, once*: only
+where it wasn't set before. A file that changes any other key is refused as a whole, and so is one with a problem: the log tells why,
+`infermeter_config_last_reload_successful` is 0, and the old configuration stays in force.
+
 A key marked *planned* belongs to the contract and is accepted, but this version does nothing with it and says so.
 
 | environment | |
@@ -31,22 +35,25 @@ A key marked *planned* belongs to the contract and is accepted, but this version
 | `INFERMETER_LOG_LEVEL` | overrides `log.level` |
 """
 
+_RELOADS: Final[Mapping[Reload, str]] = {False: "", True: " · *reload*", "once": " · *reload, once*"}
+
 
 def config_markdown() -> str:
     """The whole page."""
-    return "\n".join((_HEAD.rstrip("\n"), *_section(Config, "", "The top level"))) + "\n"
+    return "\n".join((_HEAD.rstrip("\n"), *_section(Config, "", "The top level", reload=False))) + "\n"
 
 
-def _section(dataclass: type, prefix: str, title: str) -> Iterator[str]:
-    """A table of the keys that hold values, then the sections below."""
+def _section(dataclass: type, prefix: str, title: str, *, reload: Reload) -> Iterator[str]:
+    """A table of the keys that hold values, then the sections below; `reload` is what holds for keys that don't say."""
     known = {field.name: field for field in fields(dataclass)}
     kinds = field_kinds(dataclass)
     below = {name: section for name, kind in kinds.items() if (section := _below(kind)) is not None}
-    rows = [_row(f"{prefix}{name}", field, kinds[name]) for name, field in known.items() if name not in below]
+    rules = {name: reload if field.metadata["reload"] is None else field.metadata["reload"] for name, field in known.items()}
+    rows = [_row(f"{prefix}{name}", field, kinds[name], reload=rules[name]) for name, field in known.items() if name not in below]
     yield from ("", f"## {title}", "", "| key | takes | default | |", "| --- | --- | --- | --- |", *rows)
     for name, section in below.items():
         path = f"{prefix}{name}"
-        yield from _section(section, f"{path}.", f"`{path}`: {_about(known[name])}")
+        yield from _section(section, f"{path}.", f"`{path}`: {_about(known[name])}", reload=rules[name])
 
 
 def _below(kind: Kind) -> type | None:
@@ -55,14 +62,14 @@ def _below(kind: Kind) -> type | None:
     return cast("type", members[0]) if len(members) == 1 and is_dataclass(members[0]) else None
 
 
-def _row(path: str, field: Field[Any], kind: Kind) -> str:
+def _row(path: str, field: Field[Any], kind: Kind, *, reload: Reload) -> str:
     takes = "a duration" if Duration in alternatives(kind) else wanted(alternatives(kind))
-    cells = (f"`{path}`", takes, f"`{_written(_default(field), kind)}`", _about(field, _bounds(field.metadata, kind)))
+    cells = (f"`{path}`", takes, f"`{_written(_default(field), kind)}`", _about(field, _bounds(field.metadata, kind), _RELOADS[reload]))
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def _about(field: Field[Any], bounds: str = "") -> str:
-    return f"{field.metadata['doc']}{bounds}{' · *planned*' if field.metadata['planned'] else ''}"
+def _about(field: Field[Any], bounds: str = "", reload: str = "") -> str:
+    return f"{field.metadata['doc']}{bounds}{reload}{' · *planned*' if field.metadata['planned'] else ''}"
 
 
 def _default(field: Field[Any]) -> object:
