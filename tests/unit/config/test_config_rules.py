@@ -8,6 +8,7 @@ import pytest
 
 from infermeter.config import Config
 from infermeter.config_rules import contradictions, notices
+from infermeter.currencies import CURRENCIES
 from infermeter.errors import ConfigErrors
 from infermeter.structure import load_config
 
@@ -32,6 +33,9 @@ def paths(text: str) -> list[str]:
         "purchase: {price: 30000, lifetime_years: 4}, power: {price_per_kwh: 0.12}, cooling: {per_hour: 1}",
         "purchase: {price: 9, lifetime_years: 4}, rent: {per_hour: 1, rent_includes_power: false}, power: {price_per_kwh: 0.1, pue: 1.3}",
         "power: {price_per_kwh: 0.12}, host: {per_hour: 0.1}, licence: {per_hour: 1}, other: {per_hour: 0}",
+        "prices_file: f, host: {per_hour: 1}",
+        "prices_file: f, rent: {rent_includes_power: false}, power: {price_per_kwh: 0.1, pue: 1.3}",
+        "opencost: {prometheus_url: 'http://p:9090', selector: 'node=\"a\", cluster=~\"b|c\",'}",
     ],
 )
 def test_costs_that_are_disjoint_are_taken(cost: str) -> None:
@@ -46,6 +50,11 @@ def test_costs_that_are_disjoint_are_taken(cost: str) -> None:
         ("rent: {per_hour: 3}, cooling: {per_hour: 1}", ["cost.cooling.per_hour"]),
         ("rent: {per_hour: 3}, purchase: {price: 9, lifetime_years: 4}", ["cost.purchase.price"]),
         ("power: {price_per_kwh: 0.1, pue: 1.3}, cooling: {per_hour: 1}", ["cost.cooling.per_hour"]),
+        ("rent: {per_hour: 3}, prices_file: f", ["cost.prices_file"]),
+        ("rent: {per_hour: 3}, opencost: {prometheus_url: 'http://p'}", ["cost.opencost"]),
+        ("prices_file: f, opencost: {prometheus_url: 'http://p'}", ["cost.opencost"]),
+        ("prices_file: f, power: {price_per_kwh: 0.1}", ["cost.power.price_per_kwh"]),
+        ("opencost: {prometheus_url: 'http://p'}, purchase: {price: 9, lifetime_years: 4}", ["cost.purchase.price"]),
     ],
 )
 def test_nothing_is_counted_twice(cost: str, expected: list[str]) -> None:
@@ -72,6 +81,43 @@ def test_each_price_needs_currency_date_and_source(price: str) -> None:
     assert paths(f"cost: {{{price}}}") == ["cost.currency", "cost.as_of", "cost.source"]
 
 
+def test_prices_of_others_need_a_currency_only_where_nobody_else_tells_it() -> None:
+    assert paths("cost: {opencost: {prometheus_url: 'http://p'}}") == ["cost.currency"]
+    assert paths("cost: {currency: EUR, opencost: {prometheus_url: 'http://p'}}") == []
+    assert paths("cost: {prices_file: f}") == []
+    assert paths("cost: {prices_file: f, host: {per_hour: 1}}") == ["cost.currency", "cost.as_of", "cost.source"]
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        "rent: {per_hour: -1}",
+        "rent: {per_hour: 1, upfront: -1, term: 365d}",
+        "purchase: {price: -1, lifetime_years: 1}",
+        "purchase: {price: 1, lifetime_years: -1}",
+        "purchase: {price: 1, lifetime_years: 1, residual: -1}",
+        "purchase: {price: 1, lifetime_years: 1, finance_rate_per_year: -0.1}",
+        "power: {price_per_kwh: -1}",
+        "power: {price_per_kwh: 1, pue: 0.9}",
+        "power: {price_per_kwh: 1, host_watts: -1}",
+        "cooling: {per_hour: -1}",
+        "host: {per_hour: -1}",
+        "licence: {per_hour: -1}",
+        "other: {per_hour: -1}",
+        "rent: {per_hour: .inf}",
+    ],
+)
+def test_no_price_is_negative_or_endless(price: str) -> None:
+    assert len(paths(f"cost: {{{DATED}, {price}}}")) == 1
+
+
+def test_every_currency_of_today_is_known_and_others_are_taken_and_told() -> None:
+    for code in ("USD", "EUR", "GBP", "CNY", "JPY", "INR", "CHF", "XOF", "ZWG"):
+        assert notices(load_config(f"cost: {{currency: {code}}}", "f")) == ()
+    assert len(CURRENCIES) > 150
+    assert all(len(code) == 3 and code.isupper() for code in CURRENCIES)
+
+
 def test_an_empty_source_is_none() -> None:
     assert paths("cost: {currency: USD, as_of: 2026-07-20, source: '', rent: {per_hour: 1}}") == ["cost.source"]
 
@@ -84,6 +130,17 @@ def test_an_empty_source_is_none() -> None:
         ("purchase: {price: 5}", ["cost.purchase.lifetime_years"]),
         ("purchase: {price: 5, residual: 6, lifetime_years: 1}", ["cost.purchase.residual"]),
         ("purchase: {residual: 6}", ["cost.purchase.price"]),
+        ("purchase: {lifetime_years: 4}", ["cost.purchase.price"]),
+        ("purchase: {finance_rate_per_year: 0.1}", ["cost.purchase.price"]),
+        ("rent: {per_hour: 1, term: 365d}", ["cost.rent.upfront"]),
+        ("rent: {per_hour: 1, instance_gpus: 8}", ["cost.rent.instance_gpus"]),
+        ("prices_file: f, rent: {per: instance}", ["cost.rent.per"]),
+        ("prices_file: f, rent: {upfront: 5, term: 365d}", ["cost.rent.upfront", "cost.rent.term"]),
+        ("opencost: {selector: 'a=\"b\"'}", ["cost.opencost.prometheus_url"]),
+        ("opencost: {token_file: f}", ["cost.opencost.prometheus_url"]),
+        ("opencost: {prometheus_url: 'http://p', selector: '{a=\"b\"}'}", ["cost.opencost.selector"]),
+        ("opencost: {prometheus_url: 'http://p', selector: 'a=b'}", ["cost.opencost.selector"]),
+        ("opencost: {prometheus_url: 'http://p', selector: 'a=\"b\"} or x{'}", ["cost.opencost.selector"]),
     ],
 )
 def test_prices_are_complete(cost: str, expected: list[str]) -> None:

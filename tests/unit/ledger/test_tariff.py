@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from infermeter.config import Cooling, Cost, Host, Licence, Other, Power, Purchase, Rent
+from infermeter.config import Cooling, Cost, Host, Licence, OpenCost, Other, Power, Purchase, Rent
 from infermeter.ledger.tariff import Prices, Tariff
 from infermeter.ledger.tariff import tariff as tariff_of
 
@@ -66,3 +66,37 @@ def test_the_rest_are_fixed_sums_of_their_own() -> None:
 
 def test_a_price_of_0_is_a_price() -> None:
     assert tariff(Cost(currency="EUR", rent=Rent(per_hour=0.0)), gpus=1, powered=True) == Tariff("EUR", {"instance": 0.0}, {}, ())
+
+
+def test_a_server_with_more_gpus_than_its_instance_has_no_price_of_it() -> None:
+    part = Cost(rent=Rent(per_hour=16.0, per="instance", instance_gpus=4))
+    assert tariff(part, gpus=4, powered=True).per_hour == {"instance": 16.0}
+    assert tariff(part, gpus=5, powered=True).unpriced == ("instance",)
+
+
+def test_each_gpu_by_its_own_price_or_all_by_one() -> None:
+    listed, asked = Cost(prices_file="f"), Cost(currency="EUR", opencost=OpenCost("http://p"))
+    shares = {"GPU-a": 1.0, "GPU-b": 0.25}
+    assert tariff_of(Prices(listed, {"GPU-a": 2.0, "GPU-b": 4.0}), gpus=shares, powered=True).per_hour == {"instance": 3.0}
+    assert tariff_of(Prices(asked, 2.0), gpus=shares, powered=True).per_hour == {"instance": 2.5}
+    assert tariff_of(Prices(asked, 2.0), gpus=3.0, powered=True).per_hour == {"instance": 6.0}
+    assert tariff_of(Prices(listed, {"GPU-a": 0.0}), gpus={"GPU-a": 1.0}, powered=True).per_hour == {"instance": 0.0}
+
+
+def test_a_told_price_that_is_not_known_of_every_gpu_is_none() -> None:
+    listed, asked = Cost(prices_file="f"), Cost(currency="EUR", opencost=OpenCost("http://p"))
+    shares = {"GPU-a": 1.0, "GPU-b": 0.25}
+    for prices, gpus, missing in (
+        (Prices(listed, {"GPU-a": 2.0}), shares, ("GPU-b",)),
+        (Prices(listed, {"GPU-a": 2.0}), 1.0, ()),
+        (Prices(listed, {"GPU-a": 2.0}), None, ()),
+        (Prices(asked, 2.0), None, ()),
+        (Prices(asked, None), shares, ()),
+    ):
+        of = tariff_of(prices, gpus=gpus, powered=True)
+        assert (of.per_hour, of.unpriced, of.unpriced_gpus) == ({}, ("instance",), missing)
+
+
+def test_what_is_bought_for_each_gpu_counts_their_shares() -> None:
+    cost = Cost(purchase=Purchase(price=8760, per="gpu", lifetime_years=1), licence=Licence(0.5, "gpu"))
+    assert tariff(cost, gpus={"GPU-a": 1.0, "GPU-b": 0.5}).per_hour == {"amortisation": 1.5, "licence": 0.75}
