@@ -41,6 +41,7 @@ _SHARES_SLOTS: Final = 6
 class _Column:
     """A name of the server's own; `inner`: its counts hold calls by other models, so they wait for a span of the model itself."""
 
+    place: int
     name: str
     inner: bool
     error_fraction: float = 0.0
@@ -175,8 +176,7 @@ class Totals:
         name = names.name(model)
         if name not in self._columns and names.find(name) is None and len(self._columns) >= self._most_columns:
             name = OTHER
-        self._columns.setdefault(name, _Column(name, inner))
-        return list(self._columns).index(name)
+        return self._columns.setdefault(name, _Column(len(self._columns), name, inner)).place
 
     def _codes(self) -> list[int | None]:
         """The model of each column; None while nothing has shown that it is one of its own."""
