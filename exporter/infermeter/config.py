@@ -164,8 +164,9 @@ class Other:
 class OpenCost:
     """Prices from OpenCost."""
 
-    prometheus_url: str | None = key(None, "Prometheus that holds node_gpu_hourly_cost; asked every 5 minutes")
+    prometheus_url: str | None = key(None, "Prometheus that holds node_gpu_hourly_cost")
     selector: str | None = key(None, 'label matchers of the node, such as node="gpu-1"; none: all nodes tell the same price')
+    interval: Duration = key(300.0, "how often it is asked", minimum=0.1)
     token_file: str | None = key(None, "file with a bearer token for prometheus_url")
 
 

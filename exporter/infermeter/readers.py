@@ -18,7 +18,7 @@ from infermeter.mapping import ServerMapping
 from infermeter.model import HostSample, ServerReading
 from infermeter.polling import Poller
 from infermeter.prices.in_force import Quote
-from infermeter.prices.opencost import RETRY_SECONDS, TIMEOUT_SECONDS, OpenCostPrices
+from infermeter.prices.opencost import TIMEOUT_SECONDS, OpenCostPrices
 from infermeter.scrape.scraper import Scraper
 
 
@@ -110,7 +110,7 @@ class Readers:
             else Poller(
                 "the Prometheus of cost.opencost",
                 opencost.quote,
-                interval_seconds=RETRY_SECONDS,
+                interval_seconds=opencost.retry_seconds,
                 timeout_seconds=TIMEOUT_SECONDS + 1,
                 now=now_ns,
                 loop=loop,

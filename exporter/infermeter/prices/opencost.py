@@ -20,9 +20,8 @@ METRIC: Final = "node_gpu_hourly_cost"
 LOOKBACK: Final = "5m"
 """Of samples that still speak of now. Source: Prometheus, staleness: an instant query looks back as far."""
 
-REFRESH_SECONDS: Final = 300
-RETRY_SECONDS: Final = 30
-"""How often a Prometheus that tells no price is asked again."""
+RETRY_SECONDS: Final = 30.0
+"""At most so long after it told no price, a Prometheus is asked again."""
 
 TIMEOUT_SECONDS: Final = 10.0
 BYTES_MOST: Final = 1 << 20
@@ -43,26 +42,26 @@ def check_prometheus_url(url: str) -> None:
 
 
 class OpenCostPrices:
-    """One node's price, asked anew when it is REFRESH_SECONDS old."""
+    """One node's price, asked anew when the last answer is as old as the interval."""
 
-    def __init__(self, url: str, *, selector: str | None, token_file: str | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """`selector` holds label matchers, without braces; None: every node."""
-        promql = f"{METRIC}{{{selector or ''}}}[{LOOKBACK}]"
+    def __init__(self, opencost: OpenCost, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """`url` is that of Prometheus; the rest is as configured."""
+        promql = f"{METRIC}{{{opencost.selector or ''}}}[{LOOKBACK}]"
         self._url = f"{url.rstrip('/')}/api/v1/query?query={quoted(promql, safe='')}"
-        self._token_file = token_file
+        self._interval_ns = round(opencost.interval * _SECOND_NS)
+        self._token_file = opencost.token_file
+        self.retry_seconds = min(RETRY_SECONDS, opencost.interval)
         self._timeout_seconds = timeout_seconds
         self._told: tuple[Quote, int] | None = None
 
     @classmethod
     def configured(cls, opencost: OpenCost) -> OpenCostPrices | None:
         """None where nobody is to be asked."""
-        if opencost.prometheus_url is None:
-            return None
-        return cls(opencost.prometheus_url, selector=opencost.selector, token_file=opencost.token_file)
+        return None if opencost.prometheus_url is None else cls(opencost, opencost.prometheus_url)
 
     def quote(self, now_ns: int) -> Quote:
         """The latest price. Raises: Unavailable, if Prometheus doesn't answer or doesn't tell exactly one price above 0."""
-        if self._told is None or abs(now_ns - self._told[1]) >= REFRESH_SECONDS * _SECOND_NS:
+        if self._told is None or abs(now_ns - self._told[1]) >= self._interval_ns:
             body = fetch(self._url, timeout_seconds=self._timeout_seconds, token_file=self._token_file, most_bytes=BYTES_MOST)
             self._told = quote_of(body), now_ns
         return self._told[0]

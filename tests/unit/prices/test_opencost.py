@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from infermeter.config import OpenCost
 from infermeter.errors import ConfigError, Unavailable
 from infermeter.prices.in_force import Quote
-from infermeter.prices.opencost import BYTES_MOST, REFRESH_SECONDS, OpenCostPrices, check_prometheus_url, quote_of
+from infermeter.prices.opencost import BYTES_MOST, OpenCostPrices, check_prometheus_url, quote_of
 from support.peer import Peer, answer
 
 SECOND_NS = 10**9
+REFRESH_SECONDS = 300
 NOW_NS = 1_795_401_860 * SECOND_NS
 
 
@@ -35,7 +36,7 @@ def peer() -> Iterator[Peer]:
 
 
 def prices_of(peer: Peer, *, path: str = "", selector: str | None = None, token_file: str | None = None) -> OpenCostPrices:
-    return OpenCostPrices(f"http://{peer.address}{path}", selector=selector, token_file=token_file, timeout_seconds=5)
+    return OpenCostPrices(OpenCost(selector=selector, token_file=token_file), f"http://{peer.address}{path}", timeout_seconds=5)
 
 
 def test_the_price_is_the_latest_sample_s_and_so_is_its_time() -> None:
@@ -147,6 +148,11 @@ def test_whatever_a_series_holds_is_a_price_or_unavailable(series: object) -> No
     except Unavailable:
         return
     assert quote.per_hour > 0
+
+
+def test_whoever_tells_no_price_is_asked_again_soon() -> None:
+    assert OpenCostPrices(OpenCost(), "http://p").retry_seconds == 30
+    assert OpenCostPrices(OpenCost(interval=5.0), "http://p").retry_seconds == 5
 
 
 def test_nobody_is_asked_unless_it_is_configured() -> None:
