@@ -151,6 +151,12 @@ def gpu(index: int = 0, *, share: float = 0.5) -> GpuFacts:
     )
 
 
+def sampled_snapshot() -> Snapshot:
+    """The same of a server of which spans are a sample, and nothing else counts the inferences."""
+    full = rich_snapshot()
+    return replace(full, sampled=True, totals_from=None, ledger=replace(full.ledger, thin=True, totals=None, coverage_ratio=None))
+
+
 def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts, ...] | None = None) -> Snapshot:
     """A sidecar that has seen everything: each family of the catalog has at least one point."""
     models = (llm(), opaque()) if models is None else models

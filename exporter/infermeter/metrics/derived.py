@@ -30,12 +30,15 @@ LEAST_INFERENCES = 30
 
 
 def derived(snapshot: Snapshot) -> dict[str, list[Point]]:
-    """The derived readings in the order of DERIVED, none without a point. Where spans are a sample, sums over them tell no ratio."""
+    """The derived readings in the order of DERIVED, none without a point.
+
+    Where spans are a sample and nothing else counts the inferences, sums tell no ratio.
+    """
     ledger = snapshot.ledger
     points: dict[str, list[Point]] = {name: [] for name in DERIVED}
     for model in ledger.models:
         labels = {"server": snapshot.server, "model": model.model}
-        for window in model.windows if not snapshot.sampled else ():
+        for window in model.windows if ledger.totals is not None or not snapshot.sampled else ():
             for name, value in _ratios(window).items():
                 money = {"currency": str(ledger.currency)} if name == COST_PER_MILLION_TOKENS else {}
                 points[name].append(Point({**labels, "window": window.window.label, **money}, value))

@@ -70,7 +70,7 @@ def families(snapshot: Snapshot) -> Families:
         for window in model.windows:
             _window(points, model.model, window, ledger.currency)
     _served(points, snapshot)
-    if not snapshot.sampled:
+    if not ledger.thin:
         points.add(catalog.BUSY_SECONDS, ledger.busy_seconds)
     _server(points, ledger)
     for gpu in ledger.gpus:
@@ -220,7 +220,7 @@ def _about(points: _Points, snapshot: Snapshot) -> None:
         points.add(catalog.FINDING_SAVING_PER_HOUR, finding.saving_per_hour, finding.model, finding.code, snapshot.ledger.currency)
     points.add(catalog.PRICE_TIMESTAMP, _seconds(snapshot.price_as_of_ns))
     if snapshot.config_reload_ns is not None:
-        points.add(catalog.CONFIG_LAST_RELOAD_SUCCESSFUL, 1)
+        points.add(catalog.CONFIG_LAST_RELOAD_SUCCESSFUL, int(snapshot.config_reload_successful))
         points.add(catalog.CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, _seconds(snapshot.config_reload_ns))
     points.add(catalog.BUILD_INFO, 1, snapshot.version, snapshot.revision)
 

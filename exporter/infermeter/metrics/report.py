@@ -55,7 +55,7 @@ def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
         "start_unix_seconds": ledger.start_ns / 1e9,
         "end_unix_seconds": ledger.time_ns / 1e9,
         "settled_unix_seconds": None if ledger.settled_ns is None else ledger.settled_ns / 1e9,
-        "sampled": snapshot.sampled,
+        "sampled": ledger.thin,
         "windows": [_window(window) for window in ledger.windows],
         "sla": [{"model": model.model} | asdict(model.sla) for model in ledger.models if model.sla is not None],
         "cost": {
@@ -144,6 +144,7 @@ def _slot(slot: Slot) -> dict[str, Any]:
         "observed": slot.observed,
         "ok": slot.ok,
         "within_sla": slot.within_sla,
+        "served_ok": slot.served_ok,
         "cost": slot.cost,
         "joules": slot.joules,
         "busy_seconds": slot.busy_seconds,

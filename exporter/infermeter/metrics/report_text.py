@@ -59,7 +59,8 @@ def _cost(report: Report) -> Iterator[str]:
         yield f"  This server costs {number(cost['per_hour'])} {cost['currency']} an hour ({_cut(cost['source'], 40)}, {cost['as_of']})."
         yield from _wrapped("  Since the start: ", ", ".join(spent))
     if about["sampled"]:
-        yield "  Spans are a sample, so nothing is divided by their number."
+        counted = _value(report, catalog.INFERENCES_SOURCE, source="server") is not None
+        yield f"  Spans are a sample, {'and the server counts the inferences' if counted else 'so nothing is divided by their number'}."
     elif not windows:
         yield "  No windows are configured."
     elif not _entries(report, catalog.WINDOW_COST_PER_INFERENCE) and cost["per_hour"] is not None:

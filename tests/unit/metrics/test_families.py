@@ -10,7 +10,7 @@ from infermeter.metrics import catalog
 from infermeter.metrics.catalog import CATALOG, Family
 from infermeter.metrics.families import Families, families
 from infermeter.model import Histogram, Snapshot
-from support.snapshots import SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot
+from support.snapshots import SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot, sampled_snapshot
 
 ONLY_EXPOSED = {catalog.SERIES, catalog.SERIES_LIMIT, catalog.SERIES_OVERFLOWED}
 
@@ -111,7 +111,7 @@ def test_totals_come_from_spans_unless_these_are_a_sample() -> None:
     assert values(seen, catalog.INFERENCES, "model", "outcome")[("llama-3-8b", "ok")] == 1000
     assert values(seen, catalog.INFERENCES, "model", "outcome")[("llama-3-8b", "error")] == 5
     assert values(seen, catalog.INFERENCES_SOURCE, "source") == {("observed",): 1}
-    sampled = families(replace(rich_snapshot(), sampled=True, totals_from=None))
+    sampled = families(sampled_snapshot())
     assert catalog.INFERENCES not in sampled
     assert catalog.INFERENCES_SOURCE not in sampled
     assert catalog.BUSY_SECONDS not in sampled

@@ -14,7 +14,7 @@ from infermeter.metrics.derived import DERIVED
 from infermeter.metrics.report import findings_report, report
 from infermeter.model import Snapshot
 from support.golden import assert_golden
-from support.snapshots import empty_snapshot, llm, opaque, rich_snapshot
+from support.snapshots import empty_snapshot, llm, opaque, rich_snapshot, sampled_snapshot
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "report.schema.json"
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,7 +29,7 @@ def validator() -> jsonschema.Draft202012Validator:
 
 @pytest.mark.parametrize(
     "snapshot",
-    [rich_snapshot(), empty_snapshot(), replace(rich_snapshot(), kind="replay", sampled=True)],
+    [rich_snapshot(), empty_snapshot(), replace(sampled_snapshot(), kind="replay")],
     ids=["rich", "empty", "sampled"],
 )
 def test_a_report_is_as_its_schema_says(validator: jsonschema.Draft202012Validator, snapshot: Snapshot) -> None:
@@ -140,7 +140,9 @@ def test_without_prices_tokens_or_joules_their_ratios_are_absent() -> None:
 
 
 def test_a_sample_of_spans_tells_no_ratios_but_its_stages() -> None:
-    assert set(DERIVED) & set(report(replace(rich_snapshot(), sampled=True))) == {"dominant_stage", "waterfall_cost"}
+    assert set(DERIVED) & set(report(sampled_snapshot())) == {"dominant_stage", "waterfall_cost"}
+    thin = replace(rich_snapshot(), sampled=True, ledger=replace(rich_snapshot().ledger, thin=True))
+    assert set(DERIVED) <= set(report(thin)), "the server counts"
 
 
 def test_the_dominant_stage_is_the_one_that_took_most_of_the_time() -> None:

@@ -11,7 +11,7 @@ from infermeter.metrics.report import report
 from infermeter.metrics.report_text import WIDTH, report_text
 from infermeter.model import Component, Snapshot
 from support.golden import assert_golden
-from support.snapshots import END_NS, SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot
+from support.snapshots import END_NS, SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot, sampled_snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -114,7 +114,8 @@ def test_a_waterfall_of_nothing_has_no_shares() -> None:
 
 
 def test_a_sample_is_called_a_sample() -> None:
-    assert "Spans are a sample" in of(replace(rich_snapshot(), sampled=True))
+    assert "Spans are a sample, so nothing is divided by their number." in of(sampled_snapshot())
+    assert "Spans are a sample, and the server counts the inferences." in of(rich_snapshot(), thin=True)
 
 
 def test_all_settled_needs_no_word() -> None:
