@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import NamedTuple, Protocol, TypeAlias
 
 from prometheus_client import ProcessCollector
@@ -33,6 +33,7 @@ from infermeter.otlp.receiver import Receiver
 from infermeter.prices.in_force import Quote
 from infermeter.prices.listing import PriceList
 from infermeter.readers import Readers, Takers
+from infermeter.reloads import Offer, Reload, Reloads
 from infermeter.state import StateFile
 from infermeter.web.server import WebServer
 
@@ -70,6 +71,7 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
     gpus: Gpus,
     host: Hosts = lambda _: None,
     prices: PriceList | None = None,
+    reload: Reload | None = None,
     state: StateFile | None = None,
     now: Now,
     stop: asyncio.Event,
@@ -77,19 +79,21 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
 ) -> Snapshot:
     """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
-    `prices` is what `cost.prices_file` holds; `on_listen` is told each address by its key, once bound.
+    `prices` is what `cost.prices_file` holds, `reload` where a new configuration comes from (None: it never changes); `on_listen` is told
+    each address by its key, once bound.
 
     Raises:
         ListenError: an address can't be listened on.
         ConfigError: the configuration names GPUs that aren't there.
     """
-    sidecar = Sidecar(config, mappings, gpus=gpus, host=host, prices=prices, state=state, now=now, stop=stop)
+    sidecar = Sidecar(Offer(config, prices), mappings, gpus=gpus, host=host, reload=reload, state=state, now=now, stop=stop)
     faces = sidecar.faces()
     try:
         on_listen({key: await _listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
         sidecar.readers.start()
         sidecar.ready = True
-        await sidecar.turn_until_stopped()
+        async with sidecar.reloading_when_asked():
+            await sidecar.turn_until_stopped()
     finally:
         sidecar.readers.stop()
         await asyncio.gather(*(face.stop() for face in faces.values()))
@@ -115,22 +119,22 @@ class Sidecar:
 
     def __init__(
         self,
-        config: Config,
+        offer: Offer,
         mappings: Sequence[ServerMapping],
         *,
         gpus: Gpus,
         host: Hosts,
-        prices: PriceList | None,
+        reload: Reload | None,
         state: StateFile | None,
         now: Now,
         stop: asyncio.Event,
     ) -> None:
         """Starts to count now, with what was learnt before; listens to nothing yet, and reads nothing."""
-        self._config = config
+        config = self._config = offer.config
         self._now = now
         self._stop = stop
         self._last = now()
-        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=prices)
+        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=offer.prices)
         self._memory = Memory(config.limits.memory_bytes)
         self._receiver = Receiver(self._meter.wanted, self._consume, config.limits, overloaded=self._memory.exceeded)
         self._exposition = Exposition((ProcessCollector(registry=None),))
@@ -150,6 +154,8 @@ class Sidecar:
                 gpus=self._take_reading, host=self._take_host, server=self._take_server, prices=self._take_price, fail=self._fail
             ),
         )
+        self._reload = reload or Reload(lambda: offer, asyncio.Event())
+        self._reloads = Reloads(offer, read=self._reload.read, take=self._take_offer, now_ns=lambda: now().unix_ns)
         self.ready = False
         self.failure: Exception | None = None
 
@@ -162,11 +168,35 @@ class Sidecar:
                 events=lambda: report(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().findings),
                 ready=lambda: self.ready,
+                reload=self.reload if self._config.web.lifecycle else None,
             ),
             "otlp_grpc": lambda: GrpcReceiver(self._receiver),
             "otlp_http": lambda: HttpReceiver(self._receiver),
         }
         return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
+
+    async def reload(self) -> tuple[bool, str]:
+        """Takes a new configuration over as a whole, or not at all; whether it did, and a line about it."""
+        if not self.ready:
+            return False, "not reloaded: it has only just been started, and isn't ready yet"
+        with self._mistakes_end_it():
+            return await self._reloads.reload()
+
+    @asynccontextmanager
+    async def reloading_when_asked(self) -> AsyncIterator[None]:
+        """Reloads whenever the operator asks; to ask again before it has begun is to ask once."""
+
+        async def reload() -> None:
+            while await self._reload.asked.wait():
+                self._reload.asked.clear()
+                await self.reload()
+
+        reloading = asyncio.create_task(reload())
+        try:
+            yield
+        finally:
+            reloading.cancel()
+            await asyncio.gather(reloading, return_exceptions=True)  # a mistake of ours has ended it, and is told by `run`
 
     async def turn_until_stopped(self) -> None:
         """Lets time pass for the ledger, tick by tick."""
@@ -216,6 +246,12 @@ class Sidecar:
             self._advance()  # what has passed is paid by the price before
             self._meter.quoted(quote)
 
+    def _take_offer(self, offer: Offer) -> None:
+        """Puts another configuration in force; raises RestartNeeded if it can't, and then has changed nothing."""
+        self._advance()  # what has passed is paid by the prices before
+        self._meter.reconfigure(offer.config, listed=offer.prices)
+        self.readers.ask_prices_as(offer.config)
+
     def _recall(self) -> None:
         """Takes up what an earlier run has learnt. Blocks for one small file, before anything listens."""
         damaged = self._meter.recall(self._state.load()) if self._state else ()
@@ -263,6 +299,8 @@ class Sidecar:
                 gpu_source_up=self.readers.gpu_source_up,
                 server_scrape_up=self.readers.server_scrape_up,
                 state_files_rejected=self._state.rejected if self._state else None,
+                config_loaded_ns=self._reloads.loaded_ns,
+                config_reload_successful=self._reloads.successful,
             ),
         )
 

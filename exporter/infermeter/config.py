@@ -388,3 +388,8 @@ class Config:
     proxy: Proxy = key(factory=Proxy, doc="infermeter proxy")
     limits: Limits = key(factory=Limits, doc="bounds on what a sender controls")
     log: Log = key(factory=Log, doc="logging")
+
+
+def opencost_of(config: Config) -> OpenCost:
+    """What is asked for prices; without a section, nothing."""
+    return OpenCost() if config.cost is None else config.cost.opencost

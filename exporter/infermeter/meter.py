@@ -16,7 +16,7 @@ import numpy as np
 
 from infermeter import __revision__, __version__
 from infermeter.advice import findings
-from infermeter.config import Config
+from infermeter.config import Config, opencost_of
 from infermeter.errors import InputError
 from infermeter.ledger import Ledger
 from infermeter.ledger.tariff import Prices
@@ -36,6 +36,7 @@ from infermeter.model import (
 )
 from infermeter.prices.in_force import Quote, prices_in_force
 from infermeter.prices.listing import PriceList
+from infermeter.reloading import RestartNeeded
 
 Counts: TypeAlias = Mapping[Any, int]
 """By label value, or a tuple of them. A mapping's keys are invariant, and every counter has literals of its own: hence Any."""
@@ -49,12 +50,17 @@ FLUSH_SPANS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The state of what is read from outside; None where a thing isn't configured."""
+    """The state of what is read from outside; None where a thing isn't configured.
+
+    `config_loaded_ns`: when the configuration in force was; `config_reload_successful`: whether it is the last that was offered.
+    """
 
     gpu_source: str | None = None
     gpu_source_up: bool | None = None
     server_scrape_up: bool | None = None
     state_files_rejected: int | None = None
+    config_loaded_ns: int | None = None
+    config_reload_successful: bool = True
 
 
 class Meter:
@@ -63,7 +69,6 @@ class Meter:
     def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int, listed: PriceList | None = None) -> None:
         """A meter that starts counting at `start_ns` (unix); `listed` is what `cost.prices_file` holds."""
         self._config = config
-        self._start_ns = start_ns
         self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits)
         self._ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, self._mapper), gpus=())
         self._listed = listed
@@ -95,6 +100,18 @@ class Meter:
     def quoted(self, quote: Quote) -> None:
         """What a GPU costs from the last `advance` on."""
         self._quote = quote
+        self._reprice()
+
+    def reconfigure(self, config: Config, *, listed: PriceList | None) -> None:
+        """From the last `advance` on, the prices and SLAs of another configuration are in force; nothing that was counted is lost.
+
+        Raises: RestartNeeded, if money would be of another currency; then nothing has changed.
+        """
+        quote = self._quote if opencost_of(config) == opencost_of(self._config) else None
+        prices = prices_in_force(config.cost, listed=listed, quote=quote, gpus=self._gpus)
+        if self._prices.currency not in (None, prices.currency):
+            raise RestartNeeded("cost.currency", "is another one than that of the money that was counted; this needs a restart")
+        self._config, self._listed, self._quote = config, listed, quote
         self._reprice()
 
     def add_samples(self, samples: Sequence[GpuSample | HostSample], *, rejected: Mapping[Rejection, int]) -> None:
@@ -143,7 +160,6 @@ class Meter:
             kind="serve",
             sampled=_sampled(self._config, self._mapper),
             surroundings=surroundings,
-            loaded_ns=self._start_ns,
             prices=self._prices,
         )
 
@@ -302,7 +318,6 @@ def _snapshot(
     sampled: bool,
     surroundings: Surroundings,
     prices: Prices,
-    loaded_ns: int | None = None,
 ) -> Snapshot:
     return Snapshot(
         server=server_name(config),
@@ -317,7 +332,8 @@ def _snapshot(
         price_as_of_ns=prices.as_of_ns,
         price_source=prices.source,
         series_limit=config.limits.series,
-        config_reload_ns=loaded_ns,
+        config_reload_ns=surroundings.config_loaded_ns,
+        config_reload_successful=surroundings.config_reload_successful,
         sampled=sampled,
         totals_from="server" if config.server.metrics_url else None if sampled else "observed",
         gpu_hardware=config.gpu.hardware,

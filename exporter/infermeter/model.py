@@ -473,7 +473,8 @@ class Snapshot:
     """All that `/metrics` and the report are made from. `sampled`: spans are known to be a sample.
 
     `totals_from`: what tells how many inferences were served, for the life of the process; None: nothing does. `server_scrape_up` and
-    `state_files_rejected` are None where no metrics_url or state_file is set.
+    `state_files_rejected` are None where no metrics_url or state_file is set. `config_reload_ns`: when the configuration in force was
+    loaded, None where that is nobody's business (a replay).
     """
 
     server: str
@@ -489,6 +490,7 @@ class Snapshot:
     price_source: str | None
     series_limit: int
     config_reload_ns: int | None
+    config_reload_successful: bool = True
     sampled: bool = False
     totals_from: Literal["server", "observed"] | None = "observed"
     gpu_hardware: bool = False

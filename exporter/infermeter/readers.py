@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from infermeter.config import Config
+from infermeter.config import Config, opencost_of
 from infermeter.gpu.sampler import Sampler
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.host.source import HostSource
@@ -103,33 +103,51 @@ class Readers:
                 fail=takers.fail,
             )
         )
-        opencost = OpenCostPrices.configured(config.cost.opencost) if config.cost else None
-        prices = (
-            None
-            if opencost is None
-            else Poller(
-                "the Prometheus of cost.opencost",
-                opencost.quote,
-                interval_seconds=opencost.retry_seconds,
-                timeout_seconds=TIMEOUT_SECONDS + 1,
-                now=now_ns,
-                loop=loop,
-                deliver=takers.prices,
-                fail=takers.fail,
-            )
-        )
-        every: tuple[_Reader | None, ...] = (self._sampler, self._host, self._scraper, prices)
-        self._every = [reader for reader in every if reader]
+        self._now_ns = now_ns
+        self._takers = takers
+        self._opencost = opencost_of(config)
+        self._prices = self._price_reader()
 
     def start(self) -> None:
         """Begins to read; returns at once."""
-        for reader in self._every:
+        for reader in self._every():
             reader.start()
+
+    def ask_prices_as(self, config: Config) -> None:
+        """From now on prices are asked for as this configuration says, and no other is told. Called after the start."""
+        opencost = opencost_of(config)
+        if opencost == self._opencost:
+            return
+        if self._prices:
+            self._prices.stop()
+        self._opencost = opencost
+        self._prices = self._price_reader()
+        if self._prices:
+            self._prices.start()
 
     def stop(self) -> None:
         """Nothing is told any more once this returns and the loop has turned; doesn't wait for a call under way."""
-        for reader in self._every:
+        for reader in self._every():
             reader.stop()
+
+    def _every(self) -> list[_Reader]:
+        every: tuple[_Reader | None, ...] = (self._sampler, self._host, self._scraper, self._prices)
+        return [reader for reader in every if reader]
+
+    def _price_reader(self) -> _Reader | None:
+        opencost = OpenCostPrices.configured(self._opencost)
+        if opencost is None:
+            return None
+        return Poller(
+            "the Prometheus of cost.opencost",
+            opencost.quote,
+            interval_seconds=opencost.retry_seconds,
+            timeout_seconds=TIMEOUT_SECONDS + 1,
+            now=self._now_ns,
+            loop=asyncio.get_running_loop(),
+            deliver=self._takers.prices,
+            fail=self._takers.fail,
+        )
 
     @property
     def gpu_source(self) -> str | None:

@@ -11,11 +11,13 @@ from pathlib import Path
 import aiohttp
 
 from infermeter import app
-from infermeter.commands.configuration import listed_prices
+from infermeter.commands.configuration import listed_prices, offered
+from infermeter.config import Config
 from infermeter.gpu.sources import gpu_source
 from infermeter.host.sources import host_source
 from infermeter.mapping import load_mappings
 from infermeter.model import Snapshot
+from infermeter.reloads import Reload
 from infermeter.state import StateFile
 from infermeter.structure import load_config
 
@@ -51,6 +53,7 @@ class Running:
     addresses: Mapping[str, str]
     http: aiohttp.ClientSession
     stop: asyncio.Event
+    hangup: asyncio.Event
     serving: asyncio.Task[Snapshot]
 
     async def stopped(self) -> Snapshot:
@@ -64,6 +67,11 @@ class Running:
         async with self.http.post(url, data=body, headers={"Content-Type": content_type}) as response:
             await response.read()
             return response.status
+
+    async def reload(self) -> tuple[int, str]:
+        """Asks it over HTTP to read its file anew; the status and what is said."""
+        async with self.http.post(f"http://{self.addresses['web']}/-/reload") as response:
+            return response.status, await response.text()
 
     async def text(self, path: str, **headers: str) -> str:
         """A page of the web face."""
@@ -79,10 +87,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: str, clock: Clock, *, root: Path = Path("/")) -> AsyncIterator[Running]:
-    """`infermeter serve` with this configuration, stopped at the end as SIGTERM does; `root` is where its file system begins."""
-    settings = load_config(config if "listen:" in config else LISTEN + config, "test")
-    stop = asyncio.Event()
+async def running(config: str, clock: Clock, *, root: Path = Path("/"), file: Path | None = None) -> AsyncIterator[Running]:
+    """`infermeter serve` with this configuration, stopped at the end as SIGTERM does; `root` is where its file system begins.
+
+    `file` is where its configuration is from: there it is written to, and what it holds later is what a reload reads.
+    """
+    settings = _settings(config if "listen:" in config else LISTEN + config, file)
+    stop, hangup = asyncio.Event(), asyncio.Event()
     listening: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         app.run(
@@ -91,6 +102,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/")) -> Async
             gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share, root=root),
             host=lambda gpu_source: host_source(settings.host_power, root=root, gpu_source=gpu_source),
             prices=listed_prices(settings),
+            reload=None if file is None else Reload(lambda: offered(str(file), {}), asked=hangup),
             state=StateFile(settings.state_file) if settings.state_file else None,
             now=clock,
             stop=stop,
@@ -101,6 +113,12 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/")) -> Async
     if serving.done():
         await serving
     async with aiohttp.ClientSession() as http:
-        sidecar = Running(listening.result(), http, stop, serving)
+        sidecar = Running(listening.result(), http, stop, hangup, serving)
         yield sidecar
         await sidecar.stopped()
+
+
+def _settings(text: str, file: Path | None) -> Config:
+    if file is not None:
+        file.write_text(text)
+    return load_config(text, "test")

@@ -17,6 +17,7 @@ from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
 from infermeter.prices.listing import PriceList, price_list
 from infermeter.prices.opencost import check_prometheus_url
+from infermeter.reloads import Offer
 from infermeter.scrape import check_metrics_url
 from infermeter.structure import Problem, field_kinds, load_config
 
@@ -38,6 +39,15 @@ def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Con
     if not named:
         log.info("no configuration: no prices and no SLA, so neither are in /metrics; --config F or INFERMETER_CONFIG names one")
     return config
+
+
+def offered(path: str | None, environ: Mapping[str, str] = os.environ) -> Offer:
+    """What `configured` would give now, with what its prices file holds; logging stays as it is. Raises: ConfigErrors, ConfigError."""
+    named = path or environ.get("INFERMETER_CONFIG")
+    if named == "-":
+        raise ConfigError("configuration file", "was standard input, which can't be read again")
+    config = with_environment(written_configuration(named) if named else Config(), environ)
+    return Offer(config, listed_prices(config))
 
 
 def written_configuration(path: str) -> Config:

@@ -10,10 +10,10 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from infermeter import app
-from infermeter.commands.configuration import configured, listed_prices, own_mappings
+from infermeter.commands.configuration import configured, listed_prices, offered, own_mappings
 from infermeter.config import Config
 from infermeter.gpu.own import OwnGpus
 from infermeter.gpu.processes import process_tree
@@ -23,6 +23,7 @@ from infermeter.mapping import ServerMapping, load_mappings
 from infermeter.memory import tune_allocator
 from infermeter.model import Snapshot
 from infermeter.prices.listing import PriceList
+from infermeter.reloads import Offer, Reload
 from infermeter.state import StateFile
 from infermeter.structure import notices
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         log.warning("%s", notice)
     tune_allocator()
     _allow_files()
-    counted = asyncio.run(_serve(config, mappings, prices))
+    counted = asyncio.run(_serve(config, mappings, prices, lambda: offered(args.config)))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
         sum(counted.intake.spans_received.values()),
@@ -59,12 +60,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: PriceList | None) -> Snapshot:
+async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: PriceList | None, read: Callable[[], Offer]) -> Snapshot:
     stop = asyncio.Event()
+    reload = Reload(read, asked=asyncio.Event())
     loop = asyncio.get_running_loop()
     for number in STOPPING:
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: reloading has no effect in this version"))
+    loop.add_signal_handler(signal.SIGHUP, reload.asked.set)
     counted = await app.run(
         config,
         mappings,
@@ -76,6 +78,7 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: Pr
         ),
         host=lambda gpu_source: host_source(config.host_power, gpu_source=gpu_source),
         prices=prices,
+        reload=reload,
         state=StateFile(config.state_file) if config.state_file else None,
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,

@@ -50,11 +50,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class WebServer:
-    """`/metrics`, health, report, events and findings over HTTP.
+    """`/metrics`, health, report, events, findings and reloading over HTTP.
 
     `render` takes an `Accept` header and gives a body and its content type; `report` and `findings` give what their end points
-    answer, `events` what listeners are sent; `ready` says whether everything listens. All are called on the loop, for each request.
-    What they raise is logged, and answered with 500.
+    answer, `events` what listeners are sent; `ready` says whether everything listens; `reload` takes a new configuration over, and tells
+    whether it did, and a line about it; None: that is switched off. All are called on the loop, for each request. What they raise is
+    logged, and answered with 500.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class WebServer:
         events: Callable[[], Mapping[str, Any]],
         findings: Callable[[], Mapping[str, Any]],
         ready: Callable[[], bool],
+        reload: Callable[[], Awaitable[tuple[bool, str]]] | None = None,
         events_interval_seconds: float = 1.0,
     ) -> None:
         self._render = render
         self._report = report
         self._findings = findings
         self._ready = ready
+        self._reload = reload
         self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds)
         self._listener: asyncio.Server | None = None
         self._resting: dict[web.RequestHandler, None] = {}
@@ -118,6 +121,7 @@ class WebServer:
                 web.get("/metrics", self._metrics),
                 web.get("/-/healthy", self._healthy),
                 web.get("/-/ready", self._readiness),
+                web.post("/-/reload", self._reloading),
                 web.get("/api/v1/report", self._json(self._report)),
                 web.get("/api/v1/report/events", self._events.listen, allow_head=False),
                 web.get("/api/v1/findings", self._json(self._findings)),
@@ -148,6 +152,12 @@ class WebServer:
 
     async def _readiness(self, _: web.Request) -> web.Response:
         return web.Response(text="ready\n") if self._ready() else web.Response(status=503, text="starting\n")
+
+    async def _reloading(self, _: web.Request) -> web.Response:
+        if self._reload is None:
+            return web.Response(status=403, text="403 Forbidden: web.lifecycle is false\n")
+        taken, text = await self._reload()
+        return web.Response(status=200 if taken else 500, text=f"{text}\n")
 
     def _json(self, content: Callable[[], Mapping[str, Any]]) -> Handler:
         async def answer(request: web.Request) -> web.Response:

@@ -141,7 +141,8 @@ def test_the_root_links_to_what_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/nowhere", 404), ("POST", "/metrics", 405), ("HEAD", "/api/v1/report/events", 405)]
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("POST", "/metrics", 405), ("HEAD", "/api/v1/report/events", 405), ("GET", "/-/reload", 405)],
 )
 def test_what_is_not_there_or_not_allowed_is_said_plainly(method: str, path: str, status: int) -> None:
     async def scenario(session: aiohttp.ClientSession, _: int) -> None:
@@ -368,3 +369,26 @@ def test_a_stop_ends_the_streams() -> None:
 
 def test_a_server_that_never_started_can_be_stopped() -> None:
     asyncio.run(web_server().stop())
+
+
+@pytest.mark.parametrize(("taken", "status"), [(True, 200), (False, 500)])
+def test_a_reload_answers_whether_and_why(taken: bool, status: int) -> None:
+    async def reload() -> tuple[bool, str]:
+        return taken, "what became of it"
+
+    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
+        async with session.post("/-/reload", data=b"x" * 100_000) as response:
+            assert (response.status, await response.text()) == (status, "what became of it\n")
+        async with session.get("/-/reload") as response:
+            assert (response.status, response.headers["Allow"]) == (405, "POST")
+
+    against(scenario, reload=reload)
+
+
+def test_a_reload_over_http_is_forbidden_unless_it_is_switched_on() -> None:
+    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
+        async with session.post("/-/reload") as response:
+            assert response.status == 403
+            assert "web.lifecycle" in await response.text()
+
+    against(scenario)
