@@ -14,10 +14,11 @@ from infermeter.ledger.histogram import Histograms
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sla import Targets, sla_of
-from infermeter.model import Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, SlaTarget, Stage
+from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, SlaTarget, Stage
 
 OK, ERROR, WITHIN, LATE, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT = range(8)
 _TALLIES: Final = 8
+_QUEUE: Final = STAGES.index("queue")
 _WORST: Final[tuple[Quality, ...]] = ("measured", "estimated", "fallback")
 
 
@@ -25,8 +26,8 @@ _WORST: Final[tuple[Quality, ...]] = ("measured", "estimated", "fallback")
 class Booked:
     """A batch as columns that the rest of the ledger goes on with.
 
-    `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2) and `stages_ns` (n, 5), the last being `other`: both 0
-    where unknown, and for an inference with an error.
+    `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2), `phases_ns` (n, 2), prefill and decode, and `stages_ns`
+    (n, 5), the last being `other`: all 0 where unknown, and for an inference with an error.
     """
 
     codes: Ints
@@ -34,6 +35,7 @@ class Booked:
     within: Bools
     signals_ns: Ints
     tokens: Ints
+    phases_ns: Ints
     stages_ns: Ints
 
 
@@ -84,7 +86,8 @@ class Arrivals:
             self._rate(stage, quality)
         if batch.compute_estimated.any():
             self._rate("compute", "estimated")
-        return Booked(codes, ok, within, signals_ns, tokens, np.where(ok[:, None], np.maximum(stages_ns, 0), 0))
+        stages_ns = np.where(ok[:, None], np.maximum(stages_ns, 0), 0)
+        return Booked(codes, ok, within, signals_ns, tokens, _phases(signals_ns, tokens, stages_ns[:, _QUEUE], ok), stages_ns)
 
     def late(self, codes: Ints) -> None:
         """Counts inferences that came too late for their slot."""
@@ -119,6 +122,14 @@ class Arrivals:
             self.targets.know(self.names.names[len(self.tallies) :])
             self.tallies = widened(self.tallies, models)
             self.histograms.widen(models)
+
+
+def _phases(signals_ns: Ints, tokens: Ints, queue_ns: Ints, ok: Bools) -> Ints:
+    """Prefill, up to the first token without the queue, and decode, what the tokens after it took; 0 unless both are told."""
+    _, ttft_ns, tpot_ns = signals_ns.T
+    told = ok & (ttft_ns >= 0) & (tpot_ns >= 0)
+    prefill_ns, decode_ns = np.maximum(ttft_ns - queue_ns, 0), tpot_ns * np.maximum(tokens[:, 1] - 1, 0)
+    return np.where(told[:, None], np.column_stack((prefill_ns, decode_ns)), 0)
 
 
 def _as_ns(seconds: Floats) -> Ints:

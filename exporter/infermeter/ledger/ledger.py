@@ -224,6 +224,7 @@ class Ledger:
             ok=booked.ok[rows],
             within=booked.within[rows],
             tokens=booked.tokens[rows],
+            phases_ns=booked.phases_ns[rows],
             stages_ns=booked.stages_ns[rows],
         )
         self._quantiles.add(slots, booked, rows)

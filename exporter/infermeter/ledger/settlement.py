@@ -94,6 +94,8 @@ class Settlement:
         seconds = money.accrued_ns / SECOND_NS
         cost = time.times(money.fixed_cost).plus(metered)
         self._book(tick, sharers_ns, active_ns, time=time.times(seconds), cost=cost, joules=use.joules)
+        if not sampled:
+            self._slots.compute(tick // SLOT_TICKS, compute_ns / SECOND_NS, busy_ns / SECOND_NS)
         quiet_ticks = None if sampled or busy_ns else tick - self._last_busy_tick - 1
         self.devices.settle(tick, lanes, use.lanes, seconds=seconds, quiet_ticks=quiet_ticks)
         self.busy_ns += busy_ns

@@ -12,18 +12,19 @@ from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import STAGES, Bools, Floats, Ints, Slot
 
-OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, FIRST_STAGE = range(6)
+OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, PREFILL_NS, DECODE_NS, FIRST_STAGE = range(8)
 _COUNTS: Final = FIRST_STAGE + len(STAGES) + 1
-"""From FIRST_STAGE on: nanoseconds in each of STAGES, and in none of them."""
-COST, JOULES, BUSY_SECONDS = range(3)
-_AMOUNTS: Final = 3
-ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS = range(3)
-_SERVER: Final = 3
+"""PREFILL_NS up to the first token without the queue, DECODE_NS from it on; from FIRST_STAGE on in each of STAGES, and in none."""
+COST, JOULES, BUSY_SECONDS, COMPUTE_SECONDS = range(4)
+_AMOUNTS: Final = 4
+ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
+_SERVER: Final = 4
+"""COMPUTE_SECONDS of all inferences, COMPUTING_SECONDS with at least one: both as spans tell, and none where these are a sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over consecutive slots: `counts` of shape (models, 10), `amounts` (models, 3), `server` (3,)."""
+    """Sums over consecutive slots: `counts` of shape (models, 13), `amounts` (models, 4), `server` (4,)."""
 
     counts: Ints
     amounts: Floats
@@ -50,16 +51,24 @@ class Slots:
         self._counts.widen(models)
         self._amounts.widen(models)
 
-    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints, stages_ns: Ints) -> None:
-        """Books inferences in their slots; `tokens` has shape (n, 2), input and output, `stages_ns` (n, 5), the last being `other`."""
-        counts = np.column_stack((np.ones_like(codes), ok, within, tokens, stages_ns))
+    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints, phases_ns: Ints, stages_ns: Ints) -> None:
+        """Books inferences in their slots.
+
+        `tokens` has shape (n, 2), input and output, `phases_ns` (n, 2), prefill and decode, `stages_ns` (n, 5), the last being `other`.
+        """
+        counts = np.column_stack((np.ones_like(codes), ok, within, tokens, phases_ns, stages_ns))
         places = codes[:, None] * _COUNTS + np.arange(_COUNTS)
         self._counts.book(np.repeat(slots, _COUNTS), places.ravel(), counts.ravel().astype(np.int64))
 
     def settle(self, slot: int, models: Floats, server: Floats) -> None:
-        """Adds a settled tick: `models` of shape (models, 3), `server` (3,)."""
-        self._amounts.row(slot)[: len(models)] += models
-        self._server.row(slot)[:] += server
+        """Adds a settled tick: `models` of shape (models, 3), `server` (3,): up to BUSY_SECONDS and IDLE_SECONDS."""
+        self._amounts.row(slot)[: len(models), :COMPUTE_SECONDS] += models
+        self._server.row(slot)[:COMPUTING_SECONDS] += server
+
+    def compute(self, slot: int, models: Floats, together: float) -> None:
+        """Adds what computed in a settled tick: seconds of all inferences, shape (models,), and with at least one of them."""
+        self._amounts.row(slot)[: len(models), COMPUTE_SECONDS] += models[: self._amounts.width]
+        self._server.row(slot)[COMPUTING_SECONDS] += together
 
     def close(self, stop: int) -> None:
         """Slots before `stop` are closed; those of more than a day before it are forgotten."""

@@ -153,7 +153,7 @@ class WindowReader:
 
     def server(self, models: Sequence[tuple[int, SlaTarget | None]]) -> ServerWindow:
         """The whole server in the window."""
-        accrued, active, idle = self._sums.server.tolist()
+        accrued, active, idle, _ = self._sums.server.tolist()
         cost = sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
         ok = sum(self._ok(code) for code, _ in models)
         judged = [self._within(code) for code, sla in models if sla is not None]
