@@ -140,11 +140,17 @@ def test_opencost_prices_what_follows_and_keeps_its_last_word(caplog: pytest.Log
                 assert value(text, "cost_total", component="instance") == pytest.approx(1.0)
 
                 prometheus.answers = answer(opencost(1_795_401_900, "3.6"))
-                clock.turn(1.0)
-                await until(sidecar, lambda text: value(text, "cost_per_hour") == 7.2)
-                before = value(await metrics(sidecar), "cost_total")
+                before, asked = value(text, "cost_total") or 0, len(prometheus.requests)
+                clock.turn(9.0)
+                async with asyncio.timeout(SOON_SECONDS):
+                    while len(prometheus.requests) < asked + 1:  # noqa: ASYNC110 - another thread asks
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
+                text = await until(sidecar, lambda text: value(text, "cost_per_hour") == 7.2)
+                before += 9 / 1000
+                assert value(text, "cost_total") == pytest.approx(before), "what has passed is paid by the price before"
                 text = await pass_time(sidecar, clock, 500)
-                assert value(text, "cost_total") == pytest.approx((before or 0) + 1.0), "a new price holds from then on"
+                assert value(text, "cost_total") == pytest.approx(before + 1.0), "a new price holds from then on"
 
                 asked = len(prometheus.requests)
                 prometheus.answers = answer(b"", status="500 Internal Server Error")
