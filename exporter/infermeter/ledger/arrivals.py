@@ -18,6 +18,7 @@ from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartCo
 
 OK, ERROR, WITHIN, LATE, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT = range(8)
 _TALLIES: Final = 8
+_LAST_NS: Final = np.iinfo(np.int64).max
 _QUEUE: Final = STAGES.index("queue")
 _WORST: Final[tuple[Quality, ...]] = ("measured", "estimated", "fallback")
 
@@ -43,20 +44,33 @@ class Arrivals:
     """The counters of every model that need no watermark."""
 
     def __init__(self, config: Config) -> None:
-        configured = () if config.sla is None else tuple(config.sla.models)
-        named = () if config.server.model is None else (config.server.model,)
-        self.names = ModelNames(config.limits.models, configured=(*configured, *named), unnamed=config.server.model)
+        configured = _configured(config)
+        self.names = ModelNames(config.limits.models, configured=configured, unnamed=config.server.model)
         self.targets = Targets(config.sla)
+        self.first_slas: list[SlaTarget | None] = []
         self.histograms = Histograms([sla_of(model, config.sla) for model in ("", *configured)])
         self.tallies = np.zeros((0, _TALLIES), np.int64)
         self.quality: dict[Stage, Quality] = {}
         self._part_ns: dict[tuple[Stage, str], Floats] = {}
-        for model in (*configured, *named):
+        for model in configured:
             self.code(model)
 
     def sla(self, code: int) -> SlaTarget | None:
         """The SLA of a model."""
         return self.targets.slas[code]
+
+    def sla_since(self, code: int) -> int | None:
+        """The first slot that it alone judges (0: always); None without one."""
+        return None if self.targets.slas[code] is None else self.targets.since_slots[code]
+
+    def reconfigure(self, config: Config, *, since_ns: int, first_slot: int, open_ns: int) -> list[int]:
+        """Takes other SLAs over, as `Targets.change` does; models that they name are known from now on. The codes that are concerned."""
+        configured = _configured(config)
+        self.names.configure(configured)
+        concerned = self.targets.change(config.sla, since_ns=since_ns, first_slot=first_slot, open_ns=open_ns)
+        for model in configured:
+            self.code(model)
+        return concerned
 
     def code(self, model: str | None) -> int:
         """The code of a model, which is known from now on."""
@@ -64,14 +78,17 @@ class Arrivals:
         self._widen()
         return code
 
-    def add(self, batch: InferenceBatch) -> Booked:
-        """Books inferences. Those with an error are counted as such, and miss; they enter no histogram and no token count."""
+    def add(self, batch: InferenceBatch, last_ns: int = _LAST_NS) -> Booked:
+        """Books inferences; what ends later than `last_ns` ends then.
+
+        Those with an error are counted as such, and miss; they enter no histogram and no token count.
+        """
         codes = self.names.codes(batch.model)
         self._widen()
         ok = ~batch.error
         durations_ns = batch.end_ns - batch.start_ns
         signals_ns = np.stack((durations_ns, _as_ns(batch.ttft_seconds), _as_ns(batch.tpot_seconds)), axis=1)
-        within = self.targets.within(codes, signals_ns, ok)
+        within = self.targets.within(codes, signals_ns, ok, np.minimum(batch.end_ns, last_ns))
         told = np.stack((batch.tokens_input, batch.tokens_output), axis=1)
         tokens = np.where(ok[:, None], np.maximum(told, 0), 0)
         amounts = np.zeros((len(codes), _TALLIES), np.int64)
@@ -120,6 +137,7 @@ class Arrivals:
         models = len(self.names)
         if models > len(self.tallies):
             self.targets.know(self.names.names[len(self.tallies) :])
+            self.first_slas += self.targets.slas[len(self.tallies) :]
             self.tallies = widened(self.tallies, models)
             self.histograms.widen(models)
 
@@ -130,6 +148,12 @@ def _phases(signals_ns: Ints, tokens: Ints, queue_ns: Ints, ok: Bools) -> Ints:
     told = ok & (ttft_ns >= 0) & (tpot_ns >= 0)
     prefill_ns, decode_ns = np.maximum(ttft_ns - queue_ns, 0), tpot_ns * np.maximum(tokens[:, 1] - 1, 0)
     return np.where(told[:, None], np.column_stack((prefill_ns, decode_ns)), 0)
+
+
+def _configured(config: Config) -> tuple[str, ...]:
+    """The models that are named."""
+    models = () if config.sla is None else tuple(config.sla.models)
+    return models if config.server.model is None else (*models, config.server.model)
 
 
 def _as_ns(seconds: Floats) -> Ints:

@@ -37,21 +37,37 @@ class _Closed:
 
 @dataclass(slots=True, eq=False)
 class Blocks:
-    """The blocks of one model: cut at enough inferences to be `met`, or an hour after the first; never partitioned anew."""
+    """The blocks of one model: cut at enough inferences to be `met`, or an hour after the first; never partitioned anew.
 
-    sla: SlaTarget
+    A change of the SLA cuts them too, and while there is none (None) nothing is counted.
+    """
+
+    sla: SlaTarget | None
     confidence: float
     inferences: dict[SlaState, int] = field(default_factory=lambda: {"met": 0, "missed": 0, "insufficient": 0})
     cost: dict[SlaState, float] = field(default_factory=lambda: {"met": 0.0, "missed": 0.0, "insufficient": 0.0})
     _least: int | None = field(init=False)
     _open: _Block = field(default_factory=_Block)
     _closed: deque[_Closed] = field(default_factory=deque)
+    _next: deque[tuple[int, SlaTarget | None]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self._least = least_observed(self.sla, confidence=self.confidence)
+        self._judge_by(self.sla)
+
+    def change(self, sla: SlaTarget | None, *, first_slot: int) -> None:
+        """From this slot on another SLA is in force; such slots don't go back."""
+        while self._next and self._next[-1][0] >= first_slot:
+            self._next.pop()
+        self._next.append((first_slot, sla))
 
     def add(self, slot: int, *, observed: int, ok: int, within: int, cost: float) -> None:
         """Joins the next closed slot; slots come in order. `ok` counts all that were served, `observed` and `within` what was seen."""
+        while self._next and self._next[0][0] <= slot:
+            first_slot, sla = self._next.popleft()
+            self.cut(first_slot - 1)
+            self._judge_by(sla)
+        if self.sla is None:
+            return
         block = self._open
         if block.first_busy_slot is not None and slot - block.first_busy_slot >= _MOST_SLOTS:
             self.cut(slot - 1)
@@ -65,10 +81,14 @@ class Blocks:
         if self._least is not None and block.observed >= self._least:
             self.cut(slot)
 
+    def _judge_by(self, sla: SlaTarget | None) -> None:
+        self.sla = sla
+        self._least = None if sla is None else least_observed(sla, confidence=self.confidence)
+
     def cut(self, last_slot: int) -> None:
         """Ends the open block with `last_slot`, if it holds anything."""
         block, self._open = self._open, _Block()
-        if not block.observed:
+        if self.sla is None or not block.observed:
             self._open.cost, self._open.ok = block.cost, block.ok
             return
         state = verdict(self.sla, observed=block.observed, within=block.within, confidence=self.confidence)

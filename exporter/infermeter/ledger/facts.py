@@ -14,7 +14,7 @@ from infermeter.model import ModelFacts, ModelWindow, Use
 def told(arrivals: Arrivals, code: int) -> Told:
     """Which facts there are of a model."""
     tallies = arrivals.tallies[code].tolist()
-    return Told(arrivals.names.names[code], arrivals.sla(code) is not None, bool(tallies[TOLD_INPUT]), bool(tallies[TOLD_OUTPUT]))
+    return Told(arrivals.names.names[code], arrivals.sla_since(code), bool(tallies[TOLD_INPUT]), bool(tallies[TOLD_OUTPUT]))
 
 
 def model_facts(
@@ -26,23 +26,23 @@ def model_facts(
     cost: Mapping[Use, float] | None,
     windows: Sequence[ModelWindow],
 ) -> ModelFacts:
-    """One model; `joules` and `cost` by use, None where nothing measures or prices them."""
-    histograms, sla, about = arrivals.histograms, arrivals.sla(code), told(arrivals, code)
+    """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
+    histograms, edges, about = arrivals.histograms, arrivals.first_slas[code], told(arrivals, code)
     tallies = arrivals.tallies[code].tolist()
     return ModelFacts(
         model=about.model,
         observed_ok=tallies[OK],
         observed_error=tallies[ERROR],
-        within_sla=tallies[WITHIN] if about.sla else None,
+        within_sla=None if blocks is None else tallies[WITHIN],
         late=tallies[LATE],
-        duration=histograms.signal(code, "duration", sla),
-        ttft=histograms.signal(code, "ttft", sla) if histograms.has(code, "ttft") else None,
-        tpot=histograms.signal(code, "tpot", sla) if histograms.has(code, "tpot") else None,
+        duration=histograms.signal(code, "duration", edges),
+        ttft=histograms.signal(code, "ttft", edges) if histograms.has(code, "ttft") else None,
+        tpot=histograms.signal(code, "tpot", edges) if histograms.has(code, "tpot") else None,
         stages={stage: histograms.stage(code, stage) for stage in STAGES_AND_OTHER if histograms.has(code, stage)},
         part_seconds=arrivals.part_seconds(code),
         tokens_input=tallies[TOKENS_INPUT] if about.tokens_input else None,
         tokens_output=tallies[TOKENS_OUTPUT] if about.tokens_output else None,
-        sla=sla,
+        sla=arrivals.sla(code),
         in_sla_state={} if blocks is None else dict(blocks.inferences),
         cost_in_sla_state={} if blocks is None or cost is None else dict(blocks.cost),
         energy_joules=joules or {},

@@ -19,9 +19,14 @@ class ModelNames:
     def __init__(self, limit: int, *, configured: Iterable[str], unnamed: str | None) -> None:
         self.names: list[str] = []
         self.unnamed = UNKNOWN if unnamed is None else unnamed
-        self._reserved = frozenset((*configured, self.unnamed, OTHER))
-        self._room = limit - len(self._reserved - {OTHER, UNKNOWN})
+        self._limit = limit
         self._codes: dict[str | None, int] = {}
+        self.configure(configured)
+
+    def configure(self, models: Iterable[str]) -> None:
+        """These are configured, and no others; whatever is known stays."""
+        self._reserved = frozenset((*models, self.unnamed, OTHER))
+        self._room = self._limit - len((self._reserved | set(self.names)) - {OTHER, UNKNOWN})
 
     def __len__(self) -> int:
         return len(self.names)

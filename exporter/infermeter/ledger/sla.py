@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -17,6 +18,10 @@ SIGNALS: Final[tuple[Signal, ...]] = ("duration", "ttft", "tpot")
 
 _QUANTILE: Final = 0.99
 _NO_TARGET: Final = np.iinfo(np.int64).max
+_NO_SLA: Final = (-1, -1, -1)
+"""No duration is as short: nothing is within an SLA that isn't there."""
+
+_EVER: Final = np.iinfo(np.int64).min
 
 
 def sla_of(model: str, slas: Slas | None) -> SlaTarget | None:
@@ -57,22 +62,64 @@ def holds(sla: SlaTarget, *, observed: int, within: int) -> bool:
     return observed - within <= allowed_miss_ratio(sla) * observed
 
 
+@dataclass(slots=True, eq=False)
+class _Era:
+    """The SLAs of what ends after an instant, in nanoseconds; `limits_ns` has shape (models, 3)."""
+
+    since_ns: int
+    slas: Slas | None
+    limits_ns: Ints
+
+    def know(self, model: str) -> None:
+        self.limits_ns = np.vstack((self.limits_ns, np.array([_limits_ns(sla_of(model, self.slas))], np.int64)))
+
+
 class Targets:
-    """The SLA of each model by code, as columns."""
+    """The SLA of each model by code, as columns. An inference is judged by the SLA of the time at which it ended, whenever it arrives."""
 
     def __init__(self, slas: Slas | None) -> None:
-        self._slas = slas
-        self._limits_ns = np.empty((0, len(SIGNALS)), np.int64)
+        """`slas` and `since_slots` are those in force, by code: the SLA, and the first slot in which nothing else judges (0: always)."""
+        self._models: list[str] = []
+        self._eras = [_Era(_EVER, slas, np.empty((0, len(SIGNALS)), np.int64))]
+        self._first_slot = 0
         self.slas: list[SlaTarget | None] = []
+        self.since_slots: list[int] = []
 
     def know(self, models: Iterable[str]) -> None:
         """Takes in models beyond those that are known, in the order of their codes."""
         for model in models:
-            sla = sla_of(model, self._slas)
-            self.slas.append(sla)
-            limits = [_NO_TARGET if target is None else target for target in targets_ns(sla)]
-            self._limits_ns = np.vstack((self._limits_ns, np.array([limits], np.int64)))
+            self._models.append(model)
+            for era in self._eras:
+                era.know(model)
+            slas = [sla_of(model, era.slas) for era in self._eras]
+            self.slas.append(slas[-1])
+            self.since_slots.append(0 if all(sla == slas[-1] for sla in slas) else self._first_slot)
 
-    def within(self, codes: Ints, signals_ns: Ints, ok: Bools) -> Bools:
+    def change(self, slas: Slas | None, *, since_ns: int, first_slot: int, open_ns: int) -> list[int]:
+        """Other SLAs are in force for what ends after `since_ns`, and alone from `first_slot` on; the codes of the models concerned.
+
+        What ended by `open_ns` comes too late to be placed: what was in force until then may be forgotten.
+        """
+        since_ns = max(since_ns, self._eras[-1].since_ns)
+        era = _Era(since_ns, slas, np.empty((0, len(SIGNALS)), np.int64))
+        for model in self._models:
+            era.know(model)
+        kept = [one for one, after in zip(self._eras, (*self._eras[1:], era), strict=True) if open_ns < after.since_ns]
+        self._eras = [*(one for one in kept if one.since_ns < since_ns), era]
+        self._first_slot = max(first_slot, self._first_slot)
+        concerned = [code for code, model in enumerate(self._models) if sla_of(model, slas) != self.slas[code]]
+        for code in concerned:
+            self.slas[code], self.since_slots[code] = sla_of(self._models[code], slas), self._first_slot
+        return concerned
+
+    def within(self, codes: Ints, signals_ns: Ints, ok: Bools, ends_ns: Ints) -> Bools:
         """Which inferences ended well and met every target that they have a value for; equal to the target is within."""
-        return ok & (signals_ns <= self._limits_ns[codes]).all(axis=1)
+        limits_ns = self._eras[-1].limits_ns[codes]
+        for era, after in zip(self._eras[-2::-1], self._eras[:0:-1], strict=True):
+            before = ends_ns <= after.since_ns
+            limits_ns[before] = era.limits_ns[codes[before]]
+        return ok & (signals_ns <= limits_ns).all(axis=1)
+
+
+def _limits_ns(sla: SlaTarget | None) -> tuple[int, ...]:
+    return _NO_SLA if sla is None else tuple(_NO_TARGET if target is None else target for target in targets_ns(sla))

@@ -116,10 +116,13 @@ def whole_rows(timeline: Timeline[np.int64], first: int, stop: int) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Which facts there are of a model: without an SLA nothing is within, and not every server tells tokens."""
+    """Which facts there are of a model: nothing is within an SLA that isn't there, and not every server tells tokens.
+
+    `sla_since`: the first slot that was judged by the SLA in force alone; None without one.
+    """
 
     model: str
-    sla: bool
+    sla_since: int | None
     tokens_input: bool
     tokens_output: bool
 
@@ -160,13 +163,14 @@ class ClosedSlots(Sequence[Slot]):
 
     def _slot(self, row: int, code: int) -> Slot:
         told, counts, amounts = self.told[code], self.counts[row, code].tolist(), self.amounts[row, code].tolist()
+        judged = told.sla_since is not None and told.sla_since <= self.first_slot + row
         return Slot(
             start_ns=max((self.first_slot + row) * SLOT_NS, self.start_ns),
             seconds=float(self.seconds[row]),
             model=told.model,
             observed=counts[OBSERVED],
             ok=counts[OK],
-            within_sla=counts[WITHIN] if told.sla else None,
+            within_sla=counts[WITHIN] if judged else None,
             cost=amounts[COST] if self.priced else None,
             joules=amounts[JOULES] if self.metered else None,
             busy_seconds=amounts[BUSY_SECONDS],

@@ -79,3 +79,42 @@ def test_blocks_of_yesterday_are_forgotten() -> None:
     book.add(0, observed=299, ok=299, within=299, cost=1.0)
     book.add(9000, observed=299, ok=299, within=299, cost=3.0)
     assert book.compliant_cost(0) == 3.0 / 299
+
+
+def test_a_block_that_is_open_when_the_sla_changes_is_cut_there() -> None:
+    book = blocks()
+    book.add(0, observed=100, ok=100, within=100, cost=1.0)
+    book.change(SlaTarget(0.5, duration_seconds=2.0), first_slot=2)
+    book.add(1, observed=100, ok=100, within=100, cost=1.0)
+    assert sum(book.inferences.values()) == 0
+    book.add(2, observed=10, ok=10, within=10, cost=4.0)  # enough for a quantile of one half
+    assert book.inferences == {"met": 10, "missed": 0, "insufficient": 200}
+    assert book.cost == {"met": 4.0, "missed": 0.0, "insufficient": 2.0}
+    assert book.compliant_cost(2) == 0.4
+    assert book.compliant_cost(1) == 6.0 / 210
+
+
+def test_without_an_sla_nothing_is_counted_and_nothing_is_lost() -> None:
+    book = blocks()
+    book.add(0, observed=300, ok=300, within=300, cost=3.0)
+    book.change(None, first_slot=1)
+    book.add(1, observed=300, ok=300, within=0, cost=3.0)
+    book.cut(1)
+    assert book.inferences == {"met": 300, "missed": 0, "insufficient": 0}
+    book.change(SLA, first_slot=2)
+    book.add(2, observed=300, ok=300, within=300, cost=3.0)
+    assert book.inferences == {"met": 600, "missed": 0, "insufficient": 0}
+    assert book.cost["met"] == 6.0
+
+
+def test_of_two_changes_the_later_holds_unless_it_is_for_later_slots() -> None:
+    book = blocks()
+    book.change(None, first_slot=2)
+    book.change(SlaTarget(0.5, duration_seconds=2.0), first_slot=1)
+    book.change(SLA, first_slot=3)
+    book.add(1, observed=20, ok=20, within=20, cost=1.0)
+    book.add(2, observed=20, ok=20, within=20, cost=1.0)
+    book.add(3, observed=20, ok=20, within=20, cost=1.0)
+    assert book.inferences == {"met": 40, "missed": 0, "insufficient": 0}
+    book.cut(3)
+    assert book.inferences == {"met": 40, "missed": 0, "insufficient": 20}

@@ -48,3 +48,20 @@ def test_how_many_there_are_can_be_asked() -> None:
     assert len(book) == 0
     book.code("m")
     assert len(book) == 1
+
+
+def test_a_name_that_is_configured_later_finds_room_too_and_leaves_less_for_others() -> None:
+    book = names(limit=2)
+    book.codes(["a", "mine"])
+    assert book.codes(["late"]).tolist() == [2]  # other
+    book.configure(["mine", "late"])
+    assert book.codes(["a", "mine", "late", "more"]).tolist() == [0, 1, 3, 2]
+    assert book.names == ["a", "mine", "other", "late"]
+
+
+def test_room_that_was_kept_for_a_name_is_free_once_it_is_no_longer_configured() -> None:
+    book = names(limit=2, configured=("mine", "too"))
+    assert book.name("a") == "other"
+    book.configure(["mine"])
+    assert book.codes(["a", "b"]).tolist() == [0, 1]
+    assert book.names == ["a", "other"]
