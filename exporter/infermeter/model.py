@@ -353,6 +353,7 @@ class ModelFacts:
     energy_joules: Mapping[Use, float]
     cost: Mapping[Use, float]
     windows: tuple[ModelWindow, ...]
+    capacity: CapacityFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +374,10 @@ class GpuFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServerWindow:
-    """The whole server in one window: T accrued, B busy, J joules of its share, C cost, and the waterfall's steps (sum C)."""
+    """The whole server in one window: T accrued, B busy, J joules of its share, C cost, and the waterfall's steps (sum C).
+
+    `load_ratio` is demand over capacity, of all models together.
+    """
 
     window: Window
     accrued_seconds: float
@@ -383,6 +387,7 @@ class ServerWindow:
     inferences_ok: int
     inferences_within_sla: int | None
     waterfall_cost: Mapping[str, float]
+    load_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +433,8 @@ class LedgerSnapshot:
     compute began before the energy watermark, so that a part of it is in no tick. `totals`: inferences by model as the server's own
     counters tell them, deltas since the start; None where spans are all there is. `coverage_ratio`: observed / totals over the longest
     window, None where unknown. `thin`: the spans were a sample in the ticks that were settled last, by the counters where they tell,
-    else by what is known of the server; `busy_seconds` is then no measure of busy time.
+    else by what is known of the server; `busy_seconds` is then no measure of busy time. `peak_load_ratio`: the 99th percentile of demand
+    over capacity by the minute (it may exceed 1), None without the history or a capacity.
     """
 
     time_ns: int
@@ -453,6 +459,7 @@ class LedgerSnapshot:
     totals: Mapping[str, Mapping[Outcome, float]] | None = None
     coverage_ratio: float | None = None
     thin: bool = False
+    peak_load_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,12 @@ class ModelCapacity:
 
     def __init__(self, sla: SlaTarget, *, confidence: float, horizon_seconds: float, max_batch: int | None) -> None:
         """`max_batch` is the server's own limit, None if it isn't known."""
-        self._sla = sla
+        self.sla = sla
         self._max_batch = max_batch
         self._observed = ObservedCapacity(sla, confidence=confidence, horizon_seconds=horizon_seconds)
         self._slots = stretch_slots(sla)
         self._sum = _Sum()
+        self._number = 0
         self._by_tokens = False
         self._batches = False
         self._services = np.zeros(BUCKETS, np.int64)
@@ -68,11 +69,17 @@ class ModelCapacity:
 
     def close(self, closed: ClosedSlot) -> None:
         """The next slot has closed; after the last of a stretch, the stretch counts if it can speak for the server."""
+        if closed.slot // self._slots != self._number:
+            self._join(self._number)
+            self._number = closed.slot // self._slots
         self._sum.add(closed)
         self._by_tokens = self._by_tokens or closed.tokens > 0
-        if (closed.slot + 1) % self._slots:
-            return
-        stretch, self._sum = self._sum.stretch(closed.slot + 1), _Sum()
+        if (closed.slot + 1) % self._slots == 0:
+            self._join(self._number)
+
+    def _join(self, number: int) -> None:
+        """The slots of a stretch are all there."""
+        stretch, self._sum = self._sum.stretch((number + 1) * self._slots), _Sum()
         if stretch is not None:
             self._observed.add(self._comparable(stretch))
             self._facts = None
@@ -113,19 +120,19 @@ class ModelCapacity:
         steps = self._observed.steps
         if steps and max(step.batch for step in steps) <= ONE_AT_A_TIME:
             return self._one_at_a_time()
-        return modelled_capacity(steps, self._sla, max_batch=self._max_batch)
+        return modelled_capacity(steps, self.sla, max_batch=self._max_batch)
 
     def _one_at_a_time(self) -> float | None:
         """By its queue: for a target on the whole duration alone, since nothing tells how service splits at the first token."""
-        target = self._sla.duration_seconds
-        if target is None or len(targets_of(self._sla)) > 1 or self._services.sum() < _LEAST_SERVICES:
+        target = self.sla.duration_seconds
+        if target is None or len(targets_of(self.sla)) > 1 or self._services.sum() < _LEAST_SERVICES:
             return None
         seen = np.flatnonzero(self._services)
         return highest_rate(
             _SERVICE_SECONDS[seen],
             self._services[seen].astype(np.float64),
             target_seconds=target,
-            quantile_ratio=self._sla.quantile_ratio,
+            quantile_ratio=self.sla.quantile_ratio,
         )
 
     def remember(self) -> list[dict[str, Any]]:

@@ -51,10 +51,11 @@ def block_slots(observed: Ints, served: Ints, counted: Bools) -> int | None:
 
 @dataclass(slots=True)
 class Sampling:
-    """Judges slot after slot. `thin`: the spans are a sample, by the server's counts; None: those don't tell yet."""
+    """Judges slot after slot. `thin`: the spans are a sample, by the server's counts, and `ratio` of all; None: those don't tell yet."""
 
     below_ratio: float
     thin: bool | None = None
+    ratio: float | None = None
 
     def judge(self, observed: Ints, served: Ints, counted: Bools, *, before: int, sampled: bool) -> None:
         """Takes the slots around one: `observed` and `served` of shape (slots, models), `counted` (slots,): the server told them whole.
@@ -72,6 +73,7 @@ class Sampling:
         ratio = coverage_ratio(observed[first:], served[first:])
         if ratio is None:
             return
+        self.ratio = ratio
         doubted = sampled if self.thin is None else self.thin
         self.thin = ratio < self.below_ratio + (1.0 - self.below_ratio) * _RECOVERY * doubted
 
@@ -95,6 +97,11 @@ class Coverage:
     def thin(self, *, sampled: bool) -> bool:
         """Whether spans are a sample, by what was judged last, else by what is known without counts."""
         return sampled if self._sampling.thin is None else self._sampling.thin
+
+    @property
+    def per_observed(self) -> float:
+        """How many served inferences each one stands for that was seen, by what was judged last."""
+        return 1.0 / self._sampling.ratio if self._sampling.thin and self._sampling.ratio else 1.0
 
     def ratio(self, slots: int) -> float | None:
         """Observed over served in the last so many closed slots that the server has told whole."""

@@ -135,6 +135,11 @@ class Devices:
         return [device for device in self._devices.values() if device.present]
 
     @property
+    def limits(self) -> dict[str, float | None]:
+        """The GPUs that the server has by UUID, each with the power limit in watts that is enforced, as far as it was told."""
+        return {device.identity.uuid: device.meter.limit_watts for device in self.present}
+
+    @property
     def metered(self) -> bool:
         """Whether any device has told its energy or power."""
         return self._metered > 0

@@ -8,7 +8,7 @@ from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUT
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.histogram import STAGES_AND_OTHER
 from infermeter.ledger.slots import Told
-from infermeter.model import ModelFacts, ModelWindow, Use
+from infermeter.model import CapacityFacts, ModelFacts, ModelWindow, Use
 
 
 def told(arrivals: Arrivals, code: int) -> Told:
@@ -25,6 +25,7 @@ def model_facts(
     joules: Mapping[Use, float] | None,
     cost: Mapping[Use, float] | None,
     windows: Sequence[ModelWindow],
+    capacity: CapacityFacts | None,
 ) -> ModelFacts:
     """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
     histograms, edges, about = arrivals.histograms, arrivals.first_slas[code], told(arrivals, code)
@@ -48,4 +49,5 @@ def model_facts(
         energy_joules=joules or {},
         cost=cost or {},
         windows=tuple(windows),
+        capacity=capacity,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
 from infermeter.ledger.facts import model_facts, told
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
+from infermeter.ledger.server_capacity import ServerCapacity
 from infermeter.ledger.settlement import Settlement
 from infermeter.ledger.slots import Slots
 from infermeter.ledger.tariff import Prices
@@ -25,6 +26,9 @@ from infermeter.model import GpuIdentity, GpuSample, HostSample, InferenceBatch,
 
 _BASELINE: Final = "baseline"
 """The section of the state file that holds what the devices draw while idle."""
+
+_CAPACITY: Final = "capacity"
+"""The section that holds what the server was seen to do at its SLA, and the demand for it."""
 
 _LEAP_NS: Final = HOUR_SECONDS * SECOND_NS
 """Further ahead than this, a GPU sample is absurd, and a clock has been set."""
@@ -57,6 +61,7 @@ class Ledger:
             config, tuple(gpus), self._slots, first_tick=start_ns // TICK_NS, offline=offline, default_code=self._default_code
         )
         self._quantiles = WindowQuantiles(config.windows)
+        self._capacity = ServerCapacity(config, start_ns=start_ns)
         self._blocks: list[Blocks | None] = []
         self._late_for_energy = 0
         self._widen()
@@ -67,9 +72,10 @@ class Ledger:
         if not len(inferences):
             return
         self._see_clock(now_ns)
-        booked = self._arrivals.add(inferences)
-        self._widen()
         last_ns = np.iinfo(np.int64).max if self._offline else now_ns
+        booked = self._arrivals.add(inferences, last_ns)
+        self._widen()
+        self._capacity.add(booked, inferences.start_ns, per_observed=self._coverage.per_observed)
         self._place(booked, np.minimum(inferences.end_ns, last_ns), now_ns)
         self._compute_between(inferences, booked.codes, last_ns)
 
@@ -113,19 +119,35 @@ class Ledger:
         """
         self._settlement.accrual.reprice(prices)
 
+    def reconfigure(self, config: Config) -> None:
+        """From the next slot on the SLAs of this configuration are in force; what ended before is judged by those before, and stays."""
+        self._config = config
+        next_slot = -(-self._now_ns // SLOT_NS)
+        first_slot = max(next_slot, self._slots.stop)  # later than the next one only after the clock was set back
+        open_ns = self._watermarks.counting_slot * SLOT_NS
+        concerned = self._arrivals.reconfigure(config, since_ns=next_slot * SLOT_NS, first_slot=first_slot, open_ns=open_ns)
+        for code in concerned:
+            blocks = self._blocks[code] = self._blocks[code] or Blocks(None, config.ledger.confidence)
+            blocks.change(self._arrivals.sla(code), first_slot=first_slot)
+        self._widen()
+
     def remember(self) -> dict[str, Any]:
         """What outlives a restart, as JSON: by section, each with its version."""
-        return {_BASELINE: self._settlement.devices.remember()}
+        return {_BASELINE: self._settlement.devices.remember(), _CAPACITY: self._capacity.remember()}
 
     def recall(self, sections: Mapping[str, Any]) -> tuple[str, ...]:
         """Takes in what `remember` said before this start; returns the sections that are damaged, of which nothing was taken."""
-        if _BASELINE not in sections:
-            return ()
-        try:
-            self._settlement.devices.recall(sections[_BASELINE], now_tick=self._now_ns // TICK_NS)
-        except ValueError:
-            return (_BASELINE,)
-        return ()
+        owners: dict[str, Callable[[Any], None]] = {
+            _BASELINE: lambda section: self._settlement.devices.recall(section, now_tick=self._now_ns // TICK_NS),
+            _CAPACITY: self._capacity.recall,
+        }
+        damaged = []
+        for name in owners.keys() & sections.keys():
+            try:
+                owners[name](sections[name])
+            except ValueError:
+                damaged.append(name)
+        return tuple(sorted(damaged))
 
     def reject(self, reason: Reason, n: int = 1) -> None:
         """Counts samples that couldn't be made or used."""
@@ -159,6 +181,8 @@ class Ledger:
         codes = sorted(range(len(names)), key=names.__getitem__)
         longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
         about = {code: told(arrivals, code) for code in codes}
+        facts = {code: self._capacity.facts(code) for code in codes}
+        capacities = {code: k for code, fact in facts.items() if fact is not None and (k := fact.observed_per_second) is not None}
         readers = [
             WindowReader(
                 window,
@@ -183,11 +207,14 @@ class Ledger:
                     self._blocks[code],
                     joules=uses.of(uses.joules, code) if metered else None,
                     cost=uses.of(uses.cost, code) if priced else None,
-                    windows=[reader.model(code, about[code], arrivals.sla(code), self._blocks[code]) for reader in readers],
+                    windows=[
+                        reader.model(code, about[code], arrivals.sla(code), self._blocks[code], capacities.get(code)) for reader in readers
+                    ],
+                    capacity=facts[code],
                 )
                 for code in codes
             ),
-            windows=tuple(reader.server([(code, arrivals.sla(code)) for code in codes]) for reader in readers),
+            windows=tuple(reader.server(about, capacities, load=self._capacity.load(reader.seconds)) for reader in readers),
             slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=priced, metered=metered),
             busy_seconds=settlement.busy_ns / SECOND_NS,
             stage_quality=dict(arrivals.quality),
@@ -205,6 +232,7 @@ class Ledger:
             totals=self._totals.by_model() if self._totals.known else None,
             coverage_ratio=self._coverage.ratio(longest),
             thin=self._coverage.thin(sampled=self.sampled),
+            peak_load_ratio=self._capacity.peak_load,
         )
 
     def _place(self, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
@@ -267,6 +295,7 @@ class Ledger:
         self._quantiles.skip(stop_slot)
         self._totals.close(stop_slot)
         self._slots.close(stop_slot)
+        self._capacity.complete(stop_slot * SLOT_NS)
 
     def _settle_judged(self, stop_tick: int, *, ends: bool) -> None:
         """Settles slot by slot, by what the server's counts say of the spans in it; where these are a sample, block by block."""
@@ -282,9 +311,10 @@ class Ledger:
     def _close(self, slot: int) -> None:
         """A slot has closed: windows and blocks take it in."""
         sums = self._slots.sums(slot, slot + 1)
-        self._quantiles.close(slot, len(self._blocks))
+        latencies = self._quantiles.close(slot, len(self._blocks))
         self._totals.close(slot + 1)
         served = self._served(slot, sums.counts)
+        self._capacity.close(slot, sums, served, latencies, self._settlement.devices.limits)
         for blocks, counts, amounts, ok in zip(self._blocks, sums.counts.tolist(), sums.amounts.tolist(), served, strict=False):
             if blocks is not None:
                 observed, within = counts[columns.OBSERVED], counts[columns.WITHIN]
@@ -306,10 +336,18 @@ class Ledger:
         """Makes room for models that have come up."""
         models = len(self._arrivals.names)
         for code in range(len(self._blocks), models):
-            sla = self._arrivals.sla(code)
-            self._blocks.append(None if sla is None else Blocks(sla, self._config.ledger.confidence))
+            self._blocks.append(self._new_blocks(code))
+        self._capacity.widen(self._arrivals.names.names, self._arrivals.targets.slas)
         self._slots.widen(models)
         self._settlement.uses.widen(models)
+
+    def _new_blocks(self, code: int) -> Blocks | None:
+        sla, since = self._arrivals.sla(code), self._arrivals.sla_since(code)
+        if sla is None or not since:
+            return None if sla is None else Blocks(sla, self._config.ledger.confidence)
+        blocks = Blocks(None, self._config.ledger.confidence)  # slots before may hold what another SLA has judged
+        blocks.change(sla, first_slot=since)
+        return blocks
 
     def _price(self) -> None:
         """Takes the number of GPUs into the prices, and whether their power is told."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -43,22 +43,21 @@ class WindowQuantiles:
 
     def add(self, slots: Ints, booked: Booked, rows: Ints) -> None:
         """Counts the signals of the inferences `rows` in their slots."""
-        if not self._sums:
-            return
         signals_ns = booked.signals_ns[rows]
         told = (signals_ns >= 0) & booked.ok[rows, None]
         inference, signal = told.nonzero()
         keys = booked.codes[rows][inference] * _ROW + signal * BUCKETS + bucket_of(signals_ns[told])
         self._arriving.add(slots[inference], keys)
 
-    def close(self, slot: int, models: int) -> None:
-        """A slot has closed: it enters every window, and the oldest leave."""
+    def close(self, slot: int, models: int) -> tuple[Ints, Ints]:
+        """A slot has closed: it enters every window, and the oldest leave. Its signals by code, signal and bucket: (keys, counts)."""
         keys, counts = self._arriving.take(slot)
         self._inside.append((slot, keys, counts))
         for label, sums in self._sums.items():
             self._sums[label] = widened(sums, models)
             self._sums[label].reshape(-1)[keys] += counts
         self._leave(slot)
+        return keys, counts
 
     def skip(self, stop: int) -> None:
         """Slots before `stop` have closed without anything in them."""
@@ -112,6 +111,7 @@ class WindowReader:
     ) -> None:
         """With `totals`, they say how many inferences a window holds, and it never reaches back before them; spans give shares."""
         self._window = window
+        self._slots = slots
         self._quantiles = quantiles
         self._confidence = confidence
         self._priced = priced
@@ -127,40 +127,52 @@ class WindowReader:
         else:
             self._is_counted = totals.unknown_seconds(slots.closed) <= _MOST_UNKNOWN * accrued_seconds
 
-    def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None) -> ModelWindow:
-        """One model in the window."""
+    @property
+    def seconds(self) -> float:
+        """How long the window is at most."""
+        return self._window.seconds
+
+    def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None, capacity: float | None) -> ModelWindow:
+        """One model in the window, with its observed capacity in inferences per second."""
         counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
-        seen_ok, observed, seen_within = counts[columns.OK], counts[columns.OBSERVED], counts[columns.WITHIN]
-        ok, within = self._ok(code), self._of_all(code, seen_within) if sla else None
+        ok, within = self._ok(code), self._within(code, told.sla_since)
         tokens = self._of_all(code, counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT])
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
-        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and seen_ok > 0
+        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and counts[columns.OK] > 0
         return ModelWindow(
             window=self._window,
             inferences_ok=ok,
-            inferences_observed=observed,
+            inferences_observed=counts[columns.OBSERVED],
             inferences_within_sla=None if within is None else round(within),
             cost=cost,
             joules=amounts[columns.JOULES] if self._metered else None,
             tokens=None if tokens is None or not (told.tokens_input or told.tokens_output) else round(tokens),
             stage_seconds=_stage_seconds(counts) if judged else {},
             cost_per_inference=cost / ok if divisible and cost is not None else None,
-            cost_per_inference_at_sla=self._at_sla(cost, within, blocks) if divisible and cost is not None else {},
+            cost_per_inference_at_sla=self._at_sla(cost, within, told.sla_since, blocks, capacity)
+            if divisible and cost is not None
+            else {},
             latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
-            sla_state=None if sla is None else self._state(sla, observed=observed, within=seen_within, judged=judged),
+            sla_state=None if sla is None or told.sla_since is None else self._state(code, sla, told.sla_since),
         )
 
-    def server(self, models: Sequence[tuple[int, SlaTarget | None]]) -> ServerWindow:
-        """The whole server in the window."""
+    def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
+        """The whole server in the window; `models` and `capacities` by code, these observed, in inferences per second."""
         accrued, active, idle, _ = self._sums.server.tolist()
-        cost = sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
-        ok = sum(self._ok(code) for code, _ in models)
-        judged = [self._within(code) for code, sla in models if sla is not None]
-        unjudged = sum(self._ok(code) for code, sla in models if sla is None)
+        cost = self._server_cost()
+        ok = sum(map(self._ok, models))
+        judged = [self._kept(code, told.sla_since) for code, told in models.items() if told.sla_since is not None]
+        unjudged = sum(self._ok(code) for code, told in models.items() if told.sla_since is None)
         steps: Mapping[str, float] = {}
         if cost is not None and self._is_long_enough:
-            steps = waterfall(cost=cost, idle_ratio=min(1.0, idle / accrued), ok=ok, within=sum(judged) + unjudged)
+            steps = waterfall(
+                cost=cost,
+                idle_ratio=min(1.0, idle / accrued),
+                full_ratio=self._full_ratio(models, capacities, accrued),
+                ok=ok,
+                within=sum(judged) + unjudged,
+            )
         return ServerWindow(
             window=self._window,
             accrued_seconds=accrued,
@@ -170,7 +182,18 @@ class WindowReader:
             inferences_ok=ok,
             inferences_within_sla=round(sum(judged)) if judged else None,
             waterfall_cost=steps,
+            load_ratio=load,
         )
+
+    def _server_cost(self) -> float | None:
+        return sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
+
+    def _full_ratio(self, models: Iterable[int], capacities: Mapping[int, float], accrued: float) -> float | None:
+        """The part of the window's time that its inferences would have needed at capacity; None where one of the models has none."""
+        served = {code: self._ok(code) for code in models if self._ok(code)}
+        if not served.keys() <= capacities.keys():
+            return None
+        return sum(ok / capacities[code] for code, ok in served.items()) / accrued
 
     def _ok(self, code: int) -> int:
         """Ok inferences: of the server's own counts, else of the spans."""
@@ -183,9 +206,22 @@ class WindowReader:
             return of_seen
         return ok * (of_seen / seen) if seen else None
 
-    def _within(self, code: int) -> float:
-        """Inferences within the SLA; where none was seen, nothing says that any missed it."""
-        within = self._of_all(code, int(self._sums.counts[code, columns.WITHIN]))
+    def _judged(self, since: int) -> Sums:
+        """What the SLA in force, which judges alone `since` a slot, has judged of the window."""
+        return self._sums if since <= self._first else self._slots.sums(min(since, self._slots.closed), self._slots.closed)
+
+    def _within(self, code: int, since: int | None) -> float | None:
+        """Ok inferences within the SLA in force; None without one, and where it has judged too few of them to tell its share of all."""
+        if since is None:
+            return None
+        _, judged_ok, within = self._judged(since).counts[code, [columns.OBSERVED, columns.OK, columns.WITHIN]].tolist()
+        if since <= self._first:
+            return self._of_all(code, within)
+        return self._ok(code) * (within / judged_ok) if judged_ok >= _LEAST_INFERENCES else None
+
+    def _kept(self, code: int, since: int) -> float:
+        """Inferences within the SLA; where that can't be told, nothing says that any missed it."""
+        within = self._within(code, since)
         return self._ok(code) if within is None else within
 
     def _covers_durations(self, code: int) -> bool:
@@ -193,21 +229,30 @@ class WindowReader:
         p99 = self._quantiles.quantile(self._window, code, "duration", _DURATION_QUANTILE)
         return p99 is None or self._window.seconds >= _LEAST_DURATIONS * p99
 
-    def _at_sla(self, cost: float, within: float | None, blocks: Blocks | None) -> dict[Literal["goodput", "compliant", "capacity"], float]:
+    def _at_sla(
+        self, cost: float, within: float | None, since: int | None, blocks: Blocks | None, capacity: float | None
+    ) -> dict[Literal["goodput", "compliant", "capacity"], float]:
         readings: dict[Literal["goodput", "compliant", "capacity"], float] = {}
         if within:
             readings["goodput"] = cost / within
-        compliant = None if blocks is None else blocks.compliant_cost(self._first)
+        compliant = None if blocks is None or since is None else blocks.compliant_cost(max(self._first, since))
         if compliant is not None:
             readings["compliant"] = compliant
+        server_cost = self._server_cost()
+        if capacity is not None and server_cost is not None:
+            readings["capacity"] = server_cost / float(self._sums.server[columns.ACCRUED_SECONDS]) / capacity
         return readings
 
     def _latencies(self, code: int, sla: SlaTarget) -> dict[Signal, float]:
         told = {signal: self._quantiles.quantile(self._window, code, signal, sla.quantile_ratio) for signal in SIGNALS}
         return {signal: seconds for signal, seconds in told.items() if seconds is not None}
 
-    def _state(self, sla: SlaTarget, *, observed: int, within: int, judged: bool) -> SlaState:
-        return verdict(sla, observed=observed, within=within, confidence=self._confidence) if judged else "insufficient"
+    def _state(self, code: int, sla: SlaTarget, since: int) -> SlaState:
+        judged = self._judged(since)
+        if judged.server[columns.ACCRUED_SECONDS] < _LEAST_SECONDS or not self._covers_durations(code):
+            return "insufficient"
+        observed, within = judged.counts[code, [columns.OBSERVED, columns.WITHIN]].tolist()
+        return verdict(sla, observed=observed, within=within, confidence=self._confidence)
 
 
 def _stage_seconds(counts: Sequence[int]) -> dict[Stage, float]:

@@ -1,0 +1,165 @@
+"""What the whole server can do at its SLAs, and how much of it is asked for: every model's capacity, demand, load and peak load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from infermeter.config import Config
+from infermeter.ledger import slots as columns
+from infermeter.ledger.arrivals import Booked
+from infermeter.ledger.capacities import ClosedSlot, ModelCapacity
+from infermeter.ledger.demand import Demand
+from infermeter.ledger.instants import SECOND_NS
+from infermeter.ledger.sketch import BUCKETS
+from infermeter.ledger.sla import SIGNALS
+from infermeter.ledger.slots import Sums
+from infermeter.model import STAGES, CapacityFacts, Ints, SlaTarget
+
+Setup: TypeAlias = Mapping[str, float | None]
+"""The GPUs by UUID, each with its power limit in watts (None: not told)."""
+
+_VERSION: Final = 1
+_COMPUTE: Final = STAGES.index("compute")
+_ROW: Final = len(SIGNALS) * BUCKETS
+_MINUTE_SECONDS: Final = 60
+
+
+class ServerCapacity:
+    """Follows every model with an SLA, and the demand for all."""
+
+    def __init__(self, config: Config, *, start_ns: int) -> None:
+        self._config = config
+        self._models: list[ModelCapacity | None] = []
+        self._names: list[str] = []
+        self._demand = Demand(start_ns)
+        self._setup: Setup = {}
+        self._recalled: dict[str, Any] = {}
+
+    def widen(self, names: Sequence[str], slas: Sequence[SlaTarget | None]) -> None:
+        """Makes room for models that have come up."""
+        for name, sla in zip(names[len(self._models) :], slas[len(self._models) :], strict=True):
+            self._names.append(name)
+            self._models.append(None if sla is None else self._model(name, sla))
+        self._demand.widen(self._names)
+
+    def add(self, booked: Booked, starts_ns: Ints, *, per_observed: float) -> None:
+        """Takes in inferences that arrived; each stands for `per_observed`."""
+        self._demand.add(starts_ns, booked.codes, per_observed=per_observed)
+        compute_ns = booked.stages_ns[:, _COMPUTE]
+        for code in np.unique(booked.codes).tolist():
+            model = self._models[code]
+            if model is not None:
+                model.serve(compute_ns[(booked.codes == code) & booked.ok & (compute_ns > 0)])
+
+    def close(self, slot: int, sums: Sums, served: Sequence[int], latencies: tuple[Ints, Ints], setup: Setup) -> None:
+        """A slot has closed, whose latencies are counted by code x _ROW + signal x BUCKETS + bucket, ascending."""
+        if setup:
+            if self._setup and _differs(self._setup, setup):
+                self.restart()
+            self._setup = {uuid: limit or self._setup.get(uuid) for uuid, limit in setup.items()}
+        keys, counts = latencies
+        edges = np.searchsorted(keys, np.arange(len(self._models) + 1) * _ROW).tolist()
+        for code, model in enumerate(self._models):
+            if model is not None:
+                first, stop = edges[code], edges[code + 1]
+                model.close(_closed(slot, sums, code, served[code], (keys[first:stop] - code * _ROW, counts[first:stop])))
+
+    def restart(self) -> None:
+        """The server isn't what it was: nothing that was seen of its capacity counts any more."""
+        for model in self._models:
+            if model is not None:
+                model.restart()
+
+    def complete(self, stop_ns: int) -> None:
+        """Minutes that ended by then are complete."""
+        self._demand.close(stop_ns)
+
+    def facts(self, code: int) -> CapacityFacts | None:
+        """Of one model; None without an SLA."""
+        model = self._models[code]
+        return None if model is None else model.facts
+
+    def load(self, seconds: float) -> float | None:
+        """Demand over capacity in the last complete minutes, all models together; None where it can't be told."""
+        minutes = int(seconds // _MINUTE_SECONDS)
+        loads = self._demand.loads(self._capacities(), minutes=minutes) if minutes else None
+        return None if loads is None else float(loads.mean())
+
+    @property
+    def peak_load(self) -> float | None:
+        """The 99th percentile over one-minute rates of the last week, of `advice.minimum_history` at least."""
+        least = max(1, round(self._config.advice.minimum_history / _MINUTE_SECONDS))
+        return self._demand.peak_load(self._capacities(), minutes=max(least, self._demand.minutes))
+
+    def _capacities(self) -> dict[int, float]:
+        facts = {code: model.facts.best_per_second for code, model in enumerate(self._models) if model is not None}
+        return {code: per_second for code, per_second in facts.items() if per_second is not None}
+
+    def _model(self, name: str, sla: SlaTarget) -> ModelCapacity:
+        model = ModelCapacity(
+            sla,
+            confidence=self._config.ledger.confidence,
+            horizon_seconds=self._config.ledger.capacity_horizon,
+            max_batch=self._config.server.max_batch,
+        )
+        remembered = self._recalled.pop(name, None)
+        if remembered is not None and remembered["sla"] == asdict(sla):
+            model.recall(remembered["epochs"])
+        return model
+
+    def remember(self) -> dict[str, Any]:
+        """What is worth keeping over a restart, ready for JSON."""
+        known = {name: model for name, model in zip(self._names, self._models, strict=True) if model is not None}
+        return {
+            "version": _VERSION,
+            "gpus": dict(self._setup),
+            "models": {name: {"sla": asdict(model.sla), "epochs": model.remember()} for name, model in known.items()},
+            "demand": self._demand.remember(self._names),
+        }
+
+    def recall(self, remembered: Mapping[str, Any]) -> None:
+        """Takes up what `remember` told, before anything has come. Raises: ValueError for anything else; then nothing is taken."""
+        try:
+            if remembered["version"] != _VERSION:
+                raise ValueError(remembered["version"])
+            setup = {str(uuid): None if limit is None else float(limit) for uuid, limit in remembered["gpus"].items()}
+            models: dict[str, Any] = {str(name): dict(model) for name, model in remembered["models"].items()}
+            for model in models.values():
+                self._model("", SlaTarget(**model["sla"])).recall(model["epochs"])
+            self._demand.recall(remembered["demand"])
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(error) from error
+        self._setup, self._recalled = setup, models
+        names, known = self._names, self._models
+        self._names, self._models = [], []
+        self.widen(names, [None if model is None else model.sla for model in known])
+
+
+def _differs(before: Setup, now: Setup) -> bool:
+    """Whether the GPUs are others, or one has another power limit."""
+    return before.keys() != now.keys() or any(limit and before[uuid] and limit != before[uuid] for uuid, limit in now.items())
+
+
+def _closed(slot: int, sums: Sums, code: int, served: int, latencies: tuple[Ints, Ints]) -> ClosedSlot:
+    counts, amounts = sums.counts[code].tolist(), sums.amounts[code].tolist()
+    accrued, active, idle, computing = sums.server.tolist()
+    return ClosedSlot(
+        slot=slot,
+        accrued_seconds=accrued,
+        known_seconds=active + idle,
+        active_seconds=active,
+        busy_seconds=amounts[columns.BUSY_SECONDS],
+        served=served,
+        observed=counts[columns.OBSERVED],
+        ok=counts[columns.OK],
+        within=counts[columns.WITHIN],
+        tokens=counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT],
+        stage_compute_seconds=counts[columns.FIRST_STAGE + _COMPUTE] / SECOND_NS,
+        compute_seconds=amounts[columns.COMPUTE_SECONDS],
+        computing_seconds=computing,
+        latencies=latencies,
+    )
