@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from infermeter.model import (
     STAGES,
+    CapacityFacts,
     Exemplar,
     Finding,
     GpuFacts,
@@ -88,6 +89,7 @@ def llm(name: str = "llama-3-8b") -> ModelFacts:
                 sla_state="met",
             ),
         ),
+        capacity=CapacityFacts(observed_per_second=0.5, reached=True, modelled_per_second=0.625, inferences=18_000),
     )
 
 
@@ -175,6 +177,7 @@ def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts
                 inferences_ok=500,
                 inferences_within_sla=495,
                 waterfall_cost={"capacity": 1.25, "low_load": 0.42, "idle": 0.5625, "sla_missed": 0.0175},
+                load_ratio=0.28,
             ),
         ),
         slots=(Slot(START_NS, 10.0, "llama-3-8b", 5, 4, 4, 0.0125, 3125.0, 8.5, 2560, 640),),
@@ -190,6 +193,7 @@ def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts
         emissions_grams=285.5,
         totals={model.model: {"ok": model.observed_ok * 1.025, "error": float(model.observed_error)} for model in models},
         coverage_ratio=0.975,
+        peak_load_ratio=0.875,
     )
     finding = Finding(
         code="price_missing",

@@ -62,6 +62,7 @@ WINDOW = Label("window")
 SLA_STATE = Label("state", get_args(SlaState))
 BASIS = Label("basis", ("goodput", "compliant", "capacity"))
 CURRENCY = Label("currency")
+BOUND = Label("bound", ("observed", "model"))
 COMPONENT = Label("component", get_args(Component))
 USE = Label("use", get_args(Use))
 STEP = Label("step", ("capacity", "low_load", "busy", "idle", "sla_missed"))
@@ -227,6 +228,36 @@ WINDOW_SLA_STATE = Family(
     absent=_NO_SLA,
 )
 
+# --- capacity and load -------------------------------------------------------------------------------------------------------------
+_NO_EVIDENCE = "nothing shows it yet"
+CAPACITY_AT_SLA = Family(
+    "capacity_at_sla_inferences_per_second",
+    "gauge",
+    "What the server can do at its SLA: observed, the highest load that has repeatedly held it; model, from step times or its queue.",
+    (MODEL, BOUND),
+    absent=f"{_NO_SLA}, or {_NO_EVIDENCE}",
+)
+CAPACITY_REACHED = Family(
+    "capacity_reached",
+    "gauge",
+    "1: a load above the observed capacity was proven to miss the SLA; 0: it is only a lower bound.",
+    (MODEL,),
+    absent="no capacity is observed",
+)
+PEAK_LOAD = Family(
+    "peak_load_ratio",
+    "gauge",
+    "Demand over capacity that 99 % of the minutes don't exceed, all models together; 1 over it is the over-provisioning.",
+    absent="a model's capacity is neither reached nor modelled, or the history is shorter than advice.minimum_history",
+)
+WINDOW_LOAD = Family(
+    "window_load_ratio",
+    "gauge",
+    "Demand over capacity in the window, all models together.",
+    (WINDOW,),
+    absent="a model's capacity is neither reached nor modelled, or the window isn't full yet",
+)
+
 # --- GPUs and energy ---------------------------------------------------------------------------------------------------------------
 GPU_INFO = Family(
     "gpu_info",
@@ -366,7 +397,11 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
     ("Latency", (INFERENCE_DURATION, TIME_TO_FIRST_TOKEN, TIME_PER_OUTPUT_TOKEN, STAGE_DURATION, STAGE_PART_SECONDS, STAGE_QUALITY)),
     ("SLA", (SLA_TARGET, SLA_QUANTILE, INFERENCES_IN_SLA_STATE, COST_IN_SLA_STATE)),
     ("Money", (COST, COST_BY_USE, COST_PER_HOUR, PRICE_TIMESTAMP, SETTLED_TIMESTAMP)),
-    ("Windows", (WINDOW_COST_PER_INFERENCE, WINDOW_COST_PER_INFERENCE_AT_SLA, WINDOW_LATENCY_AT_SLA_QUANTILE, WINDOW_SLA_STATE)),
+    ("Capacity", (CAPACITY_AT_SLA, CAPACITY_REACHED, PEAK_LOAD)),
+    (
+        "Windows",
+        (WINDOW_COST_PER_INFERENCE, WINDOW_COST_PER_INFERENCE_AT_SLA, WINDOW_LATENCY_AT_SLA_QUANTILE, WINDOW_SLA_STATE, WINDOW_LOAD),
+    ),
     (
         "GPUs",
         (

@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import Family, Label
 from infermeter.model import (
+    CapacityFacts,
     GpuFacts,
     GpuIdentity,
     GpuSample,
@@ -67,6 +68,7 @@ def families(snapshot: Snapshot) -> Families:
         _latency(points, model)
         _sla(points, model, ledger.currency)
         _use(points, model, ledger.currency)
+        _capacity(points, model.model, model.capacity)
         for window in model.windows:
             _window(points, model.model, window, ledger.currency)
     _served(points, snapshot)
@@ -131,6 +133,15 @@ def _use(points: _Points, model: ModelFacts, currency: str | None) -> None:
         points.add(catalog.COST_BY_USE, cost, model.model, use, currency)
 
 
+def _capacity(points: _Points, model: str, capacity: CapacityFacts | None) -> None:
+    if capacity is None:
+        return
+    points.add(catalog.CAPACITY_AT_SLA, capacity.observed_per_second, model, "observed")
+    points.add(catalog.CAPACITY_AT_SLA, capacity.modelled_per_second, model, "model")
+    if capacity.observed_per_second is not None:
+        points.add(catalog.CAPACITY_REACHED, int(capacity.reached), model)
+
+
 def _window(points: _Points, model: str, window: ModelWindow, currency: str | None) -> None:
     label = window.window.label
     points.add(catalog.WINDOW_COST_PER_INFERENCE, window.cost_per_inference, model, label, currency)
@@ -148,6 +159,9 @@ def _server(points: _Points, ledger: LedgerSnapshot) -> None:
     points.add(catalog.SETTLED_TIMESTAMP, _seconds(ledger.settled_ns))
     points.add(catalog.EMISSIONS, ledger.emissions_grams)
     points.add(catalog.SPAN_COVERAGE, ledger.coverage_ratio)
+    points.add(catalog.PEAK_LOAD, ledger.peak_load_ratio)
+    for window in ledger.windows:
+        points.add(catalog.WINDOW_LOAD, window.load_ratio, window.window.label)
     for stage, quality in ledger.stage_quality.items():
         points.add(catalog.STAGE_QUALITY, 1, stage, quality)
     for component, cost in ledger.cost.items():

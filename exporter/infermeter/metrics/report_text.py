@@ -33,7 +33,7 @@ _THIN = "Too little evidence yet: a window needs 30 seconds, 30 inferences, and 
 
 def report_text(report: Report) -> str:
     """The report as text, without a newline at its end."""
-    sections = (_head, _cost, _waterfall, _time, _energy, _gpus, _losses, _findings)
+    sections = (_head, _cost, _waterfall, _capacity, _time, _energy, _gpus, _losses, _findings)
     return "\n\n".join("\n".join(line.rstrip() for line in section(report)) for section in sections)
 
 
@@ -119,6 +119,22 @@ def _waterfall(report: Report) -> Iterator[str]:
 def _stretch(window: dict[str, Any]) -> str:
     told = f"last {window['window']}"
     return told if window["accrued_seconds"] >= window["seconds"] else f"{told} (holds {length(window['accrued_seconds'])})"
+
+
+def _capacity(report: Report) -> Iterator[str]:
+    yield _sides("WHAT IT COULD DO", "inferences per second at the SLA")
+    told = {entry["labels"]["model"] for entry in _entries(report, catalog.CAPACITY_AT_SLA)}
+    if not told:
+        yield "  Unknown: it takes an SLA, and half an hour of load that holds it."
+    for model in (model for model in _models(report) if model in told):
+        observed, modelled = (_value(report, catalog.CAPACITY_AT_SLA, model=model, bound=bound) for bound in catalog.BOUND.values)
+        reached = "more was tried, and missed" if _value(report, catalog.CAPACITY_REACHED, model=model) else "a lower bound"
+        parts = [] if observed is None else [f"{number(observed)} observed ({reached})"]
+        yield f"  {_cut(model, 22):<24}{' · '.join(parts if modelled is None else [*parts, f'{number(modelled)} modelled'])}"
+    peak = _value(report, catalog.PEAK_LOAD)
+    if peak is not None:
+        spare = f": it could do {number(1 / peak)} times as much" if 0 < peak < 1 else ""
+        yield f"  At the peak {percent(peak)} of it is asked for{spare}."
 
 
 def _time(report: Report) -> Iterator[str]:

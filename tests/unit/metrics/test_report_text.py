@@ -9,7 +9,7 @@ import pytest
 from infermeter.metrics import catalog
 from infermeter.metrics.report import report
 from infermeter.metrics.report_text import WIDTH, report_text
-from infermeter.model import Component, Snapshot
+from infermeter.model import CapacityFacts, Component, Snapshot
 from support.golden import assert_golden
 from support.snapshots import END_NS, SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot, sampled_snapshot
 
@@ -111,6 +111,19 @@ def test_a_waterfall_of_nothing_has_no_shares() -> None:
     (window,) = rich_snapshot().ledger.windows
     free = replace(window, cost=0.0, inferences_ok=0, waterfall_cost={"busy": 0.0})
     assert section(of(rich_snapshot(), windows=(free,)), "WHERE THE MONEY WENT")[1].split() == ["busy", "computing", "0", "-", "-"]
+
+
+def test_what_the_server_could_do_is_told_with_its_evidence() -> None:
+    (line, peak) = section(of(rich_snapshot()), "WHAT IT COULD DO")
+    assert line == "  llama-3-8b              0.5000 observed (more was tried, and missed) · 0.6250 modelled"
+    assert peak == "  At the peak 87.5 % of it is asked for: it could do 1.143 times as much."
+    bare = replace(llm(), capacity=CapacityFacts(observed_per_second=0.5))
+    (line,) = section(of(rich_snapshot(models=(bare,)), peak_load_ratio=None), "WHAT IT COULD DO")
+    assert line == "  llama-3-8b              0.5000 observed (a lower bound)"
+    queue = replace(llm(), capacity=CapacityFacts(modelled_per_second=0.625))
+    assert section(of(rich_snapshot(models=(queue,))), "WHAT IT COULD DO")[0] == "  llama-3-8b              0.6250 modelled"
+    assert section(of(rich_snapshot(), peak_load_ratio=1.25), "WHAT IT COULD DO")[1] == "  At the peak 125.0 % of it is asked for."
+    assert "Unknown" in section(of(empty_snapshot()), "WHAT IT COULD DO")[0]
 
 
 def test_a_sample_is_called_a_sample() -> None:
