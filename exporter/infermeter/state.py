@@ -97,7 +97,7 @@ class StateFile:
 
     def _put_away(self) -> str:
         """Renames the file, so that the next save destroys nothing; what became of it."""
-        if not self.path.is_file():  # a folder, a device: nothing of ours
+        if not self._is_ours():
             return "it stays where it is"
         aside = self.path.with_name(f"{self.path.name}.broken-{self._unix_seconds():.0f}")
         try:
@@ -112,6 +112,8 @@ class StateFile:
         """Writes aside in the same folder, where a rename is one step, and forces each to the disk before the next."""
         if len(content) > MOST_BYTES:
             raise _Broken(f"it would have more than {MOST_BYTES} bytes")
+        if os.path.lexists(self.path) and not self._is_ours():
+            raise _Broken("what is there is no file")
         descriptor, name = tempfile.mkstemp(prefix=self._aside, dir=self.path.parent)  # readable by its owner alone
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -125,6 +127,12 @@ class StateFile:
             raise
         with suppress(OSError):  # some file systems can't: then the rename reaches the disk when they see fit, and nothing is torn
             self._sync_folder()
+
+    def _is_ours(self) -> bool:
+        """Whether a file is there. A device, a socket, a folder is nothing of ours: nothing is renamed over /dev/null."""
+        with suppress(OSError):
+            return stat.S_ISREG(self.path.lstat().st_mode)
+        return False
 
     def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,15 +109,33 @@ def test_of_many_broken_files_the_latest_are_kept(tmp_path: Path) -> None:
     assert BROKEN_KEPT == 3
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def listen(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, listen, link_to_itself], ids=["folder", "pipe", "socket", "loop"])
 def test_what_is_no_file_stays_where_it_is(make: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "state.json"
     make(path)
+    kind = path.lstat().st_mode
     state = StateFile(path)
     assert (state.load(), state.rejected) == ({}, 1)
-    assert names(tmp_path) == ["state.json"]
-    (told,) = warnings(caplog)
-    assert told.endswith("; it stays where it is")
+    assert not state.save(SECTIONS)
+    assert (names(tmp_path), path.lstat().st_mode) == (["state.json"], kind)
+    loaded, saved = warnings(caplog)
+    assert loaded.endswith("; it stays where it is")
+    assert saved.endswith(" can't be saved: what is there is no file; what was learnt would not outlive a restart")
+
+
+def test_a_name_that_no_file_can_have_is_an_empty_state_that_can_t_be_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = StateFile(tmp_path / ("a" * 300))
+    assert (state.load(), state.rejected, state.save(SECTIONS)) == ({}, 1, False)
+    assert [told.count("File name too long") for told in warnings(caplog)] == [1, 1]
 
 
 def test_a_broken_file_that_can_t_be_renamed_is_ignored_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
