@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,15 @@ HWMON: Final = "sys/class/hwmon"
 CHIPS_LIMIT, RAILS_LIMIT, TEXT_LIMIT_BYTES = 256, 256, 256
 """A machine has some ten chips and some thirty rails."""
 
+ENTRIES_LIMIT: Final = 4_096
+"""Of one folder that are looked at."""
+
 OFFSET_WATTS: Final = 1.0
 """A rail that is switched off may read a little below 0. Source: Texas Instruments, INA3221 datasheet: 80 uV of the shunt's voltage, which
 over 5 milliohms at 20 V is 0.32 W."""
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
+"""As long as 64 bits are at most."""
 
 _POWER: Final = re.compile(r"power([0-9]{1,3})_(?:input|average)")
 _ENERGY: Final = re.compile(r"energy([0-9]{1,3})_input")
@@ -115,16 +122,22 @@ def text_in(path: Path) -> str:
 def number_in(path: Path) -> int:
     """The whole number that a file of sysfs holds. Raises: Unavailable."""
     text = text_in(path)
-    try:
-        return int(text)
-    except ValueError as error:
-        raise Unavailable(f"{path}: holds no whole number") from error
+    if not _NUMBER.fullmatch(text):
+        raise Unavailable(f"{path}: holds no whole number")
+    return int(text)
 
 
 def entries_of(folder: Path) -> tuple[Path, ...]:
-    """What a folder of sysfs holds, in the order of numbers and names; empty if it isn't there or can't be read."""
+    """What a folder of sysfs holds, in the order of numbers and names; empty if it isn't there or can't be read.
+
+    Of more than ENTRIES_LIMIT some.
+    """
     try:
-        return tuple(sorted(folder.iterdir(), key=lambda path: [(len(part), part) for part in re.split(r"([0-9]+)", path.name)]))
+        return tuple(
+            sorted(
+                islice(folder.iterdir(), ENTRIES_LIMIT), key=lambda path: [(len(part), part) for part in re.split(r"([0-9]+)", path.name)]
+            )
+        )
     except OSError:
         return ()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infermeter.errors import Unavailable
-from infermeter.rails import BOARDS, RAILS_LIMIT, board_of, number_in, rails_below, text_in
+from infermeter.rails import BOARDS, ENTRIES_LIMIT, RAILS_LIMIT, board_of, entries_of, number_in, rails_below, text_in
 from support.sysfs import acpi_meter, ina3221, write
 
 
@@ -130,6 +130,18 @@ def test_what_holds_no_number_is_told_without_quoting_it(tmp_path: Path) -> None
     write(tmp_path, {"in1_input": "secret"})
     with pytest.raises(Unavailable, match=r"in1_input: holds no whole number$"):
         number_in(tmp_path / "in1_input")
+
+
+@pytest.mark.parametrize("text", ["9" * 200, "1_000", "\uff11\uff12", "1e3", "0x10", "+5", ""])
+def test_what_the_kernel_writes_no_number_as_is_none(text: str, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"holds no whole number$"):
+        number_in(write(tmp_path, {"number": text}) / "number")
+
+
+def test_of_a_folder_without_end_some_entries_are_looked_at(tmp_path: Path) -> None:
+    for i in range(ENTRIES_LIMIT + 10):
+        (tmp_path / str(i)).touch()
+    assert len(entries_of(tmp_path)) == ENTRIES_LIMIT
 
 
 def test_a_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
