@@ -70,7 +70,7 @@ class Server:
     gpus: Literal["auto", "all"] | tuple[GpuChoice, ...] = key("auto", "auto, all, or a list of UUIDs, NVML indices or {gpu, share}")
     gpu_count: int | None = key(None, "how many GPUs to price where none can be seen", minimum=1)
     pid: int | None = key(None, "the server's process: its tree tells the GPUs (host pid namespace needed)", minimum=1)
-    max_batch: int | None = key(None, "the server's batch limit, for advice", planned=True, minimum=1)
+    max_batch: int | None = key(None, "the server's batch limit: modelled capacity stays clear of it", minimum=1)
     sampled: Literal["auto"] | bool = key("auto", "whether spans are a sample; auto: as the mapping says")
     precision: Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"] | None = key(None, "for right-sizing", planned=True)
     workload: Literal["auto", "latency", "batch", "edge"] = key("auto", "what the ranking of devices looks at", planned=True, reload=True)
@@ -301,7 +301,7 @@ class LedgerConfig:
     span_delay: Duration = key(30.0, "how long a span may take from its end to here", above=0, maximum=120)
     confidence: float = key(0.95, "one-sided, of every verdict", above=0.5, maximum=0.9999)
     coverage_below_ratio: float = key(0.9, "below, busy time never comes from spans", above=0, maximum=1)
-    capacity_horizon: Duration = key(7 * 86400.0, "how long slots speak for capacity", planned=True, above=0)
+    capacity_horizon: Duration = key(7 * 86400.0, "how long slots speak for capacity", above=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +322,7 @@ class Advice:
     candidates: Literal["all"] | tuple[str, ...] = key("all", "devices to consider", planned=True)
     headroom: float = key(1.3, "over the peak", planned=True, minimum=1)
     idle_after: Duration = key(1800.0, "a GPU that idles this long is a finding", planned=True, above=0)
-    minimum_history: Duration = key(86400.0, "before over-provisioning is judged", planned=True, above=0)
+    minimum_history: Duration = key(86400.0, "of demand, before a peak load is told", above=0)
     minimum_saving_ratio: float = key(0.1, "smaller savings are not told", planned=True, minimum=0, maximum=1)
     hold: Duration = key(300.0, "a finding holds this long before it is told", planned=True, minimum=0)
     thresholds: Mapping[str, float] = key(factory=dict, doc="per finding", planned=True)
