@@ -18,6 +18,7 @@ Source: NVIDIA Container Toolkit, "Specialized Configurations with Docker", GPU 
 """
 
 _UUID: Final = re.compile(r"(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _INDEX: Final = re.compile(r"(?:nvidia)?([0-9]{1,4})(?:/vgpu[0-9]+)?")
 """Device plugins name by index too, or by the device node. Source: NVIDIA/k8s-device-plugin, README, DEVICE_ID_STRATEGY;
 GoogleCloudPlatform/container-engine-accelerators, pkg/gpu/nvidia."""
@@ -50,9 +51,9 @@ def visible(identities: tuple[GpuIdentity, ...], variable: str) -> tuple[GpuIden
     entries = [entry.strip() for entry in variable.split(",") if entry.strip()]
     if entries == ["none"]:
         return ()
-    if entries and all(entry.isdecimal() for entry in entries) and len(entries) >= len(identities):
+    names: list[str | int] = [int(entry) if _NUMBER.fullmatch(entry) else entry for entry in entries]
+    if names and all(isinstance(name, int) for name in names) and len(names) >= len(identities):
         return identities
-    names: list[str | int] = [int(entry) if entry.isdecimal() else entry for entry in entries]
     uuids = {identity.uuid for name in names for identity in _named(identities, name)}
     return tuple(identity for identity in identities if identity.uuid in uuids) or None
 

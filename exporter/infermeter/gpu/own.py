@@ -7,12 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-import psutil
-
 from infermeter.config import Server
 from infermeter.errors import GpuUnavailable
 from infermeter.gpu.choice import VISIBLE, Allocated, allocated, chosen, visible
-from infermeter.gpu.processes import age_seconds, process_tree
+from infermeter.gpu.processes import age_seconds, is_there, process_tree
 from infermeter.gpu.source import Seen
 from infermeter.model import GpuIdentity
 
@@ -45,7 +43,7 @@ class OwnGpus:
         pod_devices: Callable[[str, str | None], Collection[str] | None] = _kubelet,
         tree: Callable[[int], frozenset[int]] = process_tree,
         age: Callable[[int], float | None] = age_seconds,
-        exists: Callable[[int], bool] = psutil.pid_exists,
+        exists: Callable[[int], bool] = is_there,
     ) -> None:
         """`env` is the process's. The rest asks the system: what the kubelet gave a pod, and about processes (pid, seconds)."""
         self._server = server

@@ -29,6 +29,14 @@ def process_tree(pid: int) -> frozenset[int]:
     return frozenset((pid, *(child.pid for child in children[:MOST])))
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process of this pid is seen here; a driver may tell numbers that are none, such as 4294967295."""
+    try:
+        return psutil.pid_exists(pid)
+    except OverflowError:
+        return False
+
+
 def age_seconds(pid: int) -> float | None:
     """How long ago a process began, in seconds of wall-clock time; None if it isn't there or can't be seen."""
     try:

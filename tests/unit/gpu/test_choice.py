@@ -66,7 +66,7 @@ def test_a_list_on_a_machine_without_devices_says_that_none_is_seen() -> None:
         chosen((), (GpuChoice(0),), {})
 
 
-@pytest.mark.parametrize("variable", [None, "", "all", "void", "/var/run/nvidia-container-devices", "GPU-gone"])
+@pytest.mark.parametrize("variable", [None, "", "all", "void", "/var/run/nvidia-container-devices", "GPU-gone", "9" * 5000])
 def test_auto_takes_every_device_where_the_container_runtime_says_nothing_about_them(variable: str | None) -> None:
     assert chosen(SEEN, "auto", {} if variable is None else {"NVIDIA_VISIBLE_DEVICES": variable}) == SEEN
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from infermeter.errors import GpuUnavailable
-from infermeter.gpu.processes import age_seconds, process_tree
+from infermeter.gpu.processes import age_seconds, is_there, process_tree
 
 GRANDCHILD = "import sys; print('ready', flush=True); sys.stdin.read()"
 CHILD = f"""
@@ -60,3 +60,13 @@ def test_a_process_that_was_started_just_now_is_younger_than_the_one_that_starte
     assert None not in ages
     assert ages == sorted(ages, key=lambda age: -(age or 0.0))
     assert all(age is not None and age >= 0 for age in ages)
+
+
+@pytest.mark.parametrize("pid", [0xFFFFFFFF, 2**63])
+def test_a_number_that_is_no_pid_is_nobody(pid: int) -> None:
+    assert not is_there(pid)
+    assert age_seconds(pid) is None
+
+
+def test_this_process_is_there() -> None:
+    assert is_there(os.getpid())
