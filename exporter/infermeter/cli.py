@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is imported: its C core writes on standard error what is told here too
-    args = _parser(arguments[0]).parse_args(arguments)
     try:
+        args = _parser(arguments[0]).parse_args(arguments)
         code: int = args.run(args)
         print(end="", flush=True)  # which also takes a standard output that is closed
     except ConfigErrors as errors:

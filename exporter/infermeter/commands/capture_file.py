@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TextIO
 
 from infermeter.errors import ConfigError
 
@@ -32,7 +32,7 @@ class CaptureFile:
 
     def __enter__(self) -> Self:
         """Raises: ConfigError where it can't be written to."""
-        self._file = sys.stdout.buffer if self.name == STANDARD_OUTPUT else self._opened()
+        self._file = _standard_output() if self.name == STANDARD_OUTPUT else self._opened()
         self._out: IO[bytes] | gzip.GzipFile = self._file
         if self.name.endswith(".gz"):
             self._out = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0)
@@ -83,3 +83,10 @@ class CaptureFile:
         if self.name == STANDARD_OUTPUT:
             return error
         return OSError(error.errno, error.strerror, self.name)
+
+
+def _standard_output() -> IO[bytes]:
+    stream: TextIO | None = sys.stdout  # None where whoever started the process has closed it
+    if stream is None:
+        raise ConfigError("--output", "standard output is closed")
+    return stream.buffer

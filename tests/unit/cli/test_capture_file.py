@@ -118,6 +118,12 @@ def test_standard_output_stays_open(capfdbinary: pytest.CaptureFixture[bytes]) -
     assert capfdbinary.readouterr().out.decode() == LINES * 2
 
 
+def test_a_standard_output_that_was_never_open_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(ConfigError, match=r"^--output: standard output is closed$"), CaptureFile("-"):
+        """Never entered."""
+
+
 class Gone:
     """A standard output that nobody reads any more."""
 

@@ -105,6 +105,14 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert lines(capsys.readouterr().err) == said
 
 
+def test_an_interrupt_before_the_command_runs_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: argparse.ArgumentParser) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check_config, "add_arguments", interrupted)
+    assert cli.main(["check-config", "f"]) == 130
+
+
 def test_a_mistake_of_the_program_escapes(ending: Callable[[BaseException], int]) -> None:
     with pytest.raises(ZeroDivisionError):
         ending(ZeroDivisionError())
