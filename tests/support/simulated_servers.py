@@ -7,6 +7,7 @@ Rates, batches and latencies come out as the product would see them, so that its
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,12 +19,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Served:
-    """What became of each arrival, in order of arrival; seconds."""
+    """What became of each arrival, in order of arrival; seconds. `first`: when its first token was there."""
 
     arrived: Floats
     began: Floats
     ended: Floats
     steps: Floats
+    first: Floats
 
     @property
     def durations(self) -> Floats:
@@ -49,26 +51,39 @@ def one_at_a_time(arrived: Floats, service: Floats) -> Served:
     for i, (time, length) in enumerate(zip(arrived.tolist(), service.tolist(), strict=True)):
         free = max(free, time) + length
         ended[i] = free
-    return Served(arrived, ended - service, ended, np.ones_like(arrived))
+    return Served(arrived, ended - service, ended, np.ones_like(arrived), ended)
 
 
-def continuous_batching(arrived: Floats, tokens: Floats, *, step_seconds: float, per_sequence_seconds: float, most: int) -> Served:
-    """Every step makes a token for each running sequence and takes step_seconds + per_sequence_seconds x running."""
-    began, ended = np.full_like(arrived, np.nan), np.full_like(arrived, np.nan)
+def continuous_batching(
+    arrived: Floats, tokens: Floats, *, step_seconds: float, per_sequence_seconds: float, most: int, prefill_seconds: float = 0.0
+) -> Served:
+    """Every step makes a token for each running sequence and takes step_seconds + per_sequence_seconds x running.
+
+    The step in which a sequence joins takes `prefill_seconds` more for each that does. Steps between which nobody comes or goes are one.
+    """
+    came, lengths, count = arrived.tolist(), tokens.astype(int).tolist(), len(arrived)
+    began, first, ended = ([math.nan] * count for _ in range(3))
     running: list[tuple[int, int]] = []  # step at which it is done, which
     now, step, waiting = 0.0, 0, 0
-    while waiting < len(arrived) or running:
-        if not running and arrived[waiting] > now:
-            now = float(arrived[waiting])
-        while waiting < len(arrived) and arrived[waiting] <= now and len(running) < most:
-            heapq.heappush(running, (step + int(tokens[waiting]), waiting))
+    while waiting < count or running:
+        if not running and came[waiting] > now:
+            now = came[waiting]
+        joins = waiting
+        while waiting < count and came[waiting] <= now and len(running) < most:
+            heapq.heappush(running, (step + lengths[waiting], waiting))
             began[waiting] = now
             waiting += 1
-        now += step_seconds + per_sequence_seconds * len(running)
-        step += 1
+        length, alike = step_seconds + per_sequence_seconds * len(running), running[0][0] - step
+        if waiting > joins:
+            now += prefill_seconds * (waiting - joins)
+            first[joins:waiting] = [now + length] * (waiting - joins)
+        if waiting < count and len(running) < most:
+            alike = min(alike, max(1, math.ceil((came[waiting] - now) / length)))
+        now += alike * length
+        step += alike
         while running and running[0][0] <= step:
             ended[heapq.heappop(running)[1]] = now
-    return Served(arrived, began, ended, tokens)
+    return Served(arrived, np.array(began), np.array(ended), tokens, np.array(first))
 
 
 def highest_held_rate(held: Callable[[float], bool], low: float, high: float, *, tries: int = 12) -> float:
