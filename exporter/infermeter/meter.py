@@ -112,6 +112,7 @@ class Meter:
         if self._prices.currency not in (None, prices.currency):
             raise RestartNeeded("cost.currency", "is another one than that of the money that was counted; this needs a restart")
         self._config, self._listed, self._quote = config, listed, quote
+        self._ledger.reconfigure(config)
         self._reprice()
 
     def add_samples(self, samples: Sequence[GpuSample | HostSample], *, rejected: Mapping[Rejection, int]) -> None:

@@ -47,7 +47,8 @@ class Arrivals:
         configured = _configured(config)
         self.names = ModelNames(config.limits.models, configured=configured, unnamed=config.server.model)
         self.targets = Targets(config.sla)
-        self.first_slas: list[SlaTarget | None] = []
+        self._first_slas = config.sla
+        self.edges: list[SlaTarget | None] = []
         self.histograms = Histograms([sla_of(model, config.sla) for model in ("", *configured)])
         self.tallies = np.zeros((0, _TALLIES), np.int64)
         self.quality: dict[Stage, Quality] = {}
@@ -137,7 +138,7 @@ class Arrivals:
         models = len(self.names)
         if models > len(self.tallies):
             self.targets.know(self.names.names[len(self.tallies) :])
-            self.first_slas += self.targets.slas[len(self.tallies) :]
+            self.edges += [sla_of(model, self._first_slas) for model in self.names.names[len(self.tallies) :]]
             self.tallies = widened(self.tallies, models)
             self.histograms.widen(models)
 

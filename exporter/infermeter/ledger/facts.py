@@ -28,7 +28,7 @@ def model_facts(
     capacity: CapacityFacts | None,
 ) -> ModelFacts:
     """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
-    histograms, edges, about = arrivals.histograms, arrivals.first_slas[code], told(arrivals, code)
+    histograms, edges, about = arrivals.histograms, arrivals.edges[code], told(arrivals, code)
     tallies = arrivals.tallies[code].tolist()
     return ModelFacts(
         model=about.model,

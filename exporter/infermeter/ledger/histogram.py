@@ -98,10 +98,10 @@ class Histograms:
         return bool(self._counts[code, grid.offset : grid.stop].any())
 
     def signal(self, code: int, signal: Signal, sla: SlaTarget | None) -> Histogram:
-        """One model's histogram of a signal, on the base edges and the target of this SLA, with exemplars."""
+        """One model's histogram of a signal, on the base edges and the target of this SLA, one of the configured, with exemplars."""
         column = SIGNALS.index(signal)
         grid, edges, target = self._signals[column], BASE_EDGES_SECONDS[signal], targets_ns(sla)[column]
-        if target is not None and target in grid.edges_ns and target not in map(nanoseconds, edges):
+        if target is not None and target not in map(nanoseconds, edges):
             edges = tuple(sorted((*edges, target / SECOND_NS)))
         ends = np.searchsorted(grid.edges_ns, [nanoseconds(edge) for edge in edges]) + 1
         bounds = [0, *ends.tolist(), len(grid.edges_ns) + 1]

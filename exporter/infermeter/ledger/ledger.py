@@ -129,6 +129,7 @@ class Ledger:
         for code in concerned:
             blocks = self._blocks[code] = self._blocks[code] or Blocks(None, config.ledger.confidence)
             blocks.change(self._arrivals.sla(code), first_slot=first_slot)
+        self._capacity.reconfigure(config, {code: self._arrivals.sla(code) for code in concerned}, first_slot=first_slot)
         self._widen()
 
     def remember(self) -> dict[str, Any]:
@@ -342,11 +343,12 @@ class Ledger:
         self._settlement.uses.widen(models)
 
     def _new_blocks(self, code: int) -> Blocks | None:
-        sla, since = self._arrivals.sla(code), self._arrivals.sla_since(code)
-        if sla is None or not since:
-            return None if sla is None else Blocks(sla, self._config.ledger.confidence)
-        blocks = Blocks(None, self._config.ledger.confidence)  # slots before may hold what another SLA has judged
-        blocks.change(sla, first_slot=since)
+        (_, sla), *later = self._arrivals.targets.history(code)
+        if sla is None and not later:
+            return None
+        blocks = Blocks(sla, self._config.ledger.confidence)
+        for first_slot, after in later:
+            blocks.change(after, first_slot=first_slot)
         return blocks
 
     def _price(self) -> None:

@@ -35,6 +35,7 @@ class ServerCapacity:
         self._config = config
         self._models: list[ModelCapacity | None] = []
         self._names: list[str] = []
+        self._first_slots: dict[int, int] = {}
         self._demand = Demand(start_ns)
         self._setup: Setup = {}
         self._recalled: dict[str, Any] = {}
@@ -45,6 +46,13 @@ class ServerCapacity:
             self._names.append(name)
             self._models.append(None if sla is None else self._model(name, sla))
         self._demand.widen(self._names)
+
+    def reconfigure(self, config: Config, slas: Mapping[int, SlaTarget | None], *, first_slot: int) -> None:
+        """These models have another SLA from this slot on; what was seen at the one before says nothing of it."""
+        self._config = config
+        for code, sla in slas.items():
+            self._models[code] = None if sla is None else self._model(self._names[code], sla)
+            self._first_slots[code] = first_slot
 
     def add(self, booked: Booked, starts_ns: Ints, *, per_observed: float) -> None:
         """Takes in inferences that arrived; each stands for `per_observed`."""
@@ -64,7 +72,7 @@ class ServerCapacity:
         keys, counts = latencies
         edges = np.searchsorted(keys, np.arange(len(self._models) + 1) * _ROW).tolist()
         for code, model in enumerate(self._models):
-            if model is not None:
+            if model is not None and slot >= self._first_slots.get(code, slot):
                 first, stop = edges[code], edges[code + 1]
                 model.close(_closed(slot, sums, code, served[code], (keys[first:stop] - code * _ROW, counts[first:stop])))
 

@@ -64,9 +64,10 @@ def holds(sla: SlaTarget, *, observed: int, within: int) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Era:
-    """The SLAs of what ends after an instant, in nanoseconds; `limits_ns` has shape (models, 3)."""
+    """The SLAs of what ends after an instant, in nanoseconds, and alone from a slot on; `limits_ns` has shape (models, 3)."""
 
     since_ns: int
+    first_slot: int
     slas: Slas | None
     limits_ns: Ints
 
@@ -80,8 +81,7 @@ class Targets:
     def __init__(self, slas: Slas | None) -> None:
         """`slas` and `since_slots` are those in force, by code: the SLA, and the first slot in which nothing else judges (0: always)."""
         self._models: list[str] = []
-        self._eras = [_Era(_EVER, slas, np.empty((0, len(SIGNALS)), np.int64))]
-        self._first_slot = 0
+        self._eras = [_Era(_EVER, 0, slas, np.empty((0, len(SIGNALS)), np.int64))]
         self.slas: list[SlaTarget | None] = []
         self.since_slots: list[int] = []
 
@@ -91,25 +91,32 @@ class Targets:
             self._models.append(model)
             for era in self._eras:
                 era.know(model)
-            slas = [sla_of(model, era.slas) for era in self._eras]
-            self.slas.append(slas[-1])
-            self.since_slots.append(0 if all(sla == slas[-1] for sla in slas) else self._first_slot)
+            self.slas.append(sla_of(model, self._eras[-1].slas))
+            self.since_slots.append(self.history(len(self.slas) - 1)[-1][0])
+
+    def history(self, code: int) -> list[tuple[int, SlaTarget | None]]:
+        """The SLAs of a model that inferences may still be judged by, each with its first slot, in order."""
+        past: list[tuple[int, SlaTarget | None]] = []
+        for era in self._eras:
+            sla = sla_of(self._models[code], era.slas)
+            if not past or past[-1][1] != sla:
+                past.append((era.first_slot, sla))
+        return [(0, past[0][1]), *past[1:]]
 
     def change(self, slas: Slas | None, *, since_ns: int, first_slot: int, open_ns: int) -> list[int]:
         """Other SLAs are in force for what ends after `since_ns`, and alone from `first_slot` on; the codes of the models concerned.
 
         What ended by `open_ns` comes too late to be placed: what was in force until then may be forgotten.
         """
-        since_ns = max(since_ns, self._eras[-1].since_ns)
-        era = _Era(since_ns, slas, np.empty((0, len(SIGNALS)), np.int64))
+        since_ns, first_slot = max(since_ns, self._eras[-1].since_ns), max(first_slot, self._eras[-1].first_slot)
+        era = _Era(since_ns, first_slot, slas, np.empty((0, len(SIGNALS)), np.int64))
         for model in self._models:
             era.know(model)
         kept = [one for one, after in zip(self._eras, (*self._eras[1:], era), strict=True) if open_ns < after.since_ns]
         self._eras = [*(one for one in kept if one.since_ns < since_ns), era]
-        self._first_slot = max(first_slot, self._first_slot)
         concerned = [code for code, model in enumerate(self._models) if sla_of(model, slas) != self.slas[code]]
         for code in concerned:
-            self.slas[code], self.since_slots[code] = sla_of(self._models[code], slas), self._first_slot
+            self.slas[code], self.since_slots[code] = sla_of(self._models[code], slas), first_slot
         return concerned
 
     def within(self, codes: Ints, signals_ns: Ints, ok: Bools, ends_ns: Ints) -> Bools:

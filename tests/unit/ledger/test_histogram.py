@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -67,9 +65,3 @@ def test_a_stage_that_is_not_told_is_not_counted() -> None:
     assert book.has(0, "duration")
     assert not book.has(0, "ttft")
     assert not book.has(1, "duration")
-
-
-def test_a_target_that_was_not_known_from_the_start_is_no_edge() -> None:
-    book = histograms()
-    later = replace(MINE, duration_seconds=0.77)
-    assert book.signal(0, "duration", later).edges_seconds == BASE_EDGES_SECONDS["duration"]

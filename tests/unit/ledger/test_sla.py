@@ -74,10 +74,12 @@ def test_a_model_that_comes_up_later_is_judged_like_the_others() -> None:
     assert targets.since_slots == [10]
     changed(targets, Sla(duration_seconds=2.0), 200, open_second=90)
     targets.know(["n"])
-    assert targets.since_slots == [10, 20]
+    assert targets.since_slots == [10, 10]
+    assert targets.history(1) == [(0, SlaTarget(0.99, 1.0, None, None)), (10, SlaTarget(0.99, 2.0, None, None))]
     changed(targets, Sla(duration_seconds=2.0), 300, open_second=290)
     targets.know(["o"])
-    assert targets.since_slots == [10, 20, 0]
+    assert targets.since_slots == [10, 10, 0]
+    assert targets.history(2) == [(0, SlaTarget(0.99, 2.0, None, None))]
 
 
 def test_what_ended_too_early_to_be_placed_may_be_judged_by_the_next_sla() -> None:
