@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from infermeter.config import Config, Gpu
+from infermeter.ledger import Ledger
 from infermeter.ledger.energy import EnergyMeter
-from infermeter.model import GpuSample
+from infermeter.model import GpuIdentity, GpuSample
 
 HERE = Path(__file__).parent
 SECOND_NS = 1_000_000_000
@@ -220,7 +222,29 @@ def test_a_counter_that_starts_again_costs_one_step_and_no_more(library: Path) -
     assert counted(samples) == pytest.approx(seen["truth"][100][0], rel=0.005)
 
 
+def test_a_device_whose_power_is_recorded_by_the_driver_can_be_known_to_be_idle(library: Path) -> None:
+    """Steps of 30 s: with nothing computing in the server, what it drew at rest is idle, and the rest nobody's."""
+    stub = {"STUB_GPUS": "1", "STUB_LOAD": "steps", "STUB_PERIOD_MS": "60000", "STUB_UNSUPPORTED": "nvmlDeviceGetTotalEnergyConsumption"}
+    seen = outcome(library, reads=61, stub=stub, script={"step_seconds": 1}, interval=1.0)
+    config = Config(gpu=Gpu(source="nvml"))
+    start_ns = 1_800_000_000 * SECOND_NS
+    ledger = Ledger(config, start_ns=start_ns, sampled=False, gpus=[GpuIdentity(GPU[0])], offline=True)
+    ledger.add_samples(of_device(seen, GPU[0]))
+    ledger.finish(start_ns + 60 * SECOND_NS)
+    (facts,) = ledger.snapshot(start_ns + 60 * SECOND_NS).gpus
+    assert facts.state_seconds["active"] == pytest.approx(30, abs=2)
+    assert facts.state_seconds["held_idle"] + facts.state_seconds["idle"] == pytest.approx(30, abs=2)
+
+
 # --- instances ---------------------------------------------------------------------------------------------------------------------
+def test_a_counter_that_starts_again_costs_instances_nothing(library: Path) -> None:
+    steady = {"STUB_LOAD": "steps", "STUB_PERIOD_MS": "90000"}
+    stub = {"STUB_GPUS": "1", "STUB_MIG": "0:3+4", "STUB_MIG_ACTIVE": "50+50", "STUB_RESET_MS": "15500"} | steady
+    seen = outcome(library, reads=31, stub=stub, script={"step_seconds": 1}, interval=1.0)
+    energy = sum(counted(of_device(seen, identity["uuid"])) for identity in seen["identities"])
+    assert energy == pytest.approx(seen["truth"][30][0] - seen["truth"][0][0], rel=0.005)
+
+
 def test_instances_share_the_energy_of_their_device_by_what_they_did(library: Path) -> None:
     stub = {"STUB_GPUS": "2", "STUB_MIG": "0:3+2+1", "STUB_MIG_ACTIVE": "50+0+100"}
     seen = outcome(library, reads=101, stub=stub, script={"step_seconds": 0.1}, interval=0.1)

@@ -123,9 +123,17 @@ def test_what_the_driver_recorded_comes_once_in_order_and_none_from_before() -> 
     recorder.readings += [(1_200_000, 4_000), (1_100_000, 3_000)]
     samples = source.read(1_250_000_000)
     assert power(samples) == [(1_100_000, 3.0), (1_200_000, 4.0)]
-    assert [sample.utilisation_ratio for sample in samples] == [None, 0.57]
     recorder.readings.append((1_300_000, 5_000))
     assert power(source.read(1_350_000_000)) == [(1_300_000, 5.0)]
+
+
+def test_a_reading_speaks_for_every_instant_that_the_driver_recorded_since_the_one_before_and_for_none_of_long_ago() -> None:
+    recorder = Recorder((900_000, 1_000))
+    source, _ = recorded(recorder)
+    recorder.readings += [(1_000_000, 3_000), (2_000_000, 4_000), (4_900_000, 5_000)]
+    samples = source.read(5_000_000_000)
+    assert [sample.utilisation_ratio for sample in samples] == [None, 0.57, 0.57]
+    assert [sample.memory_used_bytes is None for sample in samples] == [True, False, False]
 
 
 def test_between_two_readings_of_the_driver_nothing_is_told_and_after_a_second_the_plain_power() -> None:
@@ -180,7 +188,8 @@ def test_an_absurd_reading_of_the_driver_is_rejected_and_its_time_stays() -> Non
     recorder = Recorder()
     source, _ = recorded(recorder)
     recorder.readings = [(100_000, 2**32 - 1), (110_000, 4_000)]
-    assert source.read(120_000_000)[0] == GpuSample("GPU-a", 100_000_000)
+    absurd = source.read(120_000_000)[0]
+    assert (absurd.time_ns, absurd.power_watts, absurd.utilisation_ratio) == (100_000_000, None, 0.57)
     assert source.rejected == {"outlier": 1}
 
 

@@ -34,6 +34,12 @@ _HIGHEST: Final = {column.name: column.highest for column in COLUMNS}
 
 _LONGEST_SILENCE_NS: Final = 1_000_000_000
 
+_LASTING: Final = ("utilisation_ratio", "memory_used_bytes", "memory_total_bytes", "computing_processes")
+"""What a reading tells of the time since the one before it: of every instant that the driver recorded in it, if that isn't long ago."""
+
+_LEAST_GAP_SECONDS: Final = 3.0
+_INTERVALS_A_GAP: Final = 3
+
 
 class Wishes(NamedTuple):
     """What is wanted of each device. `hardware`: power limit, temperature, clock and PCIe too."""
@@ -75,6 +81,7 @@ class Device:
         wants_history = whole and "energy_joules" not in told and self._power.scope == "gpu"
         self._history = power_history(library, handle) if wants_history else None
         self._heard_ns: int | None = None
+        self._reach_ns = round(max(_LEAST_GAP_SECONDS, _INTERVALS_A_GAP * wishes.interval_seconds) * 1e9)
         self._gpm = counters(library, handle) if whole and wishes.profiling else None
 
     @property
@@ -158,7 +165,11 @@ class Device:
     def _recorded(self, history: PowerHistory, now_ns: int, fields: Fields) -> list[GpuSample]:
         """One sample for each reading of the driver's. Between two of those none, and when the driver is silent for long, this one."""
         past = optional(history.since_last, now_ns) or ()
-        samples = [GpuSample(self.uuid, time_ns, **self.sane({"power_watts": watts})) for time_ns, watts in past]
+        lasting = {name: fields[name] for name in _LASTING if name in fields}
+        samples = [
+            GpuSample(self.uuid, time_ns, **self.sane({"power_watts": watts}), **(lasting if now_ns - time_ns <= self._reach_ns else {}))
+            for time_ns, watts in past
+        ]
         if samples:
             last = samples[-1]
             self._heard_ns = last.time_ns

@@ -151,13 +151,12 @@ class MigDevice:
 
 
 def _joules_between(before: GpuSample | None, after: GpuSample) -> float | None:
-    """The device's energy between two of its samples: its counter's difference, else the trapezoid; None where neither can be had."""
+    """The device's energy between two of its samples: its counter's difference, else (it fell) the trapezoid; None without either."""
     if before is None:
         return None
     gap_ns = after.time_ns - before.time_ns
-    if before.energy_joules is not None and after.energy_joules is not None:
-        joules = after.energy_joules - before.energy_joules
-        return joules if joules >= 0 else None
+    if before.energy_joules is not None and after.energy_joules is not None and after.energy_joules >= before.energy_joules:
+        return after.energy_joules - before.energy_joules
     if before.power_watts is None or after.power_watts is None or not 0 < gap_ns <= _LONGEST_GAP_NS:
         return None
     return (before.power_watts + after.power_watts) / 2 * gap_ns / 1e9
