@@ -134,6 +134,47 @@ def test_what_was_sent_before_during_and_after_is_all_there(tmp_path: Path) -> N
     against(LIFECYCLE + PRICED % 1, file, scenario)
 
 
+def test_a_new_sla_judges_from_the_next_slot_on_and_no_counter_falls(tmp_path: Path) -> None:
+    file = tmp_path / "infermeter.yaml"
+    numbers = iter(range(1, 10_000))
+    counted = ("inferences_observed_within_sla_total", "inferences_in_sla_state_total", "inferences_observed_total")
+
+    async def serve(sidecar: Running, clock: Clock, seconds: int) -> str:
+        for _ in range(seconds // 5):
+            clock.turn(5)
+            await sidecar.send(inference(next(numbers), clock.unix_ns, seconds=0.25), PROTOBUF)
+        return await metrics(sidecar)
+
+    def sla(seconds: str) -> str:
+        return f"{LIFECYCLE}sla: {{default: {{quantile: 0.9, duration_seconds: {seconds}}}}}\n"
+
+    async def scenario(sidecar: Running, clock: Clock) -> None:
+        text = await serve(sidecar, clock, 100)
+        assert [value(text, name) for name in counted] == [None, None, 20]
+        seen = [0.0] * len(counted)
+        for target, within in (("0.3", 20), ("0.2", 20), ("null, ttft_seconds: 5", 40), ("0.3", 60)):
+            offer(file, sla(target))
+            assert (await sidecar.reload())[0] == 200
+            text = await serve(sidecar, clock, 100)
+            assert value(text, counted[0], model="chat") == within
+            assert value(text, "window_sla_state", window="1m") == 1
+            now = [value(text, name) or 0.0 for name in counted]
+            assert all(after >= before for before, after in zip(seen, now, strict=True))
+            seen = now
+        assert value(text, "sla_target_seconds", signal="duration") == 0.3
+        offer(file, LIFECYCLE)
+        assert (await sidecar.reload())[0] == 200
+        text = await serve(sidecar, clock, 100)
+        assert value(text, counted[0]) == 60
+        assert [value(text, name) for name in ("sla_target_seconds", "sla_quantile_ratio", "window_sla_state")] == [None] * 3
+        text = await pass_time(sidecar, clock, 200)
+        assert value(text, "inference_duration_seconds_bucket", model="chat", le="0.32") == 120
+        assert value(text, "inference_duration_seconds_bucket", model="chat", le="0.3") is None
+        assert value(text, "inferences_late_total") == 0
+
+    against(LIFECYCLE, file, scenario)
+
+
 @pytest.mark.parametrize(
     ("offered", "key"),
     [

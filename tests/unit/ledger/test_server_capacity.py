@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -184,3 +185,20 @@ def test_a_section_that_is_damaged_is_refused_as_a_whole(served: Life, broken: d
     assert again.damaged == ("capacity",)
     again.serve(1, 100)
     assert again.observed() is None
+
+
+def test_another_sla_begins_anew_once_nothing_else_judges() -> None:
+    life = Life()
+    life.serve(120, 100)
+    before = life.observed()
+    assert before is not None
+    life.ledger.reconfigure(replace(CONFIG, sla=Slas(default=Sla(quantile=0.99, duration_seconds=0.4))))
+    assert life.observed() is None
+    life.serve(120, 100)
+    assert life.observed() == before
+    life.ledger.reconfigure(replace(CONFIG, sla=None))
+    life.serve(1, 100)
+    assert life.snapshot().models[0].capacity is None
+    life.ledger.reconfigure(CONFIG)
+    life.serve(120, 100)
+    assert life.observed() == before
