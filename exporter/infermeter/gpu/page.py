@@ -84,7 +84,7 @@ class PageSource(ABC):
         self._rejected: Counter[Rejection] = Counter()
         self._chosen: tuple[str, ...] = ()
         self._seen: frozenset[str] = frozenset()
-        self._boards: frozenset[str] = frozenset()
+        self._ever_seen: frozenset[str] = frozenset()
         self._last: dict[str, _Last] = {}  # kept while closed: a page that was away doesn't come back fresh
         self._slowness_told = False
 
@@ -100,10 +100,12 @@ class PageSource(ABC):
     def open(self) -> tuple[GpuIdentity, ...]:
         """The chosen devices of the page. Raises: GpuUnavailable (no page, none of its devices, another machine's), ConfigError."""
         devices = self._asked()
-        boards = frozenset(_board(uuid) for uuid in devices)
-        if self._boards and self._boards.isdisjoint(boards):
+        boards = {_board(uuid) for uuid in devices}
+        if self._ever_seen and boards.isdisjoint(_board(uuid) for uuid in self._ever_seen):
             raise GpuUnavailable("the page is of another machine than before: give the address of this node's exporter, not one of several")
-        self._boards |= boards
+        if len(self._ever_seen.union(devices)) > DEVICES_MOST:
+            raise GpuUnavailable(f"the page tells of ever other GPUs, more than {DEVICES_MOST} by now, which no machine has")
+        self._ever_seen = self._ever_seen.union(devices)
         self._seen = frozenset(devices)
         for last in self._last.values():
             last.repeats = 0

@@ -370,6 +370,23 @@ def test_devices_that_appear_make_the_source_look_anew() -> None:
     assert [identity.uuid for identity in dcgm.open()] == [BUSY, QUIET]
 
 
+def test_a_page_with_ever_other_devices_is_refused_once_no_machine_has_as_many() -> None:
+    exporter = Exporter(PAGE)
+    dcgm = opened(exporter)
+    refused = []
+    for i in range(4):
+        dcgm.close()
+        others = (f'DCGM_FI_DEV_POWER_USAGE{{UUID="GPU-{i}-{k}"}} 1\n' for k in range(DEVICES_MOST // 4))
+        exporter.page = PAGE + "".join(others)
+        try:
+            dcgm.open()
+        except GpuUnavailable as error:
+            refused.append((i, str(error)))
+    assert refused == [(3, "the page tells of ever other GPUs, more than 256 by now, which no machine has")]
+    exporter.page = PAGE
+    assert len(dcgm.open()) == 2
+
+
 def test_another_machines_page_is_refused_since_its_joules_are_not_the_servers() -> None:
     exporter = Exporter(PAGE)
     dcgm = opened(exporter)
