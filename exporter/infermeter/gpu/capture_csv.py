@@ -39,7 +39,7 @@ class _Preface:
 
     origin: str | None = None
     driver_version: str | None = None
-    devices: list[GpuIdentity] = field(default_factory=list)
+    devices: list[tuple[str, GpuIdentity]] = field(default_factory=list)
     modelled: set[str] = field(default_factory=set)
 
     def add(self, where: str, text: str) -> None:
@@ -53,7 +53,7 @@ class _Preface:
         elif key == "modelled":
             self.modelled.add(value)
         elif key == "gpu":
-            self.devices.append(_device(where, value))
+            self.devices.append((where, _device(where, value)))
 
 
 def _device(where: str, value: str) -> GpuIdentity:
@@ -84,8 +84,8 @@ class _Table:
         self._host = names.index(HOST_POWER) if HOST_POWER in names else None
         self._columns = [i for i, known in enumerate(names) if known in BY_NAME]
         self._rows = Rows([BY_NAME[names[i]] for i in self._columns])
-        for device in preface.devices:
-            self._know(device)
+        for where, device in preface.devices:
+            self._know(where, device)
 
     def read(self, lines: Iterator[Line]) -> Recording:
         count = 0
@@ -117,14 +117,14 @@ class _Table:
             raise InputError(where, "a value that is no number") from error
         if uuid := cells[self._gpu].strip():
             if not self._rows.knows(uuid):
-                self._know(GpuIdentity(uuid, source="replay"))
+                self._know(where, GpuIdentity(uuid, source="replay"))
             self._rows.add(uuid, time_ns, values)
         else:
             self._rows.add_host(time_ns, host)
 
-    def _know(self, device: GpuIdentity) -> None:
+    def _know(self, where: str, device: GpuIdentity) -> None:
         energy: EnergyKind | None = "modelled" if device.uuid in self._preface.modelled else None
-        self._rows.know(replace(device, driver_version=self._preface.driver_version, energy=energy))
+        self._rows.know(where, replace(device, driver_version=self._preface.driver_version, energy=energy))
 
     def _recording(self, warnings: list[str]) -> Recording:
         return self._rows.recording(warnings=warnings, origin=self._preface.origin)

@@ -94,7 +94,7 @@ class _Table:
             raise InputError(where, f"{len(cells)} values, the header has {self._width}")
         uuid = self._told(cells, "uuid") or f"index:{self._told(cells, 'index')}"
         if not self.rows.knows(uuid):
-            self.rows.know(self._identity(where, uuid, cells))
+            self.rows.know(where, self._identity(where, uuid, cells))
         time_ns = self._instant(where, uuid, cells[self._place["timestamp"]])
         self.rows.add(uuid, time_ns, [_value(where, cells[i], unit) for i, unit in self._values])
 
@@ -104,7 +104,7 @@ class _Table:
 
     def _identity(self, where: str, uuid: str, cells: list[str]) -> GpuIdentity:
         index = self._told(cells, "index")
-        if index is not None and not index.isdecimal():
+        if index is not None and not re.fullmatch(r"[0-9]{1,10}", index):
             raise InputError(where, "an index that is no number")
         return GpuIdentity(
             uuid,

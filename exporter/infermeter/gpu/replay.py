@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from infermeter.gpu.columns import SampleColumns
 from infermeter.gpu.rows import Recording
 from infermeter.gpu.source import Choose, Seen
 from infermeter.model import GpuIdentity, GpuSample, HostSample, Rejection
+
+log = logging.getLogger(__name__)
 
 
 class ReplaySource:
@@ -32,6 +35,7 @@ class ReplaySource:
         self._choose = choose
         self._rejected: Mapping[Rejection, int] = {}
         self._play: _Play | None = None
+        self._told = False
 
     @property
     def rejected(self) -> Mapping[Rejection, int]:
@@ -42,6 +46,7 @@ class ReplaySource:
         """The chosen devices of the recording. Raises: InputError, ConfigError."""
         recording = self._load()
         self._rejected = recording.rejected
+        self._tell(recording.warnings)
         identities = self._choose(Seen(recording.identities))
         samples = recording.samples if self._hardware else recording.samples.without_hardware()
         samples = samples.of(identity.uuid for identity in identities)
@@ -51,6 +56,13 @@ class ReplaySource:
     def read(self, now_ns: int, *, without: Collection[str] = ()) -> Sequence[GpuSample | HostSample]:  # noqa: ARG002 - a recording can't hang
         """The rows whose time has come since the last read, at most the latest period's."""
         return self._play.until(now_ns) if self._play else ()
+
+    def _tell(self, warnings: Sequence[str]) -> None:
+        """Once, however often it is opened."""
+        if not self._told:
+            self._told = True
+            for warning in warnings:
+                log.warning("%s", warning)
 
     def close(self) -> None:
         """Forgets the recording."""

@@ -7,12 +7,15 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
-from infermeter.gpu.columns import HOST, Column, SampleColumns, energy_kind
+from infermeter.errors import InputError
+from infermeter.gpu.columns import BY_NAME, HOST, Column, SampleColumns, energy_kind
 from infermeter.model import Floats, GpuIdentity, HostSample, Rejection
+
+_Number = TypeVar("_Number", int, float)
 
 ABSENT: Final = math.nan
 EARLIEST_NS: Final = 946_684_800 * 10**9
@@ -21,6 +24,14 @@ LATEST_NS: Final = 4_102_444_800 * 10**9
 
 SIMULATED: Final = "simulated"
 """The origin of a capture whose energy nothing measured, and which nothing may show as measured."""
+
+DEVICES_MOST: Final = 256
+LETTERS_MOST: Final = 256
+"""Of a device's name: they become labels."""
+
+INDEX_MOST: Final = 9_999
+
+_MEMORY, _LIMIT = BY_NAME["memory_total_bytes"], BY_NAME["power_limit_watts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,10 +73,25 @@ class Rows:
         self._values = [array("d") for _ in columns]
         self._host: list[HostSample] = []
 
-    def know(self, identity: GpuIdentity) -> None:
-        """Says what a device is, before or after its rows; the first word counts."""
-        self._devices.setdefault(identity.uuid, identity)
-        self._index.setdefault(identity.uuid, len(self._index))
+    def know(self, where: str, identity: GpuIdentity) -> None:
+        """Says what a device is, before or after its rows; the first word counts. What is absurd in it is rejected and counted.
+
+        Raises: InputError at `where` (a name that is none, or more devices than any machine has).
+        """
+        if identity.uuid in self._devices:
+            return
+        names = (name for name in (identity.uuid, identity.product, identity.driver_version) if name is not None)
+        if not all(name.isprintable() and len(name) <= LETTERS_MOST for name in names):
+            raise InputError(where, f"a GPU's name that can't be printed, or has more than {LETTERS_MOST} letters")
+        if len(self._devices) == DEVICES_MOST:
+            raise InputError(where, f"more than {DEVICES_MOST} GPUs")
+        self._devices[identity.uuid] = replace(
+            identity,
+            index=self._within(identity.index, 0, INDEX_MOST),
+            memory_total_bytes=self._within(identity.memory_total_bytes, _MEMORY.lowest, _MEMORY.highest),
+            power_limit_watts=self._within(identity.power_limit_watts, _LIMIT.lowest, _LIMIT.highest),
+        )
+        self._index[identity.uuid] = len(self._index)
 
     def knows(self, uuid: str) -> bool:
         """Whether the device was named before."""
@@ -116,6 +142,12 @@ class Rows:
             return False
         self._last_ns[uuid] = time_ns
         return True
+
+    def _within(self, value: _Number | None, lowest: float, highest: float) -> _Number | None:
+        if value is None or lowest <= value <= highest:
+            return value
+        self.rejected["outlier"] += 1
+        return None
 
     def _sane(self, column: Column, value: float) -> float:
         if column.holds(value) or math.isnan(value):

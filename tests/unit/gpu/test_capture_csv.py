@@ -100,6 +100,13 @@ def test_an_absurd_value_is_rejected_and_counted_and_never_clipped(tmp_path: Pat
     assert recording.rejected == {"outlier": 1}
 
 
+@pytest.mark.parametrize("absurd", ["-5,,,", ",,nan,", ",,inf,", ",,-1,", ",,,-9", ",,,0", "99999,,,", f",,,{10**40}"])
+def test_what_is_absurd_of_a_device_is_absent_and_counted(tmp_path: Path, absurd: str) -> None:
+    recording = read_recording(written(tmp_path, f"# gpu: GPU-a,{absurd}", HEADER, ROW, "# end: 1 rows"))
+    assert recording.identities == (GpuIdentity("GPU-a", source="replay", energy="counter"),)
+    assert recording.rejected == {"outlier": 1}
+
+
 @pytest.mark.parametrize("seconds", ["0", "946684799.999", "4102444800", "17951688000000000000"])
 def test_a_row_of_another_century_is_rejected_and_counted(tmp_path: Path, seconds: str) -> None:
     recording = read_recording(written(tmp_path, HEADER, f"{seconds},GPU-a,100,,", ROW, "# end: 2 rows"))
@@ -138,6 +145,10 @@ def test_other_comment_lines_are_passed_over(tmp_path: Path) -> None:
         (["time_unix_seconds,power_watts"], 1, "the column gpu is missing"),
         (["# started", "gpu,power_watts"], 2, "the column time_unix_seconds is missing"),
         (["time_unix_seconds,gpu,utilisation_ratio"], 1, "the column power_watts or energy_joules is missing"),
+        ([f"# gpu: {'G' * 257}", HEADER], 1, "a GPU's name that can't be printed, or has more than 256 letters"),
+        ([f"# gpu: GPU-a,0,{'P' * 257}", HEADER], 1, "a GPU's name that can't be printed, or has more than 256 letters"),
+        ([HEADER, "1795168800,GPU-\x1b[2J,100,,"], 2, "a GPU's name that can't be printed, or has more than 256 letters"),
+        ([HEADER, *(f"1795168800,GPU-{i},100,," for i in range(257))], 258, "more than 256 GPUs"),
         ([HEADER, "1795168800,GPU-a,100"], 2, "3 values, the header has 5"),
         ([HEADER, "1795168800,GPU-a,a lot,,"], 2, "a value that is no number"),
         ([HEADER, "1795168800,GPU-a,nan,,"], 2, "a value that is no number"),

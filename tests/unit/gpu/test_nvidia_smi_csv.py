@@ -117,6 +117,7 @@ def test_a_last_line_that_nothing_ends_is_left_out_with_a_warning(tmp_path: Path
         ([HEADER, "2026/11/20 11:00:00, GPU-a, much"], 2, "a value that is no number with a known unit"),
         ([HEADER, "2026/11/20 11:00:00, GPU-a, 70 hp"], 2, "a value that is no number with a known unit"),
         (["timestamp, index, power.draw [W]", "2026/11/20 11:00:00, one, 70 W"], 2, "an index that is no number"),
+        (["timestamp, index, power.draw [W]", f"2026/11/20 11:00:00, {'9' * 5000}, 70 W"], 2, "an index that is no number"),
     ],
 )
 def test_damaged_output_is_an_error_with_its_line(tmp_path: Path, lines: list[str], where: int, problem: str) -> None:

@@ -139,6 +139,14 @@ def test_a_damaged_recording_is_the_operator_s_error(tmp_path: Path) -> None:
         playing(tmp_path / "gone.csv").open()
 
 
+def test_that_a_recording_was_cut_off_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = opened(written(tmp_path, *THREE[:3]))
+    source.close()
+    source.open()
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == f"{tmp_path}/power.csv: cut off, it has no `# end` line; the 2 rows before count"
+
+
 def test_once_closed_it_brings_nothing(tmp_path: Path) -> None:
     source = opened(written(tmp_path, *THREE))
     source.close()
