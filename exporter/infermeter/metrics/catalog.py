@@ -89,6 +89,7 @@ REVISION = Label("revision")
 # --- inferences --------------------------------------------------------------------------------------------------------------------
 _SAMPLED = "spans are known to be a sample"
 _NO_SLA = "the model has no SLA"
+_NEVER_SLA = "the model has never had an SLA"
 _NO_PRICE = "no price is configured"
 _NO_POWER = "no GPU tells its power"
 _NOT_TOLD = "the device doesn't tell it, or hasn't lately"
@@ -115,7 +116,7 @@ INFERENCES_OBSERVED_WITHIN_SLA = Family(
     "counter",
     "Observed inferences that ended without error and met every target of their model's SLA.",
     (MODEL,),
-    absent=_NO_SLA,
+    absent=_NEVER_SLA,
 )
 INFERENCES_LATE = Family("inferences_late_total", "counter", "Inferences that came after their slot was closed: counted, but in no window.")
 TOKENS = Family(
@@ -176,14 +177,14 @@ INFERENCES_IN_SLA_STATE = Family(
     "counter",
     "Inferences without error, by the verdict on the block that they are in; settled.",
     (MODEL, SLA_STATE),
-    absent=_NO_SLA,
+    absent=_NEVER_SLA,
 )
 COST_IN_SLA_STATE = Family(
     "cost_in_sla_state_total",
     "counter",
     "Cost by the verdict on the block that it accrued in; settled.",
     (MODEL, SLA_STATE, CURRENCY),
-    absent=f"{_NO_PRICE}, or {_NO_SLA}",
+    absent=f"{_NO_PRICE}, or {_NEVER_SLA}",
 )
 
 # --- money -------------------------------------------------------------------------------------------------------------------------
