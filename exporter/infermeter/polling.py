@@ -9,14 +9,50 @@ import logging
 import threading
 import time
 from asyncio import AbstractEventLoop, TimerHandle
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from infermeter.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+OUTAGES_TOLD: Final = 3
+OUTAGES_SECONDS: Final = 60.0
+"""No more than so many in so long: what comes and goes with every call would fill the log."""
+
+
+class Outages:
+    """Tells when something falls silent, and when it is back. The loop's alone."""
+
+    def __init__(self, name: str, told_to: logging.Logger, monotonic: Callable[[], float]) -> None:
+        """`name` is a singular noun, `monotonic` in seconds."""
+        self._name = name
+        self._log = told_to
+        self._monotonic = monotonic
+        self._told_at: deque[float] = deque(maxlen=OUTAGES_TOLD)
+        self._is_told = False
+
+    def silent(self, error: Exception) -> None:
+        """Once, though called again and again while it lasts; an outage that has to wait for its line gets it when it still lasts then."""
+        now = self._monotonic()
+        often = len(self._told_at) == OUTAGES_TOLD
+        if self._is_told or (often and now - self._told_at[0] < OUTAGES_SECONDS):
+            return
+        self._told_at.append(now)
+        self._is_told = True
+        comes_and_goes = len(self._told_at) == OUTAGES_TOLD and now - self._told_at[0] < OUTAGES_SECONDS
+        addition = f"; it comes and goes, and is told {OUTAGES_TOLD} times a minute at most" if comes_and_goes else ""
+        self._log.warning("%s doesn't answer: %s%s", self._name, error, addition)
+
+    def back(self) -> None:
+        """Where its silence was told."""
+        if self._is_told:
+            self._log.info("%s answers again", self._name)
+        self._is_told = False
 
 
 class Poller(Generic[T]):
@@ -40,7 +76,6 @@ class Poller(Generic[T]):
         `deliver` gets each answer that came in time, `fail` what must end the process: any exception of `ask` that isn't Unavailable.
         Both are called on the loop.
         """
-        self._name = name
         self._ask = ask
         self._interval_seconds = interval_seconds
         self._timeout_seconds = timeout_seconds
@@ -55,6 +90,7 @@ class Poller(Generic[T]):
         self._asked_since: float | None = None
         self._answered = False
         self._last_error: str | None = None
+        self._outages = Outages(name, log, monotonic)
 
     def start(self) -> None:
         """Begins to ask; returns at once. Called on the loop, as everything but the thread's own."""
@@ -112,14 +148,12 @@ class Poller(Generic[T]):
             self._on_loop(self._up, answer)
 
     def _up(self, answer: T) -> None:
-        if self._last_error is not None:
-            log.info("%s answers again", self._name)
+        self._outages.back()
         self._answered, self._last_error = True, None
         self._deliver(answer)
 
     def _down(self, error: Exception) -> None:
-        if self._last_error is None:
-            log.warning("%s doesn't answer: %s", self._name, error)
+        self._outages.silent(error)
         self._answered, self._last_error = False, type(error).__name__
 
     def _on_loop(self, call: Callable[[Any], None], value: object) -> None:

@@ -186,6 +186,23 @@ async def test_a_state_is_logged_when_it_changes_and_not_again(bench: Bench) -> 
 
 
 @on_a_loop
+async def test_what_comes_and_goes_does_not_fill_the_log_and_is_told_when_it_stays_away(bench: Bench) -> None:
+    for _ in range(10):
+        bench.steps.put(failing(Unavailable("refused")))
+        bench.steps.put(fine)
+        await bench.answer()
+    lines = [bench.heard.messages.get_nowait() for _ in range(bench.heard.messages.qsize())]
+    silence = "WARNING the oracle doesn't answer: refused"
+    often = f"{silence}; it comes and goes, and is told 3 times a minute at most"
+    again = "INFO the oracle answers again"
+    assert lines == [silence, again, silence, again, often, again]
+    bench.clock.seconds = 60.0
+    bench.steps.put(failing(Unavailable("refused")))
+    bench.steps.put(failing(Unavailable("refused")))
+    assert await bench.line() == silence
+
+
+@on_a_loop
 async def test_a_call_that_hangs_is_logged_while_it_hangs_and_not_again_when_it_returns(bench: Bench) -> None:
     assert bench.asked.acquire(timeout=SOON)
     bench.clock.seconds = 1.0

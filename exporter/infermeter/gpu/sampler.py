@@ -22,7 +22,7 @@ from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.gpu.voices import Voices
 from infermeter.model import Rejection
-from infermeter.polling import next_due
+from infermeter.polling import Outages, next_due
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class Sampler:
         self._heard = 0.0
         self._last_error: str | None = None
         self._voices = Voices()
+        self._outages = Outages(f"GPU source {source.name}", log, monotonic)
         # the loop's, read by the threads: replaced, never changed
         self._stuck: frozenset[str] = frozenset()
         # the thread's that reads now; the loop looks at the call, and takes it away when it gives it up
@@ -196,16 +197,14 @@ class Sampler:
         self._deliver(reading)
 
     def _up(self, reading: Reading) -> None:
-        if self._last_error is not None:
-            log.info("GPU source %s answers again", self._source.name)
+        self._outages.back()
         self._answered, self._last_error = True, None
         self._heard = self._monotonic()
         self._voices.hear(reading)
         self._deliver(reading)
 
     def _down(self, error: Exception, rejected: Counter[Rejection] | None = None) -> None:
-        if self._last_error is None:
-            log.warning("GPU source %s doesn't answer: %s", self._source.name, error)
+        self._outages.silent(error)
         self._answered, self._last_error = False, type(error).__name__
         if rejected:
             self._deliver(Reading(rejected=rejected))
