@@ -376,7 +376,8 @@ class GpuFacts:
 class ServerWindow:
     """The whole server in one window: T accrued, B busy, J joules of its share, C cost, and the waterfall's steps (sum C).
 
-    `load_ratio` is demand over capacity, of all models together.
+    `load_ratio` is demand over capacity, of all models together. `unpriced_seconds`: so long the price of a component was not known of
+    which it was known at another time (the one that was missing longest); None where nothing has ever been priced.
     """
 
     window: Window
@@ -388,6 +389,7 @@ class ServerWindow:
     inferences_within_sla: int | None
     waterfall_cost: Mapping[str, float]
     load_ratio: float | None = None
+    unpriced_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

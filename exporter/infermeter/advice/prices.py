@@ -15,9 +15,14 @@ _DAY_SECONDS = 86_400
 
 
 def price_missing(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
-    """One finding where no price is configured, or where one can't be applied: GPUs or their power unknown, or nobody tells the price."""
+    """One finding where no price is configured, or where one can't be applied: GPUs or their power unknown, or nobody tells the price.
+
+    Costs hold the components that are priced all the same, and the evidence says which: a sum of known parts, and a lower bound.
+    """
     if ledger.unpriced:
         evidence: dict[str, float | str] = {"unpriced": ", ".join(ledger.unpriced), "gpus_seen": len(ledger.gpus)}
+        if ledger.cost_per_hour:
+            evidence["costs_hold_only"] = ", ".join(ledger.cost_per_hour)
         if products := _unpriced_products(ledger):
             evidence["products"] = products
         return (

@@ -15,8 +15,8 @@ from infermeter.ledger.tariff import JOULES_PER_KWH, Prices, Tariff, tariff
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import Component, Floats, GpuSample, HostSample, Ints
 
-_ACCRUED_NS, _FIXED_COST, _METERED_COST = range(3)
-_FIELDS: Final = 3
+_ACCRUED_NS, _FIXED_COST, _METERED_COST, _UNPRICED = range(4)
+_FIELDS: Final = 4
 _MOST_INTERVALS: Final = 10
 """Of sampling, at most so many accrue in one step; at least so many ticks, since a tick is what a step usually is."""
 
@@ -30,11 +30,15 @@ class _Host:
 
 
 class TickMoney(NamedTuple):
-    """What accrued in a tick: time (more than a tick after the clock was set back), money by time, money by joules."""
+    """What accrued in a tick: time (more than a tick after the clock was set back), money by time, money by joules.
+
+    `unpriced`: as `Tariff.unpriced_mask`, by the prices at the end of the tick.
+    """
 
     accrued_ns: float
     fixed_cost: float
     metered_cost: float
+    unpriced: int
 
 
 class Accrual:
@@ -97,6 +101,7 @@ class Accrual:
         ticks, ns = _ticks_between(now_ns - accrued_ns, now_ns, self._ticks.first)
         self._ticks.book(ticks, np.full_like(ticks, _ACCRUED_NS), ns)
         self._ticks.book(ticks, np.full_like(ticks, _FIXED_COST), ns * (self.tariff.per_second / SECOND_NS))
+        self._ticks.rows(int(ticks[0]), int(ticks[-1]) + 1)[:, _UNPRICED] = self.tariff.unpriced_mask
         if self._host_watts > 0:
             self.host_joules["configured"] += self._host_watts * (accrued_ns / SECOND_NS)
             for tick, joules in zip(ticks.tolist(), (ns * (self._host_watts / SECOND_NS)).tolist(), strict=True):
@@ -160,7 +165,8 @@ class Accrual:
 
     def tick(self, tick: int) -> TickMoney:
         """What accrued in a tick that isn't settled yet."""
-        return TickMoney(*self._ticks.row(tick).tolist())
+        accrued_ns, fixed_cost, metered_cost, unpriced = self._ticks.row(tick).tolist()
+        return TickMoney(accrued_ns, fixed_cost, metered_cost, int(unpriced))
 
     def forget(self, stop_tick: int) -> None:
         """Ticks before this one are settled."""

@@ -192,7 +192,7 @@ class Ledger:
                 self._totals,
                 sampled=self.sampled,
                 confidence=confidence,
-                priced=priced,
+                priced=accrual.cost,
                 metered=metered,
             )
             for window in self._config.windows
@@ -216,7 +216,7 @@ class Ledger:
                 for code in codes
             ),
             windows=tuple(reader.server(about, capacities, load=self._capacity.load(reader.seconds)) for reader in readers),
-            slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=priced, metered=metered),
+            slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=accrual.cost, metered=metered),
             busy_seconds=settlement.busy_ns / SECOND_NS,
             stage_quality=dict(arrivals.quality),
             gpus=devices.facts(now_ns),

@@ -94,6 +94,8 @@ class Settlement:
         seconds = money.accrued_ns / SECOND_NS
         cost = time.times(money.fixed_cost).plus(metered)
         self._book(tick, sharers_ns, active_ns, time=time.times(seconds), cost=cost, joules=use.joules)
+        if money.unpriced and seconds:
+            self._slots.miss_prices(tick // SLOT_TICKS, money.unpriced, seconds)
         if not sampled:
             self._slots.compute(tick // SLOT_TICKS, compute_ns / SECOND_NS, busy_ns / SECOND_NS)
         quiet_ticks = None if sampled or busy_ns else tick - self._last_busy_tick - 1

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
 import numpy as np
 
 from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
+from infermeter.ledger.tariff import COMPONENTS
 from infermeter.ledger.timeline import Timeline
-from infermeter.model import STAGES, Bools, Floats, Ints, Slot
+from infermeter.model import STAGES, Bools, Component, Floats, Ints, Slot
 
 OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, PREFILL_NS, DECODE_NS, FIRST_STAGE = range(8)
 _COUNTS: Final = FIRST_STAGE + len(STAGES) + 1
@@ -21,14 +22,21 @@ ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
 _SERVER: Final = 4
 """COMPUTE_SECONDS of all inferences, COMPUTING_SECONDS with at least one: both as spans tell, and none where these are a sample."""
 
+_MOST_UNPRICED: Final = 0.1
+"""Of a time; with more of it without the price of a component, there is no money per inference."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over consecutive slots: `counts` of shape (models, 13), `amounts` (models, 4), `server` (4,)."""
+    """Sums over consecutive slots: `counts` of shape (models, 13), `amounts` (models, 4), `server` (4,).
+
+    `unpriced_seconds` by component, in the order of COMPONENTS: accrued time in which its price was wanted and not known.
+    """
 
     counts: Ints
     amounts: Floats
     server: Floats
+    unpriced_seconds: Floats
 
 
 class Slots:
@@ -40,6 +48,7 @@ class Slots:
         self._counts: Timeline[np.int64] = Timeline(first_slot, (1, _COUNTS), np.int64)
         self._amounts: Timeline[np.float64] = Timeline(first_slot, (1, _AMOUNTS), np.float64)
         self._server: Timeline[np.float64] = Timeline(first_slot, (_SERVER,), np.float64)
+        self._unpriced: Timeline[np.float64] = Timeline(first_slot, (len(COMPONENTS),), np.float64)
 
     @property
     def stop(self) -> int:
@@ -65,6 +74,10 @@ class Slots:
         self._amounts.row(slot)[: len(models), :COMPUTE_SECONDS] += models
         self._server.row(slot)[:COMPUTING_SECONDS] += server
 
+    def miss_prices(self, slot: int, mask: int, seconds: float) -> None:
+        """Adds a settled tick in which money lacked these components, as `Tariff.unpriced_mask` tells them."""
+        self._unpriced.row(slot)[[bool(mask >> place & 1) for place in range(len(COMPONENTS))]] += seconds
+
     def compute(self, slot: int, models: Floats, together: float) -> None:
         """Adds what computed in a settled tick: seconds of all inferences, shape (models,), and with at least one of them."""
         self._amounts.row(slot)[: len(models), COMPUTE_SECONDS] += models[: self._amounts.width]
@@ -73,24 +86,36 @@ class Slots:
     def close(self, stop: int) -> None:
         """Slots before `stop` are closed; those of more than a day before it are forgotten."""
         self.closed = stop
-        for timeline in (self._counts, self._amounts, self._server):
+        for timeline in (self._counts, self._amounts, self._server, self._unpriced):
             timeline.drop(stop - DAY_SLOTS)
             timeline.reach(stop)
 
     def sums(self, first: int, stop: int) -> Sums:
         """Over the slots [first, stop)."""
-        return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in (self._counts, self._amounts, self._server)))
+        timelines = (self._counts, self._amounts, self._server, self._unpriced)
+        return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in timelines))
 
     def seen(self, first: int, stop: int) -> Ints:
         """Counts of every slot in [first, stop), closed or not, by model: shape (slots, models, 2), OBSERVED and OK."""
         return whole_rows(self._counts, first, stop)[:, :, : OK + 1]
 
     def closed_rows(
-        self, told: Mapping[int, Told], served: Callable[[int, int], Ints | None], *, start_ns: int, priced: bool, metered: bool
+        self,
+        told: Mapping[int, Told],
+        served: Callable[[int, int], Ints | None],
+        *,
+        start_ns: int,
+        priced: Collection[Component],
+        metered: bool,
     ) -> ClosedSlots:
-        """The closed slots for the report; `told` has an entry for each code, in the order of the rows; `served` tells ok inferences."""
+        """The closed slots for the report; `told` has an entry for each code, in the order of the rows; `served` tells ok inferences.
+
+        `priced`: the components that have ever been priced.
+        """
         first, codes = self._counts.first, list(told)
         served_ok = served(first, self.closed)
+        seconds = self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy()
+        unpriced_seconds = self._unpriced.rows(first, self.closed)
         return ClosedSlots(
             told=tuple(told.values()),
             first_slot=first,
@@ -98,10 +123,28 @@ class Slots:
             counts=self._counts.rows(first, self.closed)[:, codes],
             served_ok=None if served_ok is None else served_ok[:, codes],
             amounts=self._amounts.rows(first, self.closed)[:, codes],
-            seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy(),
-            priced=priced,
+            seconds=seconds,
+            priced=is_priced(unpriced_seconds, seconds, priced),
             metered=metered,
         )
+
+
+def unpriced_longest(unpriced_seconds: Floats, priced: Collection[Component]) -> Floats:
+    """The seconds for which the price was missing that was missing longest, of those in `priced`; components along the last axis.
+
+    A component that nobody has ever told the price of isn't in the money at all, and a finding says so.
+    """
+    places = [place for place, component in enumerate(COMPONENTS) if component in priced]
+    longest: Floats = unpriced_seconds[..., places].max(axis=-1, initial=0.0)
+    return longest
+
+
+def is_priced(unpriced_seconds: Floats, accrued_seconds: Floats, priced: Collection[Component]) -> Bools:
+    """Whether what accrued is money enough to be divided: of each component in `priced`, at most a tenth of the time had no price."""
+    if not priced:
+        return np.zeros(np.shape(accrued_seconds), np.bool_)
+    is_enough: Bools = unpriced_longest(unpriced_seconds, priced) <= _MOST_UNPRICED * accrued_seconds
+    return is_enough
 
 
 def whole_rows(timeline: Timeline[np.int64], first: int, stop: int) -> Ints:
@@ -138,7 +181,7 @@ class ClosedSlots(Sequence[Slot]):
     served_ok: Ints | None
     amounts: Floats
     seconds: Floats
-    priced: bool
+    priced: Bools
     metered: bool
 
     @property
@@ -171,7 +214,7 @@ class ClosedSlots(Sequence[Slot]):
             observed=counts[OBSERVED],
             ok=counts[OK],
             within_sla=counts[WITHIN] if judged else None,
-            cost=amounts[COST] if self.priced else None,
+            cost=amounts[COST] if self.priced[row] else None,
             joules=amounts[JOULES] if self.metered else None,
             busy_seconds=amounts[BUSY_SECONDS],
             tokens_input=counts[TOKENS_INPUT] if told.tokens_input else None,

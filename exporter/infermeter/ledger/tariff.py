@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final, Self, get_args
 
 from infermeter.config import Cost, Purchase, Rent
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS
@@ -15,6 +15,8 @@ CALENDAR_HOURS_PER_YEAR: Final = 8760
 """365 days. Source: the cost model's formula, (price - residual) / (years x 8760)."""
 
 JOULES_PER_KWH: Final = 3_600_000
+
+COMPONENTS: Final[tuple[Component, ...]] = get_args(Component)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,16 @@ class Tariff:
     def components(self) -> tuple[Component, ...]:
         """All that are priced."""
         return (*self.per_hour, *self.per_joule)
+
+    @property
+    def unpriced_mask(self) -> int:
+        """What money lacks while these prices are in force: a bit for each unpriced component in the order of COMPONENTS, or all.
+
+        All of them where nothing is priced: then even what nobody has configured yet is missing.
+        """
+        if not self.components:
+            return (1 << len(COMPONENTS)) - 1
+        return sum(1 << COMPONENTS.index(component) for component in self.unpriced)
 
     @property
     def per_second(self) -> float:

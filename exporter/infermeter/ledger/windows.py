@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -15,11 +15,11 @@ from infermeter.ledger.columns import widened
 from infermeter.ledger.instants import SECOND_NS, SLOT_SECONDS
 from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket
 from infermeter.ledger.sla import SIGNALS
-from infermeter.ledger.slots import Slots, Sums, Told
+from infermeter.ledger.slots import Slots, Sums, Told, is_priced, unpriced_longest
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
-from infermeter.model import STAGES, Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
+from infermeter.model import STAGES, Component, Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
 
 _LEAST_SECONDS: Final = 30.0
 _LEAST_INFERENCES: Final = 30
@@ -106,21 +106,26 @@ class WindowReader:
         *,
         sampled: bool,
         confidence: float,
-        priced: bool,
+        priced: Collection[Component],
         metered: bool,
     ) -> None:
-        """With `totals`, they say how many inferences a window holds, and it never reaches back before them; spans give shares."""
+        """With `totals`, they say how many inferences a window holds, and it never reaches back before them; spans give shares.
+
+        `priced`: the components that have ever been priced.
+        """
         self._window = window
         self._slots = slots
         self._quantiles = quantiles
         self._confidence = confidence
-        self._priced = priced
+        self._priced = bool(priced)
         self._metered = metered
         start = slots.first_slot if totals.first_slot is None else totals.first_slot
         self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
         self._sums: Sums = slots.sums(self._first, slots.closed)
         self._served = totals.sums(self._first, slots.closed)
         accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
+        self._unpriced_seconds = float(unpriced_longest(self._sums.unpriced_seconds, priced))
+        self._is_priced = bool(is_priced(self._sums.unpriced_seconds, self._sums.server[columns.ACCRUED_SECONDS], priced))
         self._is_long_enough = accrued_seconds >= _LEAST_SECONDS
         if self._served is None:
             self._is_counted = not sampled
@@ -149,9 +154,9 @@ class WindowReader:
             joules=amounts[columns.JOULES] if self._metered else None,
             tokens=None if tokens is None or not (told.tokens_input or told.tokens_output) else round(tokens),
             stage_seconds=_stage_seconds(counts) if judged else {},
-            cost_per_inference=cost / ok if divisible and cost is not None else None,
+            cost_per_inference=cost / ok if divisible and self._is_priced and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, told.sla_since, blocks, capacity)
-            if divisible and cost is not None
+            if divisible and self._is_priced and cost is not None
             else {},
             latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
             sla_state=None if sla is None or told.sla_since is None else self._state(code, sla, told.sla_since),
@@ -165,7 +170,7 @@ class WindowReader:
         judged = [self._kept(code, told.sla_since) for code, told in models.items() if told.sla_since is not None]
         unjudged = sum(self._ok(code) for code, told in models.items() if told.sla_since is None)
         steps: Mapping[str, float] = {}
-        if cost is not None and self._is_long_enough:
+        if cost is not None and self._is_priced and self._is_long_enough:
             steps = waterfall(
                 cost=cost,
                 idle_ratio=min(1.0, idle / accrued),
@@ -183,6 +188,7 @@ class WindowReader:
             inferences_within_sla=round(sum(judged)) if judged else None,
             waterfall_cost=steps,
             load_ratio=load,
+            unpriced_seconds=self._unpriced_seconds if self._priced else None,
         )
 
     def _server_cost(self) -> float | None:

@@ -20,10 +20,10 @@ def test_a_server_without_prices_is_told_which_keys_to_set() -> None:
 
 
 def test_a_price_that_cannot_be_applied_is_named() -> None:
-    ledger = replace(rich_snapshot().ledger, unpriced=("instance", "power"))
+    ledger = replace(rich_snapshot().ledger, unpriced=("instance", "power"), cost_per_hour={"host": 0.5, "licence": 0.25})
     (finding,) = findings(Config(), ledger)
     assert finding.code == "price_missing"
-    assert finding.evidence == {"unpriced": "instance, power", "gpus_seen": 2}
+    assert finding.evidence == {"unpriced": "instance, power", "gpus_seen": 2, "costs_hold_only": "host, licence"}
     assert "server.gpu_count" in finding.what_to_do
 
 
@@ -56,7 +56,7 @@ def test_products_without_a_price_are_told_each_once() -> None:
         replace(ledger.gpus[0], identity=GpuIdentity(f"GPU-{i}", product=product))
         for i, product in enumerate(("NVIDIA H20", "NVIDIA L4", "NVIDIA H20", None))
     )
-    ledger = replace(ledger, unpriced=("instance",), unpriced_gpus=("GPU-0", "GPU-2", "GPU-3"), gpus=gpus)
+    ledger = replace(ledger, unpriced=("instance",), unpriced_gpus=("GPU-0", "GPU-2", "GPU-3"), gpus=gpus, cost_per_hour={})
     (finding,) = findings(Config(cost=Cost(prices_file="f")), ledger)
     assert finding.evidence == {"unpriced": "instance", "gpus_seen": 4, "products": "NVIDIA H20, unknown"}
 
