@@ -13,9 +13,12 @@ from infermeter.ledger.timeline import Timeline
 _TOLD_NS, _BUSY_NS, _RUNNING_NS = range(3)
 _FIELDS: Final = 3
 
+_AROUND_TICKS: Final = 60
+"""Two scrapes alone are as noisy as what runs: the lesser of them is often above what ran between them, though nothing is hidden."""
+
 
 class Running(NamedTuple):
-    """One tick: the part of it that lies between two near scrapes, the part with something running, and how many ran at least (mean)."""
+    """One tick: the part of it that lies between two near scrapes, the part with something running, and how many ran for sure."""
 
     told_ratio: float
     busy_ratio: float
@@ -23,7 +26,10 @@ class Running(NamedTuple):
 
 
 class RunningGauge:
-    """The gauge between its readings: whether anything ran is what the nearer scrape says, how many ran the lesser of the two."""
+    """The gauge between its readings: whether anything ran is what the nearer scrape says.
+
+    How many ran for sure is the least of a minute before, or after if that is more: what hides stays, and noise doesn't.
+    """
 
     def __init__(self, first_tick: int, *, interval_seconds: float) -> None:
         self._near_ns = gap_limit_ns(interval_seconds)
@@ -44,12 +50,19 @@ class RunningGauge:
         """A tick that isn't settled yet, of which `length_ns` count; None where nothing is told."""
         if tick >= self._ticks.stop:
             return None
-        told_ns, busy_ns, running_ns = self._ticks.row(tick).tolist()
+        told_ns, busy_ns, _ = self._ticks.row(tick).tolist()
         if told_ns <= 0:
             return None
         told_ratio = min(1.0, told_ns / length_ns)
-        return Running(told_ratio, told_ratio * busy_ns / told_ns, running_ns / told_ns)
+        least = max(self._least(tick - _AROUND_TICKS, tick + 1), self._least(tick, tick + _AROUND_TICKS + 1))
+        return Running(told_ratio, told_ratio * busy_ns / told_ns, least)
 
     def forget(self, stop_tick: int) -> None:
-        """Ticks before this one are settled."""
-        self._ticks.drop(stop_tick)
+        """Ticks before this one are settled; those around the next ones are kept."""
+        self._ticks.drop(stop_tick - _AROUND_TICKS)
+
+    def _least(self, first_tick: int, stop_tick: int) -> float:
+        """Of the ticks that are told, of which there is one at least."""
+        rows = self._ticks.rows(first_tick, stop_tick)
+        told = rows[rows[:, _TOLD_NS] > 0]
+        return float((told[:, _RUNNING_NS] / told[:, _TOLD_NS]).min())

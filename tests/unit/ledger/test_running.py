@@ -51,12 +51,15 @@ def test_settled_ticks_are_forgotten() -> None:
     told.read(10 * T, 1)
     assert told.tick(3, T) == Running(1.0, 1.0, 1.0)
     assert told.tick(50, T) is None
-    told.forget(60)
+    told.forget(90)
     told.read(12 * T, 1)
-    assert told.tick(60, T) is None
+    assert told.tick(90, T) is None
 
 
-def test_between_two_stretches_nothing_is_told() -> None:
-    told = gauge((0, 1), (5, 1), (60, 1), (65, 1))
-    assert told.tick(30, T) is None
-    assert told.tick(62, T) == Running(1.0, 1.0, 1.0)
+def test_what_ran_for_sure_ran_at_every_scrape_of_a_minute_before_or_after() -> None:
+    told = gauge(*((second, 4 if second % 40 == 20 else 9) for second in range(0, 181, 5)))
+    assert [told.tick(tick, T) for tick in (70, 82, 99)] == [Running(1.0, 1.0, 4.0)] * 3
+    begun = gauge(*((second, 9 if second >= 70 else 4) for second in range(0, 181, 5)))
+    assert [begun.tick(tick, T) for tick in (64, 70, 134)] == [Running(1.0, 1.0, least) for least in (4.0, 9.0, 9.0)]
+    begun.forget(100)
+    assert begun.tick(100, T) == Running(1.0, 1.0, 9.0)
