@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from infermeter.ledger.capacity import ObservedCapacity, Stretch, stretch_slots
+from infermeter.ledger.instants import HOUR_SECONDS, SLOT_SECONDS
 from infermeter.ledger.mg1 import ONE_AT_A_TIME, highest_rate
 from infermeter.ledger.sketch import BUCKETS, bucket_of, estimate_seconds
 from infermeter.ledger.sla import SIGNALS
@@ -18,6 +19,10 @@ from infermeter.model import CapacityFacts, Ints, SlaTarget
 _LEAST_SHARE: Final = 0.9
 _MOST_UNKNOWN: Final = 0.05
 _LEAST_SERVICES: Final = 300
+_LEAST_INFERENCES: Final = 300
+_MOST_SLOTS: Final = HOUR_SECONDS // SLOT_SECONDS
+"""A stretch goes on until it has so many inferences, an hour at most: the rate of a few would be chance."""
+
 _SIGNALS: Final = len(SIGNALS) * BUCKETS
 _SERVICE_SECONDS: Final = np.array([estimate_seconds(bucket) for bucket in range(BUCKETS)])
 
@@ -57,7 +62,7 @@ class ModelCapacity:
         self._observed = ObservedCapacity(sla, confidence=confidence, horizon_seconds=horizon_seconds)
         self._slots = stretch_slots(sla)
         self._sum = _Sum()
-        self._number = 0
+        self._number = self._stop_slot = 0
         self._by_tokens = False
         self._batches = False
         self._services = np.zeros(BUCKETS, np.int64)
@@ -69,13 +74,14 @@ class ModelCapacity:
 
     def close(self, closed: ClosedSlot) -> None:
         """The next slot has closed; after the last of a stretch, the stretch counts if it can speak for the server."""
-        if closed.slot // self._slots != self._number:
+        number = closed.slot // self._slots
+        if number > self._number and closed.slot > self._stop_slot:
             self._join(self._number)
-            self._number = closed.slot // self._slots
+        self._number, self._stop_slot = number, closed.slot + 1
         self._sum.add(closed)
         self._by_tokens = self._by_tokens or closed.tokens > 0
-        if (closed.slot + 1) % self._slots == 0:
-            self._join(self._number)
+        if (closed.slot + 1) % self._slots == 0 and self._sum.is_whole:
+            self._join(number)
 
     def _join(self, number: int) -> None:
         """The slots of a stretch are all there."""
@@ -157,15 +163,24 @@ class _Sum:
         self._closed.append(closed)
         self._latencies[keys] += counts
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether more slots would be of no use: there are enough inferences, an hour is over, or the stretch speaks of something else."""
+        return self._total("served") >= _LEAST_INFERENCES or len(self._closed) >= _MOST_SLOTS or not self._speaks
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether it speaks of the server and this model: not too much is unknown, and no other model was at work."""
+        known = self._total("known_seconds") >= (1 - _MOST_UNKNOWN) * self._total("accrued_seconds")
+        return known and self._total("busy_seconds") >= _LEAST_SHARE * self._total("active_seconds")
+
     def stretch(self, stop_slot: int) -> Stretch | None:
-        """All of it; None where it can't speak for the server: too much is unknown, another model was at work, or nothing was served."""
+        """All of it; None where it can't speak for the server, or nothing was served."""
         seconds = self._total("accrued_seconds")
         served, observed, ok = self._total("served"), round(self._total("observed")), round(self._total("ok"))
-        known = self._total("known_seconds") >= (1 - _MOST_UNKNOWN) * seconds
-        alone = self._total("busy_seconds") >= _LEAST_SHARE * self._total("active_seconds")
         tokens, stage_compute = self._total("tokens"), self._total("stage_compute_seconds")
         work = tokens or stage_compute
-        if not (known and alone and seconds > 0 and served > 0 and ok and work > 0):
+        if not (self._speaks and seconds > 0 and served > 0 and ok and work > 0):
             return None
         computing = self._total("computing_seconds")
         return Stretch(

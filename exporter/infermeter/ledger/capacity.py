@@ -8,6 +8,7 @@ don't mix.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,12 @@ from infermeter.model import Ints, SlaTarget
 STRETCH_SECONDS: Final = 300
 _DURATION_TARGETS: Final = 20
 _POOL_RATIO: Final = 1.1
+_POOLS_BEGIN: Final = 8
+"""So many pools begin within the width of one. Pools that only met would cost up to two widths: the one that holds the truth fails."""
+
+_CHANCE: Final = 0.5
+"""Standard errors of a stretch's own count by which the highest stretches may owe their place to chance."""
+
 _LEAST_STRETCHES: Final = 5
 _SETTLING_SECONDS: Final = 600.0
 _SAME_WORK: Final = 1.25
@@ -69,30 +76,42 @@ def stretch_slots(sla: SlaTarget) -> int:
 
 
 def pooled_capacity(stretches: Iterable[Stretch], sla: SlaTarget, *, confidence: float) -> Capacity | None:
-    """The lower edge of the last pool that holds before the first that fails; None while no pool holds.
+    """The lower edge of the last pool that holds before the first that fails, less what chance may add; None while no pool holds.
 
-    A pool holds, or fails, if the miss share of its stretches keeps the SLA, or doesn't, even at the bound that their scatter gives;
-    one with too little evidence says nothing.
+    A pool is what lies within a tenth of a load; the next begins an eighth of that higher. It holds, or fails, if the miss share of its
+    stretches keeps the SLA, or doesn't, even at the bound that their scatter gives; one with too little evidence says nothing.
 
     Source: ratio estimator over clusters, Cochran 1977, section 11.8, with the m / (m - 1) correction; one-sided normal bound.
     """
-    pools: dict[int, list[Stretch]] = {}
-    for stretch in stretches:
-        if stretch.per_second > 0:
-            pools.setdefault(math.floor(math.log(stretch.per_second) / math.log(_POOL_RATIO)), []).append(stretch)
-    held: tuple[int, list[Stretch]] | None = None
+    loads = sorted((stretch for stretch in stretches if stretch.per_second > 0), key=_load)
+    if not loads:
+        return None
+    held: tuple[float, list[Stretch]] | None = None
     reached = False
-    for pool, members in sorted(pools.items()):
+    for place in range(_place(loads[0].per_second) - _POOLS_BEGIN + 1, _place(loads[-1].per_second) + 1):
+        edge = _POOL_RATIO ** (place / _POOLS_BEGIN)
+        members = loads[bisect_left(loads, edge, key=_load) : bisect_left(loads, edge * _POOL_RATIO, key=_load)]
         holds = _holds(members, sla, confidence)
         if holds is False:
             reached = True
             break
         if holds:
-            held = pool, members
+            held = edge, members
     if held is None:
         return None
-    pool, members = held
-    return Capacity(_POOL_RATIO**pool, reached, len(members), sum(stretch.observed for stretch in members))
+    edge, members = held
+    served = sum(stretch.per_second * stretch.seconds for stretch in members) / len(members)
+    per_second = edge * (1.0 - _CHANCE / math.sqrt(max(served, 1.0)))
+    return Capacity(per_second, reached, len(members), sum(stretch.observed for stretch in members))
+
+
+def _load(stretch: Stretch) -> float:
+    return stretch.per_second
+
+
+def _place(per_second: float) -> int:
+    """Which pool is the last to begin at or below a load."""
+    return math.floor(math.log(per_second) / math.log(_POOL_RATIO) * _POOLS_BEGIN)
 
 
 def _holds(members: Sequence[Stretch], sla: SlaTarget, confidence: float) -> bool | None:

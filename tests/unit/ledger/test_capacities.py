@@ -53,12 +53,36 @@ def test_nothing_is_known_at_first() -> None:
 def test_a_load_that_held_for_half_an_hour_and_more_is_a_capacity() -> None:
     assert after(209).observed_per_second is None
     facts = after(210)
-    assert facts.observed_per_second == pytest.approx(1.1**24)
+    assert facts.observed_per_second == pytest.approx(9.877, abs=0.001)
     assert (facts.reached, facts.inferences) == (False, 5 * 3000)
 
 
+def test_few_inferences_make_longer_stretches_an_hour_at_most() -> None:
+    for per_slot, slots in ((2, 150), (1, 300)):
+        model = following()
+        for slot in range(slots * 6 - 1):
+            model.close(closed(slot, per_slot))
+        assert model.facts.observed_per_second is None
+        model.close(closed(slots * 6 - 1, per_slot))
+        assert model.facts.observed_per_second is not None
+        assert model.facts.inferences == 5 * 300
+    sparse = following()
+    for slot in range(360 * 6):
+        sparse.close(closed(slot, int(slot % 5 == 0)))
+    assert sparse.facts.inferences == 5 * 72
+
+
+def test_minutes_that_speak_of_something_else_do_not_wait_for_more() -> None:
+    model = following()
+    for slot in range(30):
+        model.close(replace(closed(slot, 2), active_seconds=6.0))
+    for slot in range(30, 930):
+        model.close(closed(slot, 2))
+    assert model.facts.inferences == 5 * 300
+
+
 def test_what_the_server_counts_is_the_load_where_spans_are_a_sample() -> None:
-    assert after(210, served=1000.0).observed_per_second == pytest.approx(1.1**48)
+    assert after(210, served=1000.0).observed_per_second == pytest.approx(99.07, abs=0.01)
 
 
 def test_a_model_that_shares_the_time_with_another_has_no_capacity() -> None:
@@ -78,7 +102,7 @@ def test_a_stretch_without_anything_in_it_is_left_out(nothing: str) -> None:
 def test_a_server_that_does_one_at_a_time_is_modelled_by_its_queue() -> None:
     model = following()
     model.serve(np.full(300, 50_000_000))
-    for slot in range(210):
+    for slot in range(900):
         model.close(closed(slot, 2))
     facts = model.facts
     assert facts.modelled_per_second == pytest.approx(15.33, rel=0.01)
@@ -94,7 +118,7 @@ def test_a_server_that_does_one_at_a_time_is_modelled_by_its_queue() -> None:
 def test_without_enough_services_or_with_another_target_the_queue_tells_nothing(sla: SlaTarget, services: int) -> None:
     model = following(sla)
     model.serve(np.full(services, 50_000_000))
-    for slot in range(210):
+    for slot in range(900):
         model.close(closed(slot, 2))
     assert model.facts.modelled_per_second is None
 
