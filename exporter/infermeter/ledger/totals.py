@@ -81,6 +81,7 @@ class Totals:
         self._closed = slots.first_slot
         self._waiting: list[_Stretch] = []
         self._owed: tuple[int, int] | None = None
+        self._told_from: dict[int, int] = {}  # the slots that hold what was served before them, and the first of which they do
 
     @property
     def known(self) -> bool:
@@ -127,6 +128,7 @@ class Totals:
         self._closed = stop
         for timeline in (self._placed, self._counted_ns):
             timeline.drop(stop - DAY_SLOTS)
+        self._told_from = {slot: first for slot, first in self._told_from.items() if slot >= stop - DAY_SLOTS}
 
     def told_ok(self) -> Ints:
         """Ok inferences by model that closed slots have told of since the last call: those of models just recognised among them."""
@@ -162,11 +164,15 @@ class Totals:
         counted: Bools = whole_rows(self._counted_ns, first, stop)[:, 0] >= SLOT_NS - _MILLISECOND_NS
         return observed[:, : served.shape[1]], served, counted
 
-    def unknown_seconds(self, stop: int) -> float:
-        """How much of the time up to the slot `stop` is in no total yet: the server didn't tell, or told too late."""
+    def unknown_seconds(self, first: int, stop: int) -> float:
+        """For how much time the totals of the slots [first, stop) are wrong.
+
+        Up to `stop` it is in none of them yet, since the server didn't tell, or told too late; or it is in them, and lies before `first`.
+        """
         since_ns = stop * SLOT_NS if self._read_ns is None else self._read_ns
         owed_ns = self._owed[1] if self._owed is not None and stop <= self._owed[0] else 0
-        return (max(stop * SLOT_NS - since_ns, 0) + owed_ns) / SECOND_NS
+        before_ns = sum(max(first - since, 0) for slot, since in self._told_from.items() if first <= slot < stop) * SLOT_NS
+        return (max(stop * SLOT_NS - since_ns, 0) + owed_ns + before_ns) / SECOND_NS
 
     def _column(self, model: str | None, *, inner: bool) -> int:
         """The place of a model. Without inner calls it is known at once; else it has a place, but isn't known by that."""
@@ -244,6 +250,7 @@ class Totals:
                 self._counted_ns.row(slot)[0] += ns
         owed_ns = int(parts_ns[: open_slot - first].sum())
         if owed_ns:
+            self._told_from[open_slot] = min(first, self._told_from.get(open_slot, first))
             before_ns = self._owed[1] if self._owed is not None and open_slot <= self._owed[0] else 0
             self._owed = open_slot, before_ns + owed_ns
 

@@ -130,7 +130,7 @@ class WindowReader:
         if self._served is None:
             self._is_counted = not sampled
         else:
-            self._is_counted = totals.unknown_seconds(slots.closed) <= _MOST_UNKNOWN * accrued_seconds
+            self._is_counted = totals.unknown_seconds(self._first, slots.closed) <= _MOST_UNKNOWN * accrued_seconds
 
     @property
     def seconds(self) -> float:

@@ -231,6 +231,21 @@ def test_what_was_told_late_is_owed_until_its_slot_has_closed_however_often(told
     assert of_model(lived(book, served, told, until=300, start=201)).windows[0].cost_per_inference is not None
 
 
+def test_a_window_has_no_price_while_it_holds_what_was_served_before_it() -> None:
+    """Ten minutes told in one slot: a window of five of them would have found twice as many inferences as it paid for."""
+    served, book = every_second(1600), book_of(windows=(("5m", 300.0), ("1h", 3600.0)))
+    told = [one for one in readings(served, until=1600) if not at(300) < one.time_ns <= at(905)]
+    told += [ServerReading(at(905), at(300), {("chat", "ok"): 605.0})]
+    prices = []
+    for until in range(40, 1601, 40):
+        short, long = of_model(lived(book, served, told, until=until, start=until - 40)).windows
+        prices.append(short.cost_per_inference)
+        assert long.cost_per_inference in (None, pytest.approx(1, rel=0.15))
+    assert all(price in (None, pytest.approx(1, rel=0.15)) for price in prices)
+    assert prices[-1] == pytest.approx(1, rel=0.02)
+    assert long.cost_per_inference == pytest.approx(1, rel=0.02)
+
+
 # --- slots -----------------------------------------------------------------------------------------------------------------------------
 def test_increases_lie_in_the_slots_as_the_spans_of_that_time_do() -> None:
     bursts = [Inference(20 * k + i / 10, 20 * k + i / 10 + 0.05) for k in range(30) for i in range(40)]
