@@ -295,7 +295,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ModelWindow:
-    """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured)."""
+    """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured).
+
+    `prefill_seconds` and `decode_seconds` are of the inferences that were seen and tell both: only their ratio speaks of all.
+    `signal_inferences`: how many inferences are behind the quantile of each signal.
+    """
 
     window: Window
     inferences_ok: int
@@ -309,6 +313,11 @@ class ModelWindow:
     cost_per_inference_at_sla: Mapping[Literal["goodput", "compliant", "capacity"], float]
     latency_at_sla_quantile_seconds: Mapping[Signal, float]
     sla_state: SlaState | None
+    tokens_input: int | None = None
+    tokens_output: int | None = None
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
+    signal_inferences: Mapping[Signal, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,8 +385,8 @@ class GpuFacts:
 class ServerWindow:
     """The whole server in one window: T accrued, B busy, J joules of its share, C cost, and the waterfall's steps (sum C).
 
-    `load_ratio` is demand over capacity, of all models together. `unpriced_seconds`: so long the price of a component was not known of
-    which it was known at another time (the one that was missing longest); None where nothing has ever been priced.
+    `load_ratio` is demand over capacity, of all models together. `idle_seconds`: known to be idle. `unpriced_seconds`: so long the price
+    of a component was not known that was known at another time (the one that was missing longest); None where nothing has ever been priced.
     """
 
     window: Window
@@ -389,6 +398,7 @@ class ServerWindow:
     inferences_within_sla: int | None
     waterfall_cost: Mapping[str, float]
     load_ratio: float | None = None
+    idle_seconds: float | None = None
     unpriced_seconds: float | None = None
 
 

@@ -9,8 +9,7 @@ FINDINGS = {
     PRICE_MISSING: (
         "warning",
         "no price is configured, or a configured one can't be applied: the number of GPUs, their power or the price of one isn't known",
-        "`prices` or `unpriced` (the components), `costs_hold_only` (the others: costs are of these alone), `gpus_seen`, `products`"
-        " (those without a price in `cost.prices_file`)",
+        "`prices`, or `unpriced` and `costs_hold_only` (the components), `gpus_seen`, `products` (those without a price in the file)",
         "set the price, let the GPUs be read, or say how many there are",
     ),
     PRICE_STALE: (

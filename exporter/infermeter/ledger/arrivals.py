@@ -144,10 +144,14 @@ class Arrivals:
 
 
 def _phases(signals_ns: Ints, tokens: Ints, queue_ns: Ints, ok: Bools) -> Ints:
-    """Prefill, up to the first token without the queue, and decode, what the tokens after it took; 0 unless both are told."""
+    """Prefill, up to the first token without the queue, and decode, what the tokens after it took; 0 unless both are told.
+
+    With a single token of output there is no time per token, and nothing to decode.
+    """
     _, ttft_ns, tpot_ns = signals_ns.T
-    told = ok & (ttft_ns >= 0) & (tpot_ns >= 0)
-    prefill_ns, decode_ns = np.maximum(ttft_ns - queue_ns, 0), tpot_ns * np.maximum(tokens[:, 1] - 1, 0)
+    tokens_after = np.maximum(tokens[:, 1] - 1, 0)
+    told = ok & (ttft_ns >= 0) & np.where(tokens_after > 0, tpot_ns >= 0, tokens[:, 1] == 1)
+    prefill_ns, decode_ns = np.maximum(ttft_ns - queue_ns, 0), tpot_ns * tokens_after
     return np.where(told[:, None], np.column_stack((prefill_ns, decode_ns)), 0)
 
 

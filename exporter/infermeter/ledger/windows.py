@@ -82,6 +82,14 @@ class WindowQuantiles:
         bucket = quantile_bucket(counts, quantile) if counts.sum() >= _LEAST_INFERENCES else None
         return None if bucket is None else estimate_seconds(bucket)
 
+    def inferences(self, window: Window, code: int) -> dict[Signal, int]:
+        """How many inferences have a value for each signal in a window; none of those that nobody has."""
+        sums = self._sums[window.label]
+        if code >= len(sums):
+            return {}
+        told = zip(SIGNALS, sums[code].reshape(len(SIGNALS), BUCKETS).sum(axis=1).tolist(), strict=True)
+        return {signal: inferences for signal, inferences in told if inferences}
+
     def _leave(self, newest: int) -> None:
         for label, length in self._lengths.items():
             sums = self._sums[label].reshape(-1)
@@ -141,7 +149,9 @@ class WindowReader:
         """One model in the window, with its observed capacity in inferences per second."""
         counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
         ok, within = self._ok(code), self._within(code, told.sla_since)
-        tokens = self._of_all(code, counts[columns.TOKENS_INPUT] + counts[columns.TOKENS_OUTPUT])
+        tokens_input = self._tokens(code, counts[columns.TOKENS_INPUT]) if told.tokens_input else None
+        tokens_output = self._tokens(code, counts[columns.TOKENS_OUTPUT]) if told.tokens_output else None
+        prefill_ns, decode_ns = counts[columns.PREFILL_NS], counts[columns.DECODE_NS]
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
         divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and counts[columns.OK] > 0
@@ -152,7 +162,7 @@ class WindowReader:
             inferences_within_sla=None if within is None else round(within),
             cost=cost,
             joules=amounts[columns.JOULES] if self._metered else None,
-            tokens=None if tokens is None or not (told.tokens_input or told.tokens_output) else round(tokens),
+            tokens=None if tokens_input is tokens_output is None else (tokens_input or 0) + (tokens_output or 0),
             stage_seconds=_stage_seconds(counts) if judged else {},
             cost_per_inference=cost / ok if divisible and self._is_priced and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, told.sla_since, blocks, capacity)
@@ -160,6 +170,11 @@ class WindowReader:
             else {},
             latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
             sla_state=None if sla is None or told.sla_since is None else self._state(code, sla, told.sla_since),
+            tokens_input=tokens_input,
+            tokens_output=tokens_output,
+            prefill_seconds=prefill_ns / SECOND_NS if prefill_ns or decode_ns else None,
+            decode_seconds=decode_ns / SECOND_NS if prefill_ns or decode_ns else None,
+            signal_inferences=self._quantiles.inferences(self._window, code),
         )
 
     def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
@@ -188,6 +203,7 @@ class WindowReader:
             inferences_within_sla=round(sum(judged)) if judged else None,
             waterfall_cost=steps,
             load_ratio=load,
+            idle_seconds=idle,
             unpriced_seconds=self._unpriced_seconds if self._priced else None,
         )
 
@@ -211,6 +227,10 @@ class WindowReader:
         if seen == ok:
             return of_seen
         return ok * (of_seen / seen) if seen else None
+
+    def _tokens(self, code: int, of_seen: int) -> int | None:
+        tokens = self._of_all(code, of_seen)
+        return None if tokens is None else round(tokens)
 
     def _judged(self, since: int) -> Sums:
         """What the SLA in force, which judges alone `since` a slot, has judged of the window."""

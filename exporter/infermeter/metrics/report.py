@@ -16,7 +16,7 @@ from typing import Any
 
 from infermeter.metrics.derived import derived
 from infermeter.metrics.families import Point, families
-from infermeter.model import Finding, GpuFacts, Histogram, ServerWindow, Slot, Snapshot
+from infermeter.model import Finding, GpuFacts, Histogram, ModelFacts, ModelWindow, ServerWindow, Slot, Snapshot
 
 SCHEMA = 1
 """The version of the report's and the findings' layout."""
@@ -56,8 +56,9 @@ def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
         "end_unix_seconds": ledger.time_ns / 1e9,
         "settled_unix_seconds": None if ledger.settled_ns is None else ledger.settled_ns / 1e9,
         "sampled": ledger.thin,
-        "windows": [_window(window) for window in ledger.windows],
+        "windows": [_window(window, ledger.models) for window in ledger.windows],
         "sla": [{"model": model.model} | asdict(model.sla) for model in ledger.models if model.sla is not None],
+        "capacity": [{"model": model.model} | asdict(model.capacity) for model in ledger.models if model.capacity is not None],
         "cost": {
             "currency": ledger.currency,
             "as_of": _date(snapshot.price_as_of_ns),
@@ -73,16 +74,36 @@ def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
     return about
 
 
-def _window(window: ServerWindow) -> dict[str, Any]:
+def _window(window: ServerWindow, models: Sequence[ModelFacts]) -> dict[str, Any]:
     return {
         "window": window.window.label,
         "seconds": window.window.seconds,
         "accrued_seconds": window.accrued_seconds,
         "busy_seconds": window.busy_seconds,
+        "idle_seconds": window.idle_seconds,
+        "unpriced_seconds": window.unpriced_seconds,
         "cost": window.cost,
         "joules": window.joules,
         "inferences_ok": window.inferences_ok,
         "inferences_within_sla": window.inferences_within_sla,
+        "models": [_model_window(model.model, own) for model in models for own in model.windows if own.window == window.window],
+    }
+
+
+def _model_window(model: str, window: ModelWindow) -> dict[str, Any]:
+    """The sums that the window's readings of one model are made from, and how many inferences are behind each quantile."""
+    return {
+        "model": model,
+        "cost": window.cost,
+        "joules": window.joules,
+        "inferences_ok": window.inferences_ok,
+        "inferences_observed": window.inferences_observed,
+        "inferences_within_sla": window.inferences_within_sla,
+        "signal_inferences": dict(window.signal_inferences),
+        "tokens_input": window.tokens_input,
+        "tokens_output": window.tokens_output,
+        "prefill_seconds": window.prefill_seconds,
+        "decode_seconds": window.decode_seconds,
     }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import jsonschema
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infermeter.metrics import catalog
 from infermeter.metrics.derived import DERIVED
@@ -126,11 +128,49 @@ def test_without_prices_thirty_inferences_are_enough_evidence(inferences: int, *
     assert bool(derived("inferences_per_joule", rich_snapshot(models=(replace(llm(), windows=(unpriced,)),)))) == told
 
 
+BY_DIRECTION = {"cost_per_million_input_tokens", "cost_per_million_output_tokens"}
+
+
+@given(
+    cost=st.floats(1e-6, 1e6),
+    tokens=st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)),
+    seconds=st.tuples(st.floats(1e-3, 1e5), st.floats(1e-3, 1e5)),
+)
+def test_input_and_output_tokens_at_their_costs_are_the_cost_of_the_window_once(
+    cost: float, tokens: tuple[int, int], seconds: tuple[float, float]
+) -> None:
+    (window,) = llm().windows
+    known = {"tokens": sum(tokens), "tokens_input": tokens[0], "tokens_output": tokens[1]}
+    window = replace(window, cost=cost, prefill_seconds=seconds[0], decode_seconds=seconds[1], **known)
+    found = report(rich_snapshot(models=(replace(llm(), windows=(window,)),)))
+    per_input, per_output = (found[f"cost_per_million_{direction}_tokens"][0]["value"] for direction in ("input", "output"))
+    assert (per_input * tokens[0] + per_output * tokens[1]) / 1e6 == pytest.approx(cost, rel=1e-12)
+    assert per_input * tokens[0] * seconds[1] == pytest.approx(per_output * tokens[1] * seconds[0], rel=1e-6)
+    whole = found["cost_per_million_tokens"][0]["value"]
+    assert min(per_input, per_output) <= whole * (1 + 1e-12)
+    assert max(per_input, per_output) >= whole * (1 - 1e-12)
+
+
+def test_the_inferences_behind_windows_quantiles_and_capacity_are_told() -> None:
+    about = report(rich_snapshot())["report"]
+    (window,) = about["windows"]
+    (chat, opaque) = window["models"]
+    assert (chat["inferences_ok"], chat["inferences_observed"]) == (500, 503)
+    assert chat["signal_inferences"] == {"duration": 500, "ttft": 500, "tpot": 480}
+    assert (opaque["model"], opaque["signal_inferences"], opaque["prefill_seconds"]) == ("resnet50", {}, None)
+    (capacity,) = about["capacity"]
+    assert (capacity["model"], capacity["inferences"], capacity["reached"]) == ("llama-3-8b", 18_000, True)
+
+
 def test_without_prices_tokens_or_joules_their_ratios_are_absent() -> None:
     (window,) = llm().windows
     for changes, absent in (
-        ({"cost": None}, {"cost_per_million_tokens"}),
-        ({"tokens": 0}, {"cost_per_million_tokens"}),
+        ({"cost": None}, {"cost_per_million_tokens", *BY_DIRECTION}),
+        ({"tokens": 0, "tokens_input": 0, "tokens_output": 0}, {"cost_per_million_tokens", *BY_DIRECTION}),
+        ({"tokens_input": None}, BY_DIRECTION),
+        ({"tokens_output": 0}, BY_DIRECTION),
+        ({"prefill_seconds": None, "decode_seconds": None}, BY_DIRECTION),
+        ({"decode_seconds": 0.0}, BY_DIRECTION),
         ({"joules": None}, {"inferences_per_joule", "energy_per_inference_joules"}),
         ({"joules": 0.0}, {"inferences_per_joule", "energy_per_inference_joules"}),
     ):
