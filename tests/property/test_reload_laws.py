@@ -262,3 +262,21 @@ def test_a_model_that_a_reload_names_is_there_at_once_and_a_reload_of_prices_alo
     late = of_model(book.snapshot(at(200)), "late")
     assert (late.observed_ok, late.within_sla) == (0, 0)
     assert of_model(book.snapshot(at(200))).windows[1].sla_state == "insufficient"
+
+
+def test_compliant_money_is_that_of_blocks_in_which_the_sla_in_force_held() -> None:
+    book = ledger(settings_of(2, 1), offline=False)
+
+    def compliant(second: int) -> float | None:
+        return of_model(book.snapshot(at(second))).windows[1].cost_per_inference_at_sla.get("compliant")
+
+    readings = {}
+    for now in range(1, 600):
+        book.advance(at(now), S)
+        book.add(batch([Inference(now - 0.7, now, model="chat")] * 10), at(now))  # misses 0.5 s, meets 1 s
+        readings[now] = compliant(now)
+        if now == 300:
+            reload(book, 1, 1)
+    assert readings[300] == pytest.approx(0.001 / 10)
+    assert readings[301] is None
+    assert readings[599] is None
