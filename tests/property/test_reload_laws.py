@@ -280,3 +280,20 @@ def test_compliant_money_is_that_of_blocks_in_which_the_sla_in_force_held() -> N
     assert readings[300] == pytest.approx(0.001 / 10)
     assert readings[301] is None
     assert readings[599] is None
+
+
+def test_prices_that_come_later_price_no_inference_that_was_served_before() -> None:
+    book = ledger(config(cost=Cost(), windows=(("1m", 60.0), ("5m", 300.0))), offline=False)
+    told = {}
+    for now in range(1, 800):
+        book.advance(at(now), S)
+        book.add(batch([Inference(now - 0.4, now, model="chat")] * 4), at(now))
+        if now == 300:
+            reload(book, 0, 1)
+        chat = of_model(book.snapshot(at(now)))
+        told[now] = [window.cost_per_inference for window in chat.windows]
+    assert told[299] == told[300 + 90 + 40] == [None, None]
+    assert told[300 + 90 + 70] == [pytest.approx(0.001 / 4), None]
+    assert told[300 + 90 + 250][1] is None
+    assert told[300 + 90 + 310] == [pytest.approx(0.001 / 4), pytest.approx(0.001 / 4)]
+    assert of_model(book.snapshot(at(799))).windows[1].cost == pytest.approx(0.3)
