@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -120,30 +120,46 @@ def device(served: Served, *, seconds: int, idle_watts: float, step_watts: float
     return Device(running + idle_watts * (1.0 - busy), running, busy)
 
 
+def counted(served: Served, *, seconds: int, every: int = 5, model: str = "m") -> list[ServerReading]:
+    """What the server itself tells every so many seconds: how many it has served since, and how many run."""
+    times = range(0, seconds + 1, every)
+    ended = np.searchsorted(np.sort(served.ended), times, side="right")
+    running = np.searchsorted(np.sort(served.began), times, side="right") - ended
+    return [
+        ServerReading(
+            at(time),
+            at(time - every) if time else None,
+            {(model, "ok"): float(ended[i] - ended[i - 1]) if i else 0.0},
+            running=float(running[i]),
+        )
+        for i, time in enumerate(times)
+    ]
+
+
 def live(
     book: Ledger,
     spans: Spans,
     arriving_at: Floats,
     *,
     seconds: int,
+    since: int = 0,
     step_seconds: int = 10,
     samples: Sequence[GpuSample] = (),
-    readings: Iterable[ServerReading] = (),
+    readings: Sequence[ServerReading] = (),
 ) -> LedgerSnapshot:
-    """A life from the start on, looked at every `step_seconds` (at most 10, so that all time accrues); what it says at the end."""
+    """A life between two seconds, looked at every `step_seconds` (at most 10, so that all time accrues); what it says at the end."""
     order = np.argsort(arriving_at, kind="stable")
-    edges = np.searchsorted(arriving_at[order], np.arange(0, seconds + step_seconds, step_seconds), side="right")
-    edges[0] = 0
-    told, at_sample = list(readings), 0
-    for number in range(1, seconds // step_seconds + 1):
-        now_ns = at(number * step_seconds)
-        stop = at_sample
-        while stop < len(samples) and samples[stop].time_ns <= now_ns:
-            stop += 1
-        book.add_samples(samples[at_sample:stop])
-        at_sample = stop
-        while told and told[0].time_ns <= now_ns:
-            book.add_server_reading(told.pop(0))
+    steps = range(since, seconds + 1, step_seconds)
+    edges = np.searchsorted(arriving_at[order], np.array(steps), side="right")
+    edges_of_samples = np.searchsorted([one.time_ns for one in samples], [at(step) for step in steps], side="right")
+    edges_of_readings = np.searchsorted([one.time_ns for one in readings], [at(step) for step in steps], side="right")
+    if not since:
+        edges[0] = edges_of_samples[0] = edges_of_readings[0] = 0
+    for number, step in enumerate(steps[1:], start=1):
+        now_ns = at(step)
+        book.add_samples(samples[edges_of_samples[number - 1] : edges_of_samples[number]])
+        for told in readings[edges_of_readings[number - 1] : edges_of_readings[number]]:
+            book.add_server_reading(told)
         if edges[number] > edges[number - 1]:
             book.add(spans.rows(order[edges[number - 1] : edges[number]]), now_ns)
         book.advance(now_ns, step_seconds * S)

@@ -28,7 +28,7 @@ _POOLS_BEGIN: Final = 8
 """So many pools begin within the width of one. Pools that only met would cost up to two widths: the one that holds the truth fails."""
 
 _CHANCE: Final = 0.5
-"""Standard errors of a stretch's own count by which the highest stretches may owe their place to chance."""
+"""Standard errors of a stretch's own count by which the highest stretches may owe their place to chance, where nothing bounds them."""
 
 _LEAST_STRETCHES: Final = 5
 _SETTLING_SECONDS: Final = 600.0
@@ -76,7 +76,7 @@ def stretch_slots(sla: SlaTarget) -> int:
 
 
 def pooled_capacity(stretches: Iterable[Stretch], sla: SlaTarget, *, confidence: float) -> Capacity | None:
-    """The lower edge of the last pool that holds before the first that fails, less what chance may add; None while no pool holds.
+    """The lower edge of the last pool that holds before the first that fails; if none fails, less what chance may add. None: none holds.
 
     A pool is what lies within a tenth of a load; the next begins an eighth of that higher. It holds, or fails, if the miss share of its
     stretches keeps the SLA, or doesn't, even at the bound that their scatter gives; one with too little evidence says nothing.
@@ -101,8 +101,8 @@ def pooled_capacity(stretches: Iterable[Stretch], sla: SlaTarget, *, confidence:
         return None
     edge, members = held
     served = sum(stretch.per_second * stretch.seconds for stretch in members) / len(members)
-    per_second = edge * (1.0 - _CHANCE / math.sqrt(max(served, 1.0)))
-    return Capacity(per_second, reached, len(members), sum(stretch.observed for stretch in members))
+    chance = 0.0 if reached else _CHANCE / math.sqrt(max(served, 1.0))
+    return Capacity(edge * (1.0 - chance), reached, len(members), sum(stretch.observed for stretch in members))
 
 
 def _load(stretch: Stretch) -> float:
