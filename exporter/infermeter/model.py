@@ -403,6 +403,21 @@ class ServerWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """How many inferences ran at once, mean over the `seconds` in which the server's gauge was told.
+
+    `running` says that gauge, `computing` the spans of the `inferences` that were seen, raised to all that were served.
+    `standard_error` is of their difference, None where scrapes may always meet a regular load in the same phase: then nothing can be said.
+    """
+
+    seconds: float
+    inferences: int
+    running: float
+    computing: float
+    standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One closed slot of event time and one model, for `compare`'s bootstrap.
 
@@ -446,7 +461,8 @@ class LedgerSnapshot:
     counters tell them, deltas since the start; None where spans are all there is. `coverage_ratio`: observed / totals over the longest
     window, None where unknown. `thin`: the spans were a sample in the ticks that were settled last, by the counters where they tell,
     else by what is known of the server; `busy_seconds` is then no measure of busy time. `peak_load_ratio`: the 99th percentile of demand
-    over capacity by the minute (it may exceed 1), None without the history or a capacity.
+    over capacity by the minute (it may exceed 1), None without the history or a capacity. `concurrency`: over the longest window, None
+    where the server's gauge or the spans don't tell.
     """
 
     time_ns: int
@@ -472,6 +488,7 @@ class LedgerSnapshot:
     coverage_ratio: float | None = None
     thin: bool = False
     peak_load_ratio: float | None = None
+    concurrency: Concurrency | None = None
 
 
 @dataclass(frozen=True, slots=True)

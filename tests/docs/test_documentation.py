@@ -17,6 +17,7 @@ from infermeter.config_reference import config_markdown
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.shipped import shipped_mappings
 from infermeter.metrics.catalog import CATALOG, PREFIX
+from infermeter.model import Concurrency
 from support.snapshots import rich_snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,9 @@ def test_the_servers_page_has_every_shipped_mapping_with_how_to_switch_it_on() -
 def test_the_findings_page_has_every_finding_that_there_is() -> None:
     ledger = rich_snapshot().ledger
     assumed = replace(ledger.gpus[0], identity=replace(ledger.gpus[0].identity, assumed=True))
-    found = findings(Config(cost=Cost()), replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1), price_as_of_ns=0)
+    ledger = replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1, stage_quality={"compute": "measured"})
+    ledger = replace(ledger, concurrency=Concurrency(seconds=3600.0, inferences=500, running=9.0, computing=3.0, standard_error=0.5))
+    found = findings(Config(cost=Cost()), ledger, price_as_of_ns=0)
     assert {finding.code for finding in found} == set(FINDINGS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infermeter.advice.prices import PRICE_MISSING, PRICE_STALE
-from infermeter.advice.telemetry import GPU_MAPPING_UNKNOWN, LOW_COVERAGE
+from infermeter.advice.telemetry import GPU_MAPPING_UNKNOWN, LOW_COVERAGE, TELEMETRY_INCONSISTENT
 
 FINDINGS = {
     PRICE_MISSING: (
@@ -29,6 +29,12 @@ FINDINGS = {
         "fewer of the inferences that the server counts leave a span than `ledger.coverage_below_ratio`",
         "`span_coverage_ratio`, `least_ratio`",
         "trace every inference, or find where spans are lost",
+    ),
+    TELEMETRY_INCONSISTENT: (
+        "warning",
+        "the server's gauge of running inferences and its throughput x mean compute time (by spans) differ by half, beyond chance",
+        "`running` by the gauge, `computing` by the spans, `standard_error`, `told_seconds`, `inferences`, `window`",
+        "find what runs without a span, or what sends spans and isn't this server",
     ),
 }
 """Code: level, when it holds, evidence, what to do."""

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from infermeter.config import Config
 from infermeter.model import Finding, LedgerSnapshot
 
 GPU_MAPPING_UNKNOWN = "gpu_mapping_unknown"
 LOW_COVERAGE = "low_coverage"
+TELEMETRY_INCONSISTENT = "telemetry_inconsistent"
+
+_LEAST_SECONDS: Final = 600.0
+_LEAST_INFERENCES: Final = 300
+_LEAST_CONCURRENCY: Final = 1.0
+_MOST_RATIO: Final = 1.5
+_STANDARD_ERRORS: Final = 3.0
 
 
 def gpu_mapping_unknown(ledger: LedgerSnapshot) -> tuple[Finding, ...]:
@@ -39,5 +48,43 @@ def low_coverage(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
             evidence={"span_coverage_ratio": ledger.coverage_ratio, "least_ratio": least},
             what_to_do="Let the server trace every inference, or look where spans are lost (spans_dropped_total, exports_refused_total).",
             falsified_by=f"span_coverage_ratio is at least {least:g}.",
+        ),
+    )
+
+
+def telemetry_inconsistent(ledger: LedgerSnapshot) -> tuple[Finding, ...]:
+    """One finding where the server says that more ran at once than its spans tell, or fewer, by half again and beyond chance.
+
+    Judged on ten minutes and 300 inferences at least, with one running at a time, where spans measure their compute time.
+    """
+    both = ledger.concurrency
+    if both is None or both.standard_error is None or ledger.stage_quality.get("compute") != "measured":
+        return ()
+    less, more = sorted((both.running, both.computing))
+    if both.seconds < _LEAST_SECONDS or both.inferences < _LEAST_INFERENCES or more < _LEAST_CONCURRENCY:
+        return ()
+    if more - _MOST_RATIO * less <= _STANDARD_ERRORS * both.standard_error:
+        return ()
+    if both.running > both.computing:
+        advice = (
+            "Find what runs without a span: requests that clients leave, spans that are lost, another server behind server.metrics_url."
+        )
+    else:
+        advice = "Find what sends spans and isn't this server: another replica, a second rank; or whether server.metrics_url is another's."
+    return (
+        Finding(
+            code=TELEMETRY_INCONSISTENT,
+            level="warning",
+            model=None,
+            evidence={
+                "running": both.running,
+                "computing": both.computing,
+                "standard_error": both.standard_error,
+                "told_seconds": both.seconds,
+                "inferences": both.inferences,
+            }
+            | ({"window": ledger.windows[-1].window.label} if ledger.windows else {}),
+            what_to_do=advice,
+            falsified_by=f"The mean of the server's gauge is within a factor of {_MOST_RATIO:g} of throughput x mean compute time.",
         ),
     )

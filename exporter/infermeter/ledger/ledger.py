@@ -11,6 +11,7 @@ from infermeter.config import Config
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Arrivals, Booked
 from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.concurrency import concurrency
 from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
 from infermeter.ledger.facts import model_facts, told
@@ -22,7 +23,7 @@ from infermeter.ledger.tariff import Prices
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.watermarks import Watermarks
 from infermeter.ledger.windows import WindowQuantiles, WindowReader
-from infermeter.model import GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot, ServerReading
+from infermeter.model import Concurrency, GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot, ServerReading
 
 _BASELINE: Final = "baseline"
 """The section of the state file that holds what the devices draw while idle."""
@@ -234,7 +235,15 @@ class Ledger:
             coverage_ratio=self._coverage.ratio(longest),
             thin=self._coverage.thin(sampled=self.sampled),
             peak_load_ratio=self._capacity.peak_load,
+            concurrency=self._concurrency(longest),
         )
+
+    def _concurrency(self, slots: int) -> Concurrency | None:
+        """Over the last so many closed slots."""
+        closed = self._slots.closed
+        ratio = self._coverage.ratio(slots) if self._totals.known else None if self.sampled else 1.0
+        interval_seconds = self._config.server.metrics_interval
+        return concurrency(self._slots.sums(closed - slots, closed), coverage_ratio=ratio, interval_seconds=interval_seconds)
 
     def _place(self, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
         """Puts inferences into the slot in which they ended; those whose slot has closed, or that ended before the start, are late."""

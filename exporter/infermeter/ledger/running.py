@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from infermeter.ledger.energy import gap_limit_ns
-from infermeter.ledger.instants import ticks_between
+from infermeter.ledger.instants import SECOND_NS, ticks_between
 from infermeter.ledger.timeline import Timeline
 
-_TOLD_NS, _BUSY_NS, _RUNNING_NS = range(3)
-_FIELDS: Final = 3
+_TOLD_NS, _BUSY_NS, _RUNNING_NS, _HERE_NS, _SQUARE_NS = range(5)
+_FIELDS: Final = 5
 
 _AROUND_TICKS: Final = 60
 """Two scrapes alone are as noisy as what runs: the lesser of them is often above what ran between them, though nothing is hidden."""
@@ -44,18 +44,23 @@ class RunningGauge:
         middle_ns, least = (last[0] + time_ns) // 2, min(last[1], running)
         for start_ns, end_ns, here in ((last[0], middle_ns, last[1]), (middle_ns, time_ns, running)):
             for tick, ns in ticks_between(start_ns, end_ns, self._ticks.first):
-                self._ticks.row(tick)[:] += (ns, ns * (here > 0), ns * least)
+                self._ticks.row(tick)[:] += (ns, ns * (here > 0), ns * least, ns * here, ns * here**2)
 
     def tick(self, tick: int, length_ns: int) -> Running | None:
         """A tick that isn't settled yet, of which `length_ns` count; None where nothing is told."""
         if tick >= self._ticks.stop:
             return None
-        told_ns, busy_ns, _ = self._ticks.row(tick).tolist()
+        told_ns, busy_ns = self._ticks.row(tick)[: _BUSY_NS + 1].tolist()
         if told_ns <= 0:
             return None
         told_ratio = min(1.0, told_ns / length_ns)
         least = max(self._least(tick - _AROUND_TICKS, tick + 1), self._least(tick, tick + _AROUND_TICKS + 1))
         return Running(told_ratio, told_ratio * busy_ns / told_ns, least)
+
+    def seconds(self, tick: int) -> tuple[float, float, float]:
+        """Of a tick: for how long the gauge is told, and over this time the sums of what the nearer scrape says and of its square."""
+        told_ns, here_ns, square_ns = self._ticks.row(tick)[[_TOLD_NS, _HERE_NS, _SQUARE_NS]].tolist()
+        return told_ns / SECOND_NS, here_ns / SECOND_NS, square_ns / SECOND_NS
 
     def forget(self, stop_tick: int) -> None:
         """Ticks before this one are settled; those around the next ones are kept."""

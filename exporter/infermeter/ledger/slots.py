@@ -20,6 +20,7 @@ COST, JOULES, BUSY_SECONDS, COMPUTE_SECONDS = range(4)
 _AMOUNTS: Final = 4
 ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
 _SERVER: Final = 4
+_RUNNING: Final = 4
 """COMPUTE_SECONDS of all inferences, COMPUTING_SECONDS with at least one: both as spans tell, and none where these are a sample."""
 
 _MOST_UNPRICED: Final = 0.1
@@ -30,13 +31,16 @@ _MOST_UNPRICED: Final = 0.1
 class Sums:
     """Sums over consecutive slots: `counts` of shape (models, 13), `amounts` (models, 4), `server` (4,).
 
-    `unpriced_seconds` by component, in the order of COMPONENTS: accrued time in which its price was wanted and not known.
+    `unpriced_seconds` by component, in the order of COMPONENTS: accrued time in which its price was wanted and not known. `running`, shape
+    (4,): the seconds in which the server's gauge of running inferences is told, and over these the sums of it, of its square, and of
+    how many inferences computed as far as spans were seen.
     """
 
     counts: Ints
     amounts: Floats
     server: Floats
     unpriced_seconds: Floats
+    running: Floats
 
 
 class Slots:
@@ -49,6 +53,7 @@ class Slots:
         self._amounts: Timeline[np.float64] = Timeline(first_slot, (1, _AMOUNTS), np.float64)
         self._server: Timeline[np.float64] = Timeline(first_slot, (_SERVER,), np.float64)
         self._unpriced: Timeline[np.float64] = Timeline(first_slot, (len(COMPONENTS),), np.float64)
+        self._running: Timeline[np.float64] = Timeline(first_slot, (_RUNNING,), np.float64)
 
     @property
     def stop(self) -> int:
@@ -78,6 +83,10 @@ class Slots:
         """Adds a settled tick in which money lacked these components, as `Tariff.unpriced_mask` tells them."""
         self._unpriced.row(slot)[[bool(mask >> place & 1) for place in range(len(COMPONENTS))]] += seconds
 
+    def run(self, slot: int, running: tuple[float, float, float, float]) -> None:
+        """Adds a settled tick in which the server told how many were running, as `Sums.running`."""
+        self._running.row(slot)[:] += running
+
     def compute(self, slot: int, models: Floats, together: float) -> None:
         """Adds what computed in a settled tick: seconds of all inferences, shape (models,), and with at least one of them."""
         self._amounts.row(slot)[: len(models), COMPUTE_SECONDS] += models[: self._amounts.width]
@@ -86,13 +95,13 @@ class Slots:
     def close(self, stop: int) -> None:
         """Slots before `stop` are closed; those of more than a day before it are forgotten."""
         self.closed = stop
-        for timeline in (self._counts, self._amounts, self._server, self._unpriced):
+        for timeline in (self._counts, self._amounts, self._server, self._unpriced, self._running):
             timeline.drop(stop - DAY_SLOTS)
             timeline.reach(stop)
 
     def sums(self, first: int, stop: int) -> Sums:
         """Over the slots [first, stop)."""
-        timelines = (self._counts, self._amounts, self._server, self._unpriced)
+        timelines = (self._counts, self._amounts, self._server, self._unpriced, self._running)
         return Sums(*(timeline.rows(first, stop).sum(axis=0) for timeline in timelines))
 
     def seen(self, first: int, stop: int) -> Ints:
