@@ -93,7 +93,10 @@ class Devices:
         self.change(identities, tick=first_tick)
 
     def change(self, identities: Sequence[GpuIdentity], *, tick: int) -> None:
-        """From this tick on the server has these devices; what was counted of others stays."""
+        """From this tick on the server has these devices; what was counted of others stays.
+
+        What a device used between leaving and coming back was another server's, which counts it.
+        """
         for identity in identities:
             known = self._devices.get(identity.uuid)
             if known is None:
@@ -103,6 +106,7 @@ class Devices:
             known.identity = identity
             if not known.present:
                 known.stays.append((tick, None))
+                known.meter.restart()
         here = {identity.uuid for identity in identities}
         for device in self.present:
             if device.identity.uuid not in here:

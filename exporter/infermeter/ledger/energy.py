@@ -124,6 +124,10 @@ class EnergyMeter:
         """Whether the counter, if there is one, is where energy comes from."""
         return self.trust is None or self.trust.believed
 
+    def restart(self) -> None:
+        """The next sample is held against none of those before: what the device used in between isn't told here."""
+        self.last = None
+
     def read(self, sample: GpuSample) -> Reading:
         """Takes the next sample in."""
         last = self.last

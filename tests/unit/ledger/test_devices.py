@@ -177,6 +177,23 @@ def test_a_source_that_comes_back_with_the_same_devices_goes_on_counting() -> No
     assert snapshot.gpus[0].identity.power_limit_watts == 300.0
 
 
+@pytest.mark.parametrize("away", [2, 50, 300])
+@pytest.mark.parametrize("counter", [True, False])
+def test_what_a_device_uses_while_it_is_another_servers_is_not_this_ones(away: int, *, counter: bool) -> None:
+    """Its counter goes on meanwhile; two sidecars between which it is passed to and fro count each joule once."""
+    book = ledger(offline=False)
+    for second in range(801):
+        if second in (100, 100 + away):
+            book.gpus_changed([GpuIdentity(GPU)] if second > 100 else [])
+        if not 100 <= second < 100 + away:
+            energy = 1e6 + 100.0 * second if counter else None
+            book.add_samples([GpuSample(GPU, at(second), 100.0, energy, utilisation_ratio=0.0)])
+        book.advance(at(second), S if second else 0)
+    book.finish(at(800))
+    energy = of_model(book.snapshot(at(800)), "unknown").energy_joules
+    assert sum(energy.values()) == pytest.approx(100.0 * (99 + 700 - away))
+
+
 def test_a_limit_that_a_reopened_source_no_longer_tells_is_still_the_last_word() -> None:
     book = ledger(gpus=())
     book.gpus_changed([GpuIdentity(GPU, power_limit_watts=72.0)])
