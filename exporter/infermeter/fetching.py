@@ -159,6 +159,8 @@ def _body(response: http.client.HTTPResponse, most_bytes: int, *, gzip: bool) ->
             raise Unavailable(f"is larger than {most_bytes} bytes")
     if response.length or (inflater is not None and not inflater.eof):
         raise Unavailable("the answer was cut off")
+    if inflater is not None and inflater.unused_data:  # a part of a page would be read as the whole
+        raise Unavailable("gzip with something after its end")
     return bytes(body)
 
 

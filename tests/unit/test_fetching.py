@@ -84,6 +84,7 @@ def test_the_request_asks_for_the_text_format_at_the_path_and_query_of_the_url()
         (answer(b"", GZIP), "the answer was cut off"),
         (written(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n# TY"), "the answer was cut off"),
         (answer(PAGE, GZIP), "damaged gzip"),
+        (answer(gzip.compress(PAGE) + gzip.compress(PAGE), GZIP), "gzip with something after its end"),
         (answer(b"a" * 10_001), "is larger than 10000 bytes"),
         (answer(gzip.compress(b"a" * 10_001), GZIP), "is larger than 10000 bytes"),
         (written(b"garbage\r\n\r\n"), "the answer is not HTTP"),
