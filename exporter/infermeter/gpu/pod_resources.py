@@ -26,7 +26,8 @@ from infermeter.errors import GpuUnavailable
 SOCKET: Final = "var/lib/kubelet/pod-resources/kubelet.sock"
 METHOD: Final = "/v1.PodResourcesLister/List"
 
-TIMEOUT_SECONDS: Final = 2.0
+TIMEOUT_SECONDS: Final = 1.5
+"""Less than gpu.timeout is unless it was set: a kubelet that hangs is told as such, and not as a driver that does."""
 MOST_BYTES: Final = 16 * 2**20
 """Of one answer: it tells of all pods of the node, of which there are a few hundred with some hundred bytes each."""
 

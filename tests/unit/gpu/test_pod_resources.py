@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 import grpc
 import pytest
 
+from infermeter.config import Gpu
 from infermeter.errors import GpuUnavailable
-from infermeter.gpu.pod_resources import METHOD, MOST_BYTES, MOST_DEVICES, SOCKET, pod_devices
+from infermeter.gpu.pod_resources import METHOD, MOST_BYTES, MOST_DEVICES, SOCKET, TIMEOUT_SECONDS, pod_devices
 
 A, B = "GPU-8dcd427f-483b-b48f-d7e5-75fb19a52b76", "GPU-6b18d2ca-0d5c-4b3e-b6fd-6ac80ab5cd8b"
 MIG = "MIG-1b0a4a3c-9bcd-5dd1-8c30-6f1b4ef1a53a"
@@ -196,6 +197,10 @@ def test_a_file_in_its_place_is_no_socket(root: Path) -> None:
     (root / SOCKET).touch()
     with pytest.raises(GpuUnavailable, match="is no socket"):
         pod_devices("chat-0", "team", root=root)
+
+
+def test_a_kubelet_that_hangs_is_told_before_the_driver_is_blamed_for_it() -> None:
+    assert 0.75 * Gpu().timeout >= TIMEOUT_SECONDS
 
 
 def test_a_path_that_the_system_refuses_is_told_with_its_reason(root: Path) -> None:
