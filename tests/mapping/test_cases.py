@@ -18,11 +18,11 @@ import pytest
 import yaml
 
 from infermeter.mapping import shipped_mappings
+from infermeter.mapping.rules import ORIGINS
 from infermeter.model import STAGES, InferenceBatch
 from mapping.recordings import TESTS, mapped
 
 CASES = sorted((TESTS / "mapping" / "cases").glob("*/*.yaml"))
-ORIGINS = ("captured", "published", "derived from source")
 
 
 def values_ns(batch: InferenceBatch) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
@@ -70,6 +70,12 @@ def test_each_inference_of_a_recording_has_the_stages_that_its_spans_tell(path: 
 
 def test_every_shipped_mapping_has_a_case() -> None:
     assert {path.parent.name for path in CASES} >= set(shipped_mappings())
+
+
+@pytest.mark.parametrize("server", shipped_mappings())
+def test_a_mapping_says_what_it_was_tried_with(server: str) -> None:
+    found = {yaml.safe_load(path.read_text("utf-8"))["origin"] for path in CASES if path.parent.name == server}
+    assert set(shipped_mappings()[server].origins) == found
 
 
 def test_every_case_is_of_a_shipped_mapping() -> None:

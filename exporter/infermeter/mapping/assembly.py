@@ -1,6 +1,7 @@
 """Traces put together across exports, processes and encodings, whatever the order; bounded in number and size. No rules here.
 
-A trace is complete when no span of it has come for a while: `grace` once a span was seen that a rule matched, else `idle`. A parent
+A trace is complete when no span of it has come for a while: `grace` once a span was seen that a rule matched, else `idle`; `idle` too if
+that rule says that its traces come from several processes. A parent
 that never comes holds nothing back: a span whose parent isn't there is a root, as far as anyone here can know.
 
 Spans stay in the columns in which they came (`Chunk`), and a trace holds their numbers; a chunk goes when all its spans are gone.
@@ -44,13 +45,15 @@ class Chunk:
 class Trace:
     """What is pending of one trace: the number of each span, and for spans that nobody reads their parent's id.
 
-    `matched`: ids of the spans that a rule matched; `counted`: those of an earlier assembly under the same trace id.
+    `matched`: ids of the spans that a rule matched; `counted`: those of an earlier assembly under the same trace id. `patient`: it is
+    complete only after the longer time, whatever was matched.
     """
 
     rows: dict[bytes, int]
     links: dict[bytes, bytes]
     matched: set[bytes]
     counted: frozenset[bytes]
+    patient: bool = False
     last_ns: int = 0
 
 
@@ -116,6 +119,11 @@ class Assembler:
                 trace.rows[span_id] = number
                 if is_matched:
                     trace.matched.add(span_id)
+        patient = spans.plan.patient
+        if patient:
+            for row in np.flatnonzero(np.isin(rule, list(patient))).tolist():
+                if trace := touched.get(spans.trace_id[row]):
+                    trace.patient = True
         if lost < len(spans):
             self._chunks[first] = chunk = Chunk(spans, rule, len(spans) - lost, _size_bytes(spans))
             self._size_bytes += chunk.size_bytes
@@ -153,7 +161,7 @@ class Assembler:
         """
         for trace_id, trace in touched.items():
             trace.last_ns = now_ns
-            (self._rooted if trace.matched else self._rootless)[trace_id] = trace
+            (self._rooted if trace.matched and not trace.patient else self._rootless)[trace_id] = trace
         while self._bounded and self._too_many():
             queue = min((queue for queue in (self._rootless, self._rooted) if queue), key=lambda one: next(iter(one.values())).last_ns)
             trace_id = next(iter(queue))

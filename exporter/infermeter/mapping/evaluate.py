@@ -17,6 +17,7 @@ from infermeter.mapping.rules import (
     Event,
     Label,
     Number,
+    Pick,
     Point,
     Quotient,
     Value,
@@ -76,7 +77,12 @@ class Matches:
         return self._instants[point]
 
     def _edge(self, point: Edge) -> Ints:
-        return (self.table.start_ns if point.edge == "start" else self.table.end_ns)[self.rows]
+        instants_ns = self.table.start_ns if point.edge == "start" else self.table.end_ns
+        if point.where is None:
+            return instants_ns[self.rows]
+        related = self.related(point.where)
+        rows = np.flatnonzero(related >= 0)
+        return self._extreme(related[rows], instants_ns[rows], point.pick)
 
     def _event(self, point: Event) -> Ints:
         match_of = self._match_of if point.where is None else self.related(point.where)
@@ -84,18 +90,23 @@ class Matches:
         for name in point.names:
             rows, times = self.table.events(name)
             match = match_of[rows]
-            match, times = match[match >= 0], times[match >= 0]
-            extreme = np.full(len(self), ABSENT, np.int64)
-            if point.pick == "last":
-                np.maximum.at(extreme, match, times)
-            else:
-                np.maximum.at(extreme, match, -times)
-                extreme = np.where(extreme == ABSENT, ABSENT, -extreme)
-            told = np.where(told == ABSENT, extreme, told)
+            told = np.where(told == ABSENT, self._extreme(match[match >= 0], times[match >= 0], point.pick), told)
         return told
 
+    def _extreme(self, match: Ints, times: Ints, pick: Pick) -> Ints:
+        """The first or last of the instants of each match, ABSENT where it has none."""
+        extreme = np.full(len(self), ABSENT, np.int64)
+        if pick == "last":
+            np.maximum.at(extreme, match, times)
+            return extreme
+        np.maximum.at(extreme, match, -times)
+        return np.where(extreme == ABSENT, ABSENT, -extreme)
+
     def intervals(self, source: Between | Duration) -> tuple[Intervals, Ints]:
-        """Of `Between` one at most for each match, of `Duration` one for each span it selects; and the rows that told them."""
+        """Of `Between` one at most for each match, of `Duration` one for each span it selects; and the rows that told them.
+
+        Nothing is taken away yet for `minus`.
+        """
         if isinstance(source, Between):
             first, last = self.instants(source.first), self.instants(source.last)
             match = np.flatnonzero((first != ABSENT) & (last != ABSENT))
@@ -107,6 +118,10 @@ class Matches:
             row = np.flatnonzero(related >= 0)
             match = related[row]
         return Intervals(match, self.table.start_ns[row], self.table.end_ns[row]), row
+
+    def selected(self, where: Where) -> Intervals:
+        """From start to end of each span that is related so."""
+        return self.intervals(Duration(where))[0]
 
     # --- values --------------------------------------------------------------------------------------------------------------------
     def first_value(self, values: Values, duration_ns: Ints) -> Floats:
@@ -139,7 +154,9 @@ class Matches:
     def _attribute(self, attribute: Attribute, duration_ns: Ints) -> Floats:
         told = np.full(len(self), np.nan)
         for key in attribute.keys:
-            told = np.where(np.isnan(told), self.table.numbers(key)[self.rows], told)
+            column = self.table.seconds(key) if attribute.spelt else self.table.numbers(key)
+            here = column[self.rows] if attribute.where is None else self._earliest_number(column, attribute.where)
+            told = np.where(np.isnan(told), here, told)
         told = told * attribute.scale
         wrong = told < 0
         if attribute.above is not None:
@@ -148,6 +165,16 @@ class Matches:
             with np.errstate(over="ignore"):
                 wrong |= np.rint(told * NS_PER_SECOND) > duration_ns
         return np.where(wrong, REJECTED, told)
+
+    def _earliest_number(self, column: Floats, where: Where) -> Floats:
+        """Of the related spans that have a number, that of the one which starts first."""
+        related = self.related(where)
+        rows = np.flatnonzero((related >= 0) & ~np.isnan(column))
+        rows = rows[np.lexsort((column[rows], self.table.start_ns[rows]))]
+        match, first = np.unique(related[rows], return_index=True)
+        told = np.full(len(self), np.nan)
+        told[match] = column[rows[first]]
+        return told
 
     # --- texts ---------------------------------------------------------------------------------------------------------------------
     def first_label(self, labels: Sequence[Label]) -> list[str | None]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from infermeter.mapping.evaluate import ABSENT, LONGEST_NS, NS_PER_SECOND, Matches
 from infermeter.mapping.rules import PART_NAME, Between, Duration, Part, Rule, Values
-from infermeter.mapping.stages import Intervals, Told, joined, stage_times
+from infermeter.mapping.stages import Intervals, Told, joined, stage_times, without
 from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, Stage
 
 PARTS_LIMIT = 8
@@ -46,7 +46,8 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
     if len(valid) < len(matches):
         matches = Matches(matches.table, matches.rows[valid])
         start_ns, duration_ns, error = start_ns[valid], duration_ns[valid], error[valid]
-    told = [one for stage in rule.stages for part in stage.parts for one in _told(stage.stage, part, matches, duration_ns, part_names)]
+    extent = start_ns, duration_ns
+    told = [one for stage in rule.stages for part in stage.parts for one in _told(stage.stage, part, matches, extent, part_names)]
     rest = next((stage.stage for stage in rule.stages if not stage.parts), None)
     times = stage_times(start_ns, duration_ns, told, rest)
     estimates = {one.stage for one in told if one.estimated} | {stage.stage for stage in rule.stages if stage.estimated}
@@ -118,9 +119,10 @@ def _tokens(told: Floats) -> Ints:
     return np.where(sane, np.rint(np.where(sane, told, 0)), -1).astype(np.int64)
 
 
-def _told(stage: Stage, part: Part, matches: Matches, duration_ns: Ints, part_names: PartNames) -> list[Told]:
-    """What a part's sources tell: one `Told`, or one for each name if the sender names the parts."""
+def _told(stage: Stage, part: Part, matches: Matches, extent: tuple[Ints, Ints], part_names: PartNames) -> list[Told]:
+    """What a part's sources tell: one `Told`, or one for each name if the sender names the parts. `extent`: starts and durations."""
     n = len(matches)
+    _, duration_ns = extent
     known, rejected = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     length_ns = np.full(n, -1, np.int64)
     found: list[Intervals] = []
@@ -134,6 +136,8 @@ def _told(stage: Stage, part: Part, matches: Matches, duration_ns: Ints, part_na
             rows.append(row[fresh])
             here = np.zeros(n, np.bool_)
             here[found[-1].match] = True
+            if isinstance(source, Duration) and source.minus is not None:
+                found[-1] = without(*extent, found[-1], matches.selected(source.minus))
         else:
             value = matches.value(source, duration_ns)
             here = ~known & ~np.isnan(value)

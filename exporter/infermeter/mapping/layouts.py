@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from infermeter.mapping.rules import Attribute, Duration, Event, Label, Match, Part, Rule, ServerMapping, Where, operators
+from infermeter.mapping.rules import Attribute, Duration, Edge, Event, Label, Match, Part, Rule, ServerMapping, Where, operators
 from infermeter.model import Layout
 
 NAMES_REMEMBERED = 4096
@@ -27,6 +27,7 @@ class Candidate:
     condition: Condition
     ignore: tuple[Condition, ...]
     subtree: bool
+    patient: bool
     errors: tuple[Condition, ...]
 
 
@@ -43,6 +44,11 @@ class Plan:
         """The number of the rule that all such spans fit, and that needs no other span; None if there is no such rule."""
         certain = len(self.candidates) == 1 and self.candidates[0].condition is True and not self.candidates[0].ignore
         return self.candidates[0].number if certain and not self.candidates[0].subtree else None
+
+    @property
+    def patient(self) -> frozenset[int]:
+        """The rules whose traces are complete only after the longer time."""
+        return frozenset(candidate.number for candidate in self.candidates if candidate.patient)
 
 
 @dataclass(slots=True)
@@ -110,7 +116,7 @@ class Layouts:
             if condition is False or True in ignore:
                 continue
             errors = tuple(remaining(match, scope, name) for match in rule.error)
-            yield Candidate(number, condition, ignore, rule.subtree, errors)
+            yield Candidate(number, condition, ignore, rule.subtree, rule.complete_when == "trace_idle", errors)
             if condition is True and not ignore:
                 return
 
@@ -145,14 +151,17 @@ def _reads(rule: Rule) -> dict[Where | None, _Reads]:
     reads: dict[Where | None, _Reads] = {}
     for operator in operators(rule):
         match operator:
-            case Attribute(keys=keys):
-                reads.setdefault(None, _Reads()).keys.update(keys)
+            case Attribute(keys=keys, where=where):
+                reads.setdefault(where, _Reads()).keys.update(keys)
             case Label(keys=keys, resource=False, where=where):
                 reads.setdefault(where, _Reads()).keys.update(keys)
             case Event(where=where):
                 reads.setdefault(where, _Reads()).events = True
-            case Duration(where=where):
+            case Edge(where=where):
                 reads.setdefault(where, _Reads())
+            case Duration(where=where, minus=minus):
+                reads.setdefault(where, _Reads())
+                reads.setdefault(minus, _Reads())
             case Part(name_key=str(key), sources=sources):
                 for below in operators(sources):
                     if isinstance(below, Where):

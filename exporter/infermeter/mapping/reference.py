@@ -29,6 +29,13 @@ _ROLES = {
 }
 
 
+_ORIGINS = {
+    "captured": "captured (a real server sent them)",
+    "published": "published (somebody else's recording)",
+    "derived from source": "derived from source (written after reading the server's code: nothing of it was measured)",
+}
+
+
 def servers_markdown() -> str:
     """The whole reference, with a newline at its end."""
     return "\n".join((_HEAD, *(line for mapping in shipped_mappings().values() for line in _server(mapping))))
@@ -38,6 +45,8 @@ def _server(mapping: ServerMapping) -> Iterator[str]:
     yield f"## {mapping.server}\n"
     yield f"{mapping.title}\n"
     yield f"- versions: {mapping.versions}"
+    if mapping.origins:
+        yield f"- tried with spans that are {' and '.join(_ORIGINS[origin] for origin in mapping.origins)}"
     yield f"- role: {_ROLES[mapping.role]}"
     for about, text in mapping.tracing.items():
         yield f"- {about}: {text}"
@@ -46,6 +55,9 @@ def _server(mapping: ServerMapping) -> Iterator[str]:
     yield f"- own metrics{metrics_text(mapping.metrics)}"
     yield "\n| spans | stages | also told | absent |\n| --- | --- | --- | --- |"
     yield from (_rule(rule) for rule in mapping.rules)
+    if mapping.not_told:
+        yield "\nWhat it can't tell:\n"
+        yield from (f"- {text}" for text in mapping.not_told)
     yield ""
 
 

@@ -18,11 +18,20 @@ Role: TypeAlias = Literal["engine", "router", "gateway", "generic"]
 ROLES: tuple[Role, ...] = ("engine", "router", "gateway", "generic")
 """Best first: once a role has matched, the ones after it count no inference any more."""
 
+ORIGINS = ("captured", "published", "derived from source")
+"""Of recorded spans: a real server sent them; somebody else's recording; written after reading the server's code, never called measured."""
+
 PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """Of parts that a file or a sender names."""
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 """Units of attributes that hold a time."""
+
+RUST_DURATION = "rust_duration"
+"""In place of a unit: a text that holds it, as Rust writes a Duration for debugging ("1.5ms", "80µs")."""
+
+Pick: TypeAlias = Literal["first", "last"]
+Completion: TypeAlias = Literal["self", "subtree", "trace_idle"]
 
 
 # --- which spans -------------------------------------------------------------------------------------------------------------------
@@ -69,9 +78,11 @@ class Where:
 # --- instants, intervals, values, texts --------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The start or the end of the matched span."""
+    """The start or the end of the matched span; or the first or last start, or end, of those `where` selects."""
 
     edge: Literal["start", "end"]
+    pick: Pick = "first"
+    where: Where | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ class Event:
     """The first or last event of a name, of the matched span or of those `where` selects; of several names the first that exists."""
 
     names: tuple[str, ...]
-    pick: Literal["first", "last"]
+    pick: Pick
     where: Where | None
 
 
@@ -96,9 +107,10 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """From start to end: of the matched span, or of each that `where` selects."""
+    """From start to end: of the matched span, or of each that `where` selects, but for the time of those that `minus` selects."""
 
     where: Where | None
+    minus: Where | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +122,17 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """The number in the first of `keys` that the span holds, times `scale`. It is refused unless > `above` and <= the duration."""
+    """The number in the first of `keys` that the span holds (or the earliest span that `where` selects and that holds one), times `scale`.
+
+    It is refused unless > `above` and <= the duration. `spelt`: a text tells number and unit, as RUST_DURATION says.
+    """
 
     keys: tuple[str, ...]
     scale: float = 1.0
     above: float | None = None
     within_duration: bool = False
+    spelt: bool = False
+    where: Where | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +194,15 @@ class StageRule:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Spans that fit `match` are inferences. `subtree`: not before their trace is complete, else on arrival."""
+    """Spans that fit `match` are inferences.
+
+    `complete_when`: `self`, on arrival; `subtree`, once their trace has had no new span for a grace; `trace_idle`, for the longer time
+    that traces take which come from several processes.
+    """
 
     name: str
     match: Match
-    subtree: bool
+    complete_when: Completion
     stages: tuple[StageRule, ...]
     model: tuple[Label, ...]
     tokens_input: Values
@@ -191,12 +212,18 @@ class Rule:
     tpot: Values
     error: tuple[Match, ...]
 
+    @property
+    def subtree(self) -> bool:
+        """Whether it waits for other spans of its trace."""
+        return self.complete_when != "self"
+
 
 @dataclass(frozen=True, slots=True)
 class ServerMapping:
     """One server's file. `rules` in order of precedence; spans that fit `ignore` are none of its inferences.
 
-    `metrics`: what its own /metrics says; None: nothing that is read.
+    `metrics`: what its own /metrics says; None: nothing that is read. `origins` of the recorded spans that it was tried with, and what it
+    can't tell (`not_told`), are for people.
     """
 
     server: str
@@ -210,6 +237,8 @@ class ServerMapping:
     rules: tuple[Rule, ...]
     ignore: tuple[Match, ...]
     metrics: MetricRules | None
+    origins: tuple[str, ...] = ()
+    not_told: tuple[str, ...] = ()
 
 
 def operators(node: object) -> Iterator[object]:

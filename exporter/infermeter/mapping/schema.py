@@ -8,17 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.mapping.metrics import read_metrics
 from infermeter.mapping.places import Place, Unreadable, every
 from infermeter.mapping.rules import (
+    ORIGINS,
     PART_NAME,
     ROLES,
+    RUST_DURATION,
     SECONDS,
     Attribute,
     Between,
+    Completion,
     Difference,
     Duration,
     Edge,
@@ -27,6 +30,7 @@ from infermeter.mapping.rules import (
     Match,
     Number,
     Part,
+    Pick,
     Point,
     Quotient,
     Role,
@@ -66,7 +70,7 @@ def read_mapping(text: str, where: str) -> ServerMapping:
 
 
 def _mapping(place: Place) -> ServerMapping:
-    known = "schema server title versions sources tracing priority role sampled rules ignore metrics"
+    known = "schema server title versions origins sources tracing not_told priority role sampled rules ignore metrics"
     at = place.keys(known, required="schema server title versions role rules")
     if at["schema"].text() != "1":
         raise at["schema"].wrong("must be 1")
@@ -86,6 +90,8 @@ def _mapping(place: Place) -> ServerMapping:
         rules=rules,
         ignore=at["ignore"].each(_match) if "ignore" in at else (),
         metrics=read_metrics(at["metrics"]) if "metrics" in at else None,
+        origins=at["origins"].each(lambda origin: origin.choice(ORIGINS)) if "origins" in at else (),
+        not_told=at["not_told"].each(Place.text) if "not_told" in at else (),
     )
 
 
@@ -141,12 +147,16 @@ def _point(place: Place) -> Point:
     if not place.is_mapping:
         word = place.choice(("span.start", "span.end"))
         return Edge("start" if word == "span.start" else "end")
-    at = place.keys("event pick in", required="event")
-    return Event(
-        names=at["event"].each(Place.text),
-        pick="last" if "pick" in at and at["pick"].choice(("first", "last")) == "last" else "first",
-        where=_where(at["in"]) if "in" in at else None,
-    )
+    at = place.keys("event edge pick in")
+    if ("event" in at) == ("edge" in at):
+        raise place.wrong("must have exactly one of event, edge")
+    pick = cast("Pick", at["pick"].choice(("first", "last"))) if "pick" in at else "first"
+    where = _where(at["in"]) if "in" in at else None
+    if "event" in at:
+        return Event(names=at["event"].each(Place.text), pick=pick, where=where)
+    if where is None:
+        raise at["edge"].wrong("of which spans? in is missing (the matched span's are span.start, span.end)")
+    return Edge(cast("Literal['start', 'end']", at["edge"].choice(("start", "end"))), pick, where)
 
 
 def _values(place: Place) -> Values:
@@ -162,7 +172,7 @@ def _value(place: Place) -> Value:
 
 def _operator(place: Place, also: str) -> tuple[str, dict[str, Place]]:
     """The one operator that stands in a place, and the operands beside it; `also`: further keys that may stand beside any."""
-    at = place.keys(f"{' '.join(_READ)} unit valid in {also}")
+    at = place.keys(f"{' '.join(_READ)} unit valid in minus {also}")
     found = [key for key in _READ if key in at]
     if len(found) != 1:
         raise place.wrong(f"must have exactly one of {', '.join(_READ)}")
@@ -175,11 +185,14 @@ def _attribute(at: dict[str, Place]) -> Attribute:
     valid = at["valid"].keys("gt max_of") if "valid" in at else {}
     if "max_of" in valid:
         valid["max_of"].choice(("e2e",))
+    unit = at["unit"].choice((*SECONDS, RUST_DURATION)) if "unit" in at else None
     return Attribute(
         keys=at["attr"].each(Place.text),
-        scale=SECONDS[at["unit"].choice(SECONDS)] if "unit" in at else 1.0,
+        scale=SECONDS.get(unit or "", 1.0),
         above=valid["gt"].number() if "gt" in valid else None,
         within_duration="max_of" in valid,
+        spelt=unit == RUST_DURATION,
+        where=_where(at["in"]) if "in" in at else None,
     )
 
 
@@ -190,9 +203,15 @@ def _between(at: dict[str, Place]) -> Between:
 
 def _duration(at: dict[str, Place]) -> Duration:
     at["duration"].true()
-    if "in" in at:
-        raise at["in"].wrong("only a stage is made of other spans")
+    for key in at.keys() & {"in", "minus"}:
+        raise at[key].wrong("only a stage is made of other spans")
     return Duration(None)
+
+
+def _durations(at: dict[str, Place]) -> Duration:
+    """As a stage takes it: of other spans too."""
+    at["duration"].true()
+    return Duration(_where(at["in"]) if "in" in at else None, _where(at["minus"]) if "minus" in at else None)
 
 
 def _difference(at: dict[str, Place]) -> Difference:
@@ -210,7 +229,13 @@ _READ: dict[str, Callable[[dict[str, Place]], Value]] = {
     "sub": _difference,
     "div": _quotient,
 }
-_BESIDE: dict[str, tuple[str, ...]] = {"attr": ("unit", "valid"), "between": (), "duration": ("in",), "sub": (), "div": ()}
+_BESIDE: dict[str, tuple[str, ...]] = {
+    "attr": ("unit", "valid", "in"),
+    "between": (),
+    "duration": ("in", "minus"),
+    "sub": (),
+    "div": (),
+}
 """Keys that may stand beside an operator."""
 
 
@@ -248,7 +273,7 @@ def _rule(place: Place) -> Rule:
     rule = Rule(
         name=at["id"].text(pattern=SERVER_NAME),
         match=_match(at["match"]),
-        subtree=True,
+        complete_when="subtree",
         stages=_stages(emit["stages"]) if "stages" in emit else (),
         model=labels["model"].each(_label) if "model" in labels else (),
         tokens_input=_values(counts["tokens_in"]) if "tokens_in" in counts else (),
@@ -263,10 +288,12 @@ def _rule(place: Place) -> Rule:
     if any(isinstance(operator, Attribute) and operator.within_duration for operator in operators(rule.e2e)):
         raise latency["e2e"].wrong("can't be limited by itself (max_of: e2e)")
     elsewhere = any(isinstance(operator, Where) for operator in operators(rule))
-    complete_when = at["complete_when"].choice(("self", "subtree")) if "complete_when" in at else None
+    if "complete_when" not in at:
+        return replace(rule, complete_when="subtree" if elsewhere else "self")
+    complete_when = cast("Completion", at["complete_when"].choice(get_args(Completion)))
     if complete_when == "self" and elsewhere:
         raise at["complete_when"].wrong("self, but the rule reads other spans than its own")
-    return replace(rule, subtree=elsewhere if complete_when is None else complete_when == "subtree")
+    return replace(rule, complete_when=complete_when)
 
 
 def _stages(place: Place) -> tuple[StageRule, ...]:
@@ -291,7 +318,7 @@ def _stage(stage: Stage, place: Place) -> StageRule:
     if form in ("of", "part_attr"):
         at = place.keys("of part_attr", required="of part_attr")
         part = _part(None, at["of"])
-        if not all(isinstance(source, Duration) and source.where for source in part.sources):
+        if not all(isinstance(source, Duration) and source.where and not source.minus for source in part.sources):
             raise at["of"].wrong("must be the duration of other spans: they name their parts")
         return StageRule(stage, (replace(part, name_key=at["part_attr"].text()),))
     return StageRule(stage, (_part(None, place),))
@@ -311,5 +338,5 @@ def _part(name: str | None, place: Place) -> Part:
 def _source(place: Place) -> tuple[Value, bool]:
     """Where the time of a stage comes from, and whether that is an estimate."""
     operator, at = _operator(place, "estimated")
-    value: Value = Duration(_where(at["in"])) if "in" in at else _READ[operator](at)
+    value: Value = _durations(at) if operator == "duration" else _READ[operator](at)
     return value, _flag(at, "estimated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from infermeter.mapping.layouts import Condition, Plan
-from infermeter.mapping.rules import TextMatch, Where
+from infermeter.mapping.rules import SECONDS, TextMatch, Where
 from infermeter.model import AttributeValue, Bools, Column, Floats, Ints, SpanBatch
 
 NO_RULE = np.iinfo(np.int64).max
@@ -24,6 +25,9 @@ REJECTED = np.inf
 
 TEXT_CHARACTERS = 1024
 """Of an attribute's text; what comes after isn't looked at."""
+
+_SPELT = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|ms|µs|us|ns)")
+_SPELT_SECONDS = {**SECONDS, "µs": 1e-6}
 
 Events: TypeAlias = Sequence[tuple[str, int]]
 
@@ -170,6 +174,10 @@ class Table:
             self._numbers[key] = np.concatenate([numbers(group.attribute(key)) for group in self.groups])
         return self._numbers[key]
 
+    def seconds(self, key: str) -> Floats:
+        """The times under a key that are texts with a unit (RUST_DURATION): NaN where there is none, REJECTED where it is no such text."""
+        return np.array([np.nan if text is None else _spelt_seconds(text) for text in self.texts(key)], np.float64)
+
     def texts(self, key: str) -> list[str | None]:
         """The texts under a key, of any length; None where there is none."""
         if key not in self._texts:
@@ -246,6 +254,12 @@ def _number(value: AttributeValue | None) -> float:
     except (ValueError, OverflowError):
         return REJECTED
     return number if np.isfinite(number) else REJECTED
+
+
+def _spelt_seconds(text: str) -> float:
+    """Source: impl Debug for Duration, library/core/src/time.rs."""
+    found = _SPELT.fullmatch(text[:TEXT_CHARACTERS])
+    return float(found[1]) * _SPELT_SECONDS[found[2]] if found else REJECTED
 
 
 def _fitting(column: Column, match: TextMatch | None) -> Bools:

@@ -136,6 +136,12 @@ def joined(intervals: Sequence[Intervals]) -> Intervals:
     )
 
 
+def without(start_ns: Ints, duration_ns: Ints, intervals: Intervals, taken: Intervals) -> Intervals:
+    """What is left of the intervals of n inferences (as far as they lie within them) where the `taken` ones are taken away."""
+    segments, owner = disjoint(start_ns, duration_ns, [taken, intervals])
+    return segments.take(owner == 1)
+
+
 def disjoint(start_ns: Ints, duration_ns: Ints, claims: Sequence[Intervals]) -> tuple[Intervals, Ints]:
     """Segments that cover each of n inferences exactly, and for each the first of the `claims` that covers it (their number: none)."""
     n = len(start_ns)

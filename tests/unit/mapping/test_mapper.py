@@ -65,6 +65,16 @@ def test_spans_wait_for_their_inference_until_the_trace_was_idle() -> None:
     assert fates(of) == {"mapped": 2, "incomplete": 1}
 
 
+def test_a_trace_from_several_processes_is_complete_when_it_was_idle() -> None:
+    several = mapping("{}", match="{span: inference}\n    complete_when: trace_idle")
+    of = mapper(several, mapping(QUEUED, server="other", match="{span: another}"), assembly=Assembly(grace=1.0, idle=12.0))
+    add(of, Span("inference", 0, 100, trace="1"), Span("another", 0, 100, trace="2"), at=0)
+    add(of, Span("another", 0, 100, "b", "far", trace="1"), at=5 * SECOND)
+    assert count(of.take(ns(6 * SECOND))) == 1
+    assert of.take(ns(16 * SECOND)) is None
+    assert count(of.take(ns(17 * SECOND))) == 2
+
+
 def test_a_parent_that_nobody_exports_holds_nothing_back() -> None:
     of = mapper(mapping(QUEUED))
     add(of, Span("inference", 0, 100, parent="remote"))

@@ -185,6 +185,76 @@ def test_the_span_s_own_duration_is_a_value() -> None:
     assert (batch.ttft_seconds[0], batch.tpot_seconds[0]) == (0.25, 0.2)
 
 
+def test_the_time_of_other_spans_is_taken_away() -> None:
+    rule = """{stages: {
+        queue: {duration: true, in: {rel: descendant, span: route}},
+        compute: {duration: true, in: {rel: descendant, span: handle}, minus: {rel: descendant, span: route}},
+        serialisation: {rest: true}}}"""
+    spans = [
+        Span("inference", 0, 100),
+        Span("route", 5, 10, "r1", "root"),
+        Span("handle", 10, 90, "h1", "r1"),
+        Span("route", 30, 50, "r2", "h1"),
+        Span("handle", 45, 80, "h2", "r2"),
+    ]
+    batch = mapped(rule, *spans)
+    assert stages_ms(batch) == {"queue": 25, "compute": 60, "serialisation": 15, "other": 0}
+    assert compute_ms(batch) == [(10, 30), (50, 90)]
+
+
+def test_what_is_taken_away_completely_is_told_and_nothing() -> None:
+    rule = "{stages: {compute: [{duration: true, in: {rel: child, span: a}, minus: {rel: child, span: b}}, {duration: true}]}}"
+    batch = mapped(rule, Span("inference", 0, 100), Span("a", 10, 20, "a", "root"), Span("b", 0, 50, "b", "root"))
+    assert stages_ms(batch) == {"compute": 0, "other": 100}
+
+
+def test_the_whole_span_may_be_told_but_for_others() -> None:
+    batch = mapped(
+        "{stages: {compute: {duration: true, minus: {rel: child, span: b}}}}",
+        Span("inference", 0, 100),
+        Span("b", -5, 20, "b", "root"),
+        Span("b", 90, 95, "c", "root"),
+    )
+    assert compute_ms(batch) == [(20, 90), (95, 100)]
+
+
+@pytest.mark.parametrize(
+    ("point", "milliseconds"),
+    [("edge: start", 10), ("edge: end", 20), ("edge: start, pick: last", 40), ("edge: end, pick: last", 60)],
+)
+def test_an_instant_may_be_where_other_spans_begin_or_end(point: str, milliseconds: float) -> None:
+    rule = f"{{latency: {{ttft: {{between: [span.start, {{{point}, in: {{rel: child, span: send}}}}]}}}}}}"
+    spans = Span("inference", 0, 100), Span("send", 40, 60, "b", "root"), Span("send", 10, 20, "a", "root")
+    assert mapped(rule, *spans).ttft_seconds[0] == milliseconds / 1000
+    assert math.isnan(mapped(rule, spans[0]).ttft_seconds[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"), [("1.5ms", 1.5), ("80µs", 0.08), ("80us", 0.08), ("15ns", 0.000015), ("0ns", 0), ("0.0125s", 12.5)]
+)
+def test_a_time_may_be_a_text_with_its_unit(text: str, milliseconds: float) -> None:
+    batch = mapped("{stages: {queue: {attr: q, unit: rust_duration}}}", Span("inference", 0, 100, attributes={"q": text}))
+    assert stages_ms(batch)["queue"] == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "ms", "-5ms", "5 ms", "1e3s", "5minutes", "5ms!", "9" * 2000 + "s"])
+def test_a_text_that_is_no_time_with_a_unit_is_rejected(text: str) -> None:
+    rule = "{stages: {queue: [{attr: q, unit: rust_duration}, {attr: r, unit: ms}]}}"
+    assert stages_ms(mapped(rule, Span("inference", 0, 100, attributes={"q": text, "r": 5}))) == {"other": 100}
+
+
+def test_a_value_of_other_spans_is_that_of_the_earliest_that_has_one() -> None:
+    rule = "{counts: {tokens_in: {attr: [n, m], in: {rel: child, span: call}}, tokens_out: {attr: o, in: {rel: child, span: call}}}}"
+    batch = mapped(
+        rule,
+        Span("inference", 0, 100, attributes={"n": 1}),
+        Span("call", 30, 40, "b", "root", attributes={"n": 20, "m": 3}),
+        Span("call", 10, 20, "a", "root", attributes={"m": 30}),
+        Span("call", 20, 30, "c", "root", attributes={"n": 10, "o": "many"}),
+    )
+    assert (batch.tokens_input.tolist(), batch.tokens_output.tolist()) == ([10], [-1])
+
+
 def test_parts_add_up_to_their_stage_and_the_first_in_the_file_wins_an_instant() -> None:
     rule = "{stages: {transfer: {parts: {a: {between: [{event: A}, {event: B}]}, b: {between: [span.start, {event: B}]}}}}}"
     batch = mapped(rule, Span("inference", 0, 100, events=[("A", 10), ("B", 30)]))

@@ -6,7 +6,7 @@ import pytest
 
 from infermeter.errors import ConfigErrors, MappingError
 from infermeter.mapping import load_mappings, shipped_mappings
-from infermeter.mapping.rules import Between, Duration, Edge, Event
+from infermeter.mapping.rules import ROLES, Attribute, Between, Duration, Edge, Event, Match, TextMatch, Where
 from infermeter.mapping.schema import read_mapping
 
 HEAD = """
@@ -65,7 +65,7 @@ def problems(text: str) -> list[str]:
         (emit("stages: {queue: {}}"), "rules[0].emit.stages.queue: must have exactly one of attr, between, duration, sub, div"),
         (emit("stages: {queue: {duration: true, unit: s}}"), "rules[0].emit.stages.queue.unit: means nothing beside duration"),
         (emit("stages: {queue: {duration: false}}"), "rules[0].emit.stages.queue.duration: must be true (or left out)"),
-        (emit("stages: {queue: {attr: a, unit: min}}"), "rules[0].emit.stages.queue.unit: unknown; known are s, ms, us, ns"),
+        (emit("stages: {queue: {attr: a, unit: min}}"), "rules[0].emit.stages.queue.unit: unknown; known are s, ms, us, ns, rust_duration"),
         (emit("stages: {queue: {between: [span.start]}}"), "rules[0].emit.stages.queue.between: must be a list of two"),
         (
             emit("stages: {queue: {between: [span.begin, span.end]}}"),
@@ -88,6 +88,31 @@ def problems(text: str) -> list[str]:
         (
             emit("latency: {e2e: {duration: true, in: {rel: child, span: x}}}"),
             "rules[0].emit.latency.e2e.in: only a stage is made of other spans",
+        ),
+        (
+            emit("latency: {e2e: {duration: true, minus: {rel: child, span: x}}}"),
+            "rules[0].emit.latency.e2e.minus: only a stage is made of other spans",
+        ),
+        (
+            emit("stages: {queue: {of: {duration: true, in: {rel: child, span: x}, minus: {rel: child, span: y}}, part_attr: p}}"),
+            "rules[0].emit.stages.queue.of: must be the duration of other spans: they name their parts",
+        ),
+        (emit("stages: {queue: {attr: a, minus: {rel: child, span: x}}}"), "rules[0].emit.stages.queue.minus: means nothing beside attr"),
+        (
+            emit("latency: {ttft: {between: [span.start, {pick: last}]}}"),
+            "rules[0].emit.latency.ttft.between[1]: must have exactly one of event, edge",
+        ),
+        (
+            emit("latency: {ttft: {between: [span.start, {edge: end}]}}"),
+            "rules[0].emit.latency.ttft.between[1].edge: of which spans? in is missing (the matched span's are span.start, span.end)",
+        ),
+        (
+            rule("{id: a, match: {span: s}, complete_when: idle, emit: {}}"),
+            "rules[0].complete_when: unknown; known are self, subtree, trace_idle",
+        ),
+        (
+            rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "origins: [measured]\n"),
+            "origins[0]: unknown; did you mean captured?",
         ),
         (emit("latency: {e2e: {attr: a, valid: {max_of: e2e}}}"), "rules[0].emit.latency.e2e: can't be limited by itself (max_of: e2e)"),
         (emit("latency: {ttft: {attr: a, valid: {max_of: ttft}}}"), "rules[0].emit.latency.ttft.valid.max_of: unknown; known are e2e"),
@@ -135,7 +160,7 @@ def test_a_rule_that_reads_other_spans_waits_for_its_trace_and_another_does_not(
             rule("{id: a, since: '2', match: {span: s}, complete_when: subtree, emit: {}}"),
         )
     )
-    assert (alone.subtree, below.subtree, asked.subtree) == (False, True, True)
+    assert (alone.complete_when, below.complete_when, asked.complete_when) == ("self", "subtree", "subtree")
     assert alone.e2e == asked.e2e == (Duration(None),)
 
 
@@ -150,6 +175,23 @@ def test_a_mapping_is_what_its_file_says() -> None:
     assert len(mapping.ignore) == 1
 
 
+def test_instants_and_values_of_other_spans_are_what_their_file_says() -> None:
+    below = "{rel: child, span: x}"
+    ttft = f"{{between: [span.start, {{edge: end, pick: last, in: {below}}}]}}"
+    text = emit(f"latency: {{ttft: {ttft}}}, counts: {{tokens_in: {{attr: n, in: {below}}}}}")
+    (read,) = read_mapping(text, "f.yaml").rules
+    where = Where("child", Match(span=TextMatch(exact=frozenset({"x"}))))
+    assert read.ttft == (Between(Edge("start"), Edge("end", "last", where)),)
+    assert read.tokens_input == (Attribute(("n",), where=where),)
+    assert read.complete_when == "subtree"
+
+
+def test_what_is_for_people_is_kept() -> None:
+    text = rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "origins: [captured, published]\nnot_told: [tokens]\n")
+    mapping = read_mapping(text, "f.yaml")
+    assert (mapping.origins, mapping.not_told) == (("captured", "published"), ("tokens",))
+
+
 # --- which mappings apply ------------------------------------------------------------------------------------------------------------
 OWN = rule("{id: a, match: {span: s}, emit: {}}")
 
@@ -159,7 +201,11 @@ def servers(kind: str, texts: dict[str, str]) -> list[str]:
 
 
 def test_under_auto_every_shipped_mapping_applies_engines_first_then_by_priority() -> None:
-    assert servers("auto", {}) == ["infermeter", "triton", "vllm", "generic_rpc"]
+    applying = load_mappings("auto", {})
+    assert {mapping.server for mapping in applying} == set(shipped_mappings())
+    order = [(ROLES.index(mapping.role), -mapping.priority, mapping.server) for mapping in applying]
+    assert order == sorted(order)
+    assert [mapping.server for mapping in applying][:3] == ["infermeter", "triton", "vllm"]
 
 
 def test_a_kind_pins_one_mapping() -> None:
@@ -181,7 +227,8 @@ def test_an_own_mapping_takes_the_place_of_the_shipped_one_of_its_server() -> No
 def test_a_kind_that_nothing_maps_is_told() -> None:
     with pytest.raises(ConfigErrors, match=r"^server.kind: no mapping is called vlm; did you mean vllm\?$"):
         load_mappings("vlm", {})
-    with pytest.raises(ConfigErrors, match=r"^server.kind: no mapping is called X; known are auto, generic_rpc, infermeter, triton, vllm$"):
+    known = ", ".join(sorted(shipped_mappings()))
+    with pytest.raises(ConfigErrors, match=f"^server.kind: no mapping is called X; known are auto, {known}$"):
         load_mappings("X", {})
 
 
