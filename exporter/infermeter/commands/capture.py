@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 
 from infermeter.commands.capture_file import CaptureFile
@@ -19,7 +20,7 @@ from infermeter.gpu import GpuSource
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.source import Seen
 from infermeter.gpu.sources import gpu_source
-from infermeter.host.sources import host_source
+from infermeter.host.sources import host_source, present
 from infermeter.logs import log_to_stderr
 from infermeter.model import GpuIdentity
 
@@ -48,7 +49,7 @@ async def _recorded(file: CaptureFile, config: Config, duration_seconds: float, 
     source = _source(config)
     capture = Capture(
         source,
-        host_source(config.host_power, gpu_source=source.name),
+        present(host_source(config.host_power, gpu_source=source.name), time.time_ns()),
         file.write,
         duration_seconds=duration_seconds,
         interval_seconds=interval_seconds,

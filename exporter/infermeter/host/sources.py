@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from infermeter.errors import ConfigError, Unavailable
 from infermeter.host.hwmon import HwmonSource
 from infermeter.host.rapl import RaplSource
 from infermeter.host.source import HostSource
+from infermeter.model import HostSample
 
 log = logging.getLogger(__name__)
 
@@ -25,25 +26,53 @@ class _Wish(NamedTuple):
 
 
 def host_source(settings: HostPower, *, root: Path = Path("/"), gpu_source: str) -> HostSource | None:
-    """The source that the configuration names; None for `none`, and for `auto` on a machine that has none.
+    """The source that the configuration names; None for `none`. Nothing is asked yet.
 
-    `root` is where the file system begins; `gpu_source` is the name of what reads the GPUs, `none` if nothing does. `auto` asks each
-    source once. Raises: ConfigError when the GPUs would be counted twice.
+    `root` is where the file system begins; `gpu_source` is the name of what reads the GPUs, `none` if nothing does.
+    Raises: ConfigError when the GPUs would be counted twice.
     """
     return SOURCES[settings.source](_Wish(root, gpu_source))
 
 
-def _auto(wish: _Wish) -> HostSource | None:
-    reasons: list[str] = []
-    for make in (_rapl, _hwmon_or_refusal):
+class AutoSource:
+    """RAPL, else hwmon: from the first answer on, the one that gave it. A meter behind a slow bus can take seconds to be asked."""
+
+    def __init__(self, candidates: Sequence[HostSource]) -> None:
+        """`candidates` by preference, at least one."""
+        self._candidates = tuple(candidates)
+
+    @property
+    def name(self) -> str:
+        """That of the source that answers; `auto` up to then."""
+        return self._candidates[0].name if len(self._candidates) == 1 else "auto"
+
+    def read(self, now_ns: int) -> HostSample:
+        """What the source tells. Raises: Unavailable (before the first answer: why none of them gives one)."""
+        reasons: list[Unavailable] = []
+        for candidate in self._candidates:
+            try:
+                sample = candidate.read(now_ns)
+            except Unavailable as error:
+                reasons.append(error)
+            else:
+                self._candidates = (candidate,)
+                return sample
+        raise Unavailable("; ".join(str(reason) for reason in reasons)) from reasons[0]
+
+
+def present(source: HostSource | None, now_ns: int) -> HostSource | None:
+    """The source that answers now, where `auto` left it open; None if none does. Blocks."""
+    if isinstance(source, AutoSource):
         try:
-            make(wish).read(0)  # of a source of its own: nothing is remembered of this instant
+            source.read(now_ns)
         except Unavailable as error:
-            reasons.append(str(error))
-        else:
-            return make(wish)
-    log.warning("no host power: %s", "; ".join(reasons))
-    return None
+            log.warning("no host power: %s", error)
+            return None
+    return source
+
+
+def _auto(wish: _Wish) -> HostSource:
+    return AutoSource((_rapl(wish), _hwmon_or_refusal(wish)))
 
 
 def _rapl(wish: _Wish) -> HostSource:
