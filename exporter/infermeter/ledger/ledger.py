@@ -239,7 +239,9 @@ class Ledger:
         )
 
     def _concurrency(self, slots: int) -> Concurrency | None:
-        """Over the last so many closed slots."""
+        """Over the last so many closed slots; None where the server has told nothing."""
+        if not self._has_readings:
+            return None
         closed = self._slots.closed
         ratio = self._coverage.ratio(slots) if self._totals.known else None if self.sampled else 1.0
         interval_seconds = self._config.server.metrics_interval
