@@ -11,9 +11,8 @@ import numpy as np
 from infermeter.ledger.capacity import ObservedCapacity, Stretch, stretch_slots
 from infermeter.ledger.instants import HOUR_SECONDS, SLOT_SECONDS
 from infermeter.ledger.mg1 import ONE_AT_A_TIME, highest_rate
-from infermeter.ledger.sketch import BUCKETS, bucket_of, estimate_seconds
-from infermeter.ledger.sla import SIGNALS
-from infermeter.ledger.steptime import modelled_capacity, targets_of
+from infermeter.ledger.sketch import BUCKETS, estimate_seconds
+from infermeter.ledger.steptime import ROWS, modelled_capacity, targets_of
 from infermeter.model import CapacityFacts, Ints, SlaTarget
 
 _LEAST_SHARE: Final = 0.9
@@ -23,7 +22,6 @@ _LEAST_INFERENCES: Final = 300
 _MOST_SLOTS: Final = HOUR_SECONDS // SLOT_SECONDS
 """A stretch goes on until it has so many inferences, an hour at most: the rate of a few would be chance."""
 
-_SIGNALS: Final = len(SIGNALS) * BUCKETS
 _SERVICE_SECONDS: Final = np.array([estimate_seconds(bucket) for bucket in range(BUCKETS)])
 
 
@@ -33,7 +31,7 @@ class ClosedSlot:
 
     `served` is how many ended without error, by the server's own count where there is one. `compute_seconds` are those of all inferences
     that computed in it, `computing_seconds` those with at least one of the server's; both are 0 where spans are a sample. `latencies`
-    counts the signals by bucket: (keys, counts), a key being signal x BUCKETS + bucket.
+    counts the signals, and after them the time of computing, by bucket: (keys, counts), a key being row x BUCKETS + bucket.
     """
 
     slot: int
@@ -65,12 +63,7 @@ class ModelCapacity:
         self._number = self._stop_slot = 0
         self._by_tokens = False
         self._batches = False
-        self._services = np.zeros(BUCKETS, np.int64)
         self._facts: CapacityFacts | None = None
-
-    def serve(self, compute_ns: Ints) -> None:
-        """Takes in how long inferences computed that ended without error."""
-        np.add.at(self._services, bucket_of(compute_ns), 1)
 
     def close(self, closed: ClosedSlot) -> None:
         """The next slot has closed; after the last of a stretch, the stretch counts if it can speak for the server."""
@@ -106,7 +99,6 @@ class ModelCapacity:
     def restart(self) -> None:
         """The server isn't what it was."""
         self._observed.restart()
-        self._services[:] = 0
         self._sum, self._facts = _Sum(), None
 
     @property
@@ -130,13 +122,13 @@ class ModelCapacity:
 
     def _one_at_a_time(self) -> float | None:
         """By its queue: for a target on the whole duration alone, since nothing tells how service splits at the first token."""
-        target = self.sla.duration_seconds
-        if target is None or len(targets_of(self.sla)) > 1 or self._services.sum() < _LEAST_SERVICES:
+        target, services = self.sla.duration_seconds, self._observed.services
+        if target is None or len(targets_of(self.sla)) > 1 or services is None or services.sum() < _LEAST_SERVICES:
             return None
-        seen = np.flatnonzero(self._services)
+        seen = np.flatnonzero(services)
         return highest_rate(
             _SERVICE_SECONDS[seen],
-            self._services[seen].astype(np.float64),
+            services[seen].astype(np.float64),
             target_seconds=target,
             quantile_ratio=self.sla.quantile_ratio,
         )
@@ -156,7 +148,7 @@ class _Sum:
 
     def __init__(self) -> None:
         self._closed: list[ClosedSlot] = []
-        self._latencies = np.zeros(_SIGNALS, np.int64)
+        self._latencies = np.zeros(ROWS * BUCKETS, np.int64)
 
     def add(self, closed: ClosedSlot) -> None:
         keys, counts = closed.latencies
@@ -192,7 +184,7 @@ class _Sum:
             work=work / ok,
             batch=self._total("compute_seconds") / computing if computing > 0 else None,
             compute_seconds=stage_compute,
-            latencies=self._latencies.reshape(len(SIGNALS), BUCKETS) if computing > 0 else None,
+            latencies=self._latencies.reshape(ROWS, BUCKETS) if computing > 0 else None,
         )
 
     def _total(self, name: str) -> float:

@@ -44,8 +44,8 @@ class Stretch:
 
     `stop_slot` is one past its last slot. `per_second` is how many inferences ended without error; of the `observed`, `misses` were not
     within the SLA, errors among them. `work` is the mean size of an inference (tokens, else compute seconds). `batch` inferences
-    computed at once on average, for `compute_seconds` in all, and `latencies` counts their signals by bucket, shape (3, BUCKETS); None
-    where that isn't known.
+    computed at once on average, for `compute_seconds` in all, and `latencies` counts their signals and their time of computing by
+    bucket, shape (ROWS, BUCKETS); None where that isn't known.
     """
 
     stop_slot: int
@@ -174,6 +174,11 @@ class ObservedCapacity:
     def steps(self) -> Sequence[Step]:
         """What the present epoch has seen by size of batch."""
         return self._epochs[-1].bins.steps(self._sla.quantile_ratio) if self._epochs else ()
+
+    @property
+    def services(self) -> Ints | None:
+        """How long inferences of the present epoch computed, counted by bucket; None without one."""
+        return self._epochs[-1].bins.services if self._epochs else None
 
     def _epoch(self, work: float, stretch: Stretch) -> _Epoch:
         """The epoch of this work, which is the present one from now on: last in the list."""

@@ -13,10 +13,11 @@ from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.capacities import ClosedSlot, ModelCapacity
 from infermeter.ledger.demand import Demand
-from infermeter.ledger.instants import SECOND_NS
-from infermeter.ledger.sketch import BUCKETS
+from infermeter.ledger.instants import SECOND_NS, SLOT_NS
+from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of
 from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Sums
+from infermeter.ledger.steptime import ROWS
 from infermeter.model import STAGES, CapacityFacts, Ints, SlaTarget
 
 Setup: TypeAlias = Mapping[str, float | None]
@@ -25,6 +26,7 @@ Setup: TypeAlias = Mapping[str, float | None]
 _VERSION: Final = 1
 _COMPUTE: Final = STAGES.index("compute")
 _ROW: Final = len(SIGNALS) * BUCKETS
+_WIDE_ROW: Final = ROWS * BUCKETS
 _MINUTE_SECONDS: Final = 60
 
 
@@ -37,6 +39,8 @@ class ServerCapacity:
         self._names: list[str] = []
         self._first_slots: dict[int, int] = {}
         self._demand = Demand(start_ns)
+        self._services = SlotSketches()
+        self._open_slot = start_ns // SLOT_NS
         self._setup: Setup = {}
         self._recalled: dict[str, Any] = {}
 
@@ -58,10 +62,9 @@ class ServerCapacity:
         """Takes in inferences that arrived; each stands for `per_observed`."""
         self._demand.add(starts_ns, booked.codes, per_observed=per_observed)
         compute_ns = booked.stages_ns[:, _COMPUTE]
-        for code in np.unique(booked.codes).tolist():
-            model = self._models[code]
-            if model is not None:
-                model.serve(compute_ns[(booked.codes == code) & booked.ok & (compute_ns > 0)])
+        slots = (starts_ns + booked.signals_ns[:, 0] - 1) // SLOT_NS
+        rows = np.flatnonzero(booked.ok & (compute_ns > 0) & (slots >= self._open_slot))
+        self._services.add(slots[rows], booked.codes[rows] * BUCKETS + bucket_of(compute_ns[rows]))
 
     def close(self, slot: int, sums: Sums, served: Sequence[int], latencies: tuple[Ints, Ints], setup: Setup) -> None:
         """A slot has closed, whose latencies are counted by code x _ROW + signal x BUCKETS + bucket, ascending."""
@@ -70,11 +73,17 @@ class ServerCapacity:
                 self.restart()
             self._setup = {uuid: limit or self._setup.get(uuid) for uuid, limit in setup.items()}
         keys, counts = latencies
-        edges = np.searchsorted(keys, np.arange(len(self._models) + 1) * _ROW).tolist()
+        services, served_by_service = self._services.take(slot)
+        self._services.drop(slot)
+        self._open_slot = slot + 1
+        keys = np.concatenate((keys // _ROW * _WIDE_ROW + keys % _ROW, services // BUCKETS * _WIDE_ROW + _ROW + services % BUCKETS))
+        counts, by_model = np.concatenate((counts, served_by_service)), np.argsort(keys)
+        keys, counts = keys[by_model], counts[by_model]
+        edges = np.searchsorted(keys, np.arange(len(self._models) + 1) * _WIDE_ROW).tolist()
         for code, model in enumerate(self._models):
             if model is not None and slot >= self._first_slots.get(code, slot):
                 first, stop = edges[code], edges[code + 1]
-                model.close(_closed(slot, sums, code, served[code], (keys[first:stop] - code * _ROW, counts[first:stop])))
+                model.close(_closed(slot, sums, code, served[code], (keys[first:stop] - code * _WIDE_ROW, counts[first:stop])))
 
     def restart(self) -> None:
         """The server isn't what it was: nothing that was seen of its capacity counts any more."""

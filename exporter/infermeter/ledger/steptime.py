@@ -56,6 +56,10 @@ class Line:
         return (value - self.at_zero) / self.slope
 
 
+ROWS: Final = len(SIGNALS) + 1
+"""Of counts by bucket: a row for each signal, and one for the time that an inference computed."""
+
+
 class StepBins:
     """Sums by size of batch, over one to two horizons: the high quantile of few inferences at a time would lie below the truth."""
 
@@ -68,7 +72,7 @@ class StepBins:
     def add(self, stop_slot: int, *, batch: float, compute_seconds: float, latencies: Ints) -> None:
         """Some minutes up to `stop_slot`, with `batch` > 0 inferences computing at once on average, for `compute_seconds` in all.
 
-        `latencies` counts the signals by bucket, shape (3, BUCKETS).
+        `latencies` counts the signals and the time of computing by bucket, shape (ROWS, BUCKETS).
         """
         self._since_slot = stop_slot if self._since_slot is None else self._since_slot
         if stop_slot - self._since_slot >= self._horizon_slots:
@@ -81,6 +85,12 @@ class StepBins:
         places = sorted({*self._now, *self._before})
         bins = [self._before.get(place, _NO_BIN).merged(self._now.get(place, _NO_BIN)) for place in places]
         return [found.step(quantile_ratio) for found in bins if found.inferences >= _LEAST_INFERENCES]
+
+    @property
+    def services(self) -> Ints:
+        """How many inferences computed for how long, by bucket, whatever the batch."""
+        seen = [found.latencies[-1] for bins in (self._now, self._before) for found in bins.values()]
+        return np.sum(seen, axis=0, dtype=np.int64) if seen else np.zeros(BUCKETS, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,7 @@ class _Bin:
         )
 
     def step(self, quantile_ratio: float) -> Step:
-        found = {signal: quantile_bucket(counts, quantile_ratio) for signal, counts in zip(SIGNALS, self.latencies, strict=True)}
+        found = {signal: quantile_bucket(counts, quantile_ratio) for signal, counts in zip(SIGNALS, self.latencies, strict=False)}
         return Step(
             batch=self.batches / self.inferences,
             compute_seconds=self.compute_seconds / self.inferences,
@@ -114,7 +124,7 @@ class _Bin:
         )
 
 
-_NO_BIN: Final = _Bin(0, 0.0, 0.0, np.zeros((len(SIGNALS), BUCKETS), np.int64))
+_NO_BIN: Final = _Bin(0, 0.0, 0.0, np.zeros((ROWS, BUCKETS), np.int64))
 
 
 def modelled_capacity(steps: Sequence[Step], sla: SlaTarget, *, max_batch: int | None = None) -> float | None:

@@ -8,14 +8,17 @@ import pytest
 
 from infermeter.ledger.capacities import ClosedSlot, ModelCapacity
 from infermeter.ledger.sketch import BUCKETS, bucket_of
+from infermeter.ledger.steptime import ROWS
 from infermeter.model import CapacityFacts, SlaTarget
 
 SLA = SlaTarget(0.99, duration_seconds=0.5)
 
 
-def closed(slot: int, n: int = 100, *, seconds: float = 0.05, batch: float = 1.0) -> ClosedSlot:
+def closed(slot: int, n: int = 100, *, seconds: float = 0.05, batch: float = 1.0, services: bool = True) -> ClosedSlot:
     """Ten seconds in which `n` inferences of this length were served, all within, `batch` at a time."""
     buckets, counts = np.unique(bucket_of(np.full(n, round(seconds * 1e9))), return_counts=True)
+    if services:
+        buckets, counts = np.concatenate((buckets, (ROWS - 1) * BUCKETS + buckets)), np.concatenate((counts, counts))
     return ClosedSlot(
         slot=slot,
         accrued_seconds=10.0,
@@ -101,7 +104,6 @@ def test_a_stretch_without_anything_in_it_is_left_out(nothing: str) -> None:
 
 def test_a_server_that_does_one_at_a_time_is_modelled_by_its_queue() -> None:
     model = following()
-    model.serve(np.full(300, 50_000_000))
     for slot in range(900):
         model.close(closed(slot, 2))
     facts = model.facts
@@ -112,14 +114,13 @@ def test_a_server_that_does_one_at_a_time_is_modelled_by_its_queue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sla", "services"),
-    [(SLA, 299), (SlaTarget(0.99, duration_seconds=0.5, ttft_seconds=0.1), 300), (SlaTarget(0.99, ttft_seconds=0.1), 300)],
+    ("sla", "told"),
+    [(SLA, False), (SlaTarget(0.99, duration_seconds=0.5, ttft_seconds=0.1), True), (SlaTarget(0.99, ttft_seconds=0.1), True)],
 )
-def test_without_enough_services_or_with_another_target_the_queue_tells_nothing(sla: SlaTarget, services: int) -> None:
+def test_without_enough_services_or_with_another_target_the_queue_tells_nothing(sla: SlaTarget, *, told: bool) -> None:
     model = following(sla)
-    model.serve(np.full(services, 50_000_000))
     for slot in range(900):
-        model.close(closed(slot, 2))
+        model.close(closed(slot, 2, services=told))
     assert model.facts.modelled_per_second is None
 
 
@@ -148,6 +149,19 @@ def test_longer_work_one_at_a_time_is_an_epoch_of_its_own() -> None:
     assert model.facts.observed_per_second == pytest.approx(5.0, rel=0.1)
 
 
+def test_shorter_work_one_at_a_time_says_nothing_of_how_long_the_longer_takes() -> None:
+    model = following()
+    for slot in range(720):
+        model.close(closed(slot, 50))
+    before = model.facts.modelled_per_second
+    for slot in range(720, 1080):
+        model.close(closed(slot, 1000, seconds=0.005))
+    assert model.facts.modelled_per_second > 100
+    for slot in range(1080, 1800):
+        model.close(closed(slot, 50))
+    assert model.facts.modelled_per_second == before == pytest.approx(15.33, rel=0.01)
+
+
 def test_tokens_tell_the_work_of_a_server_that_batches() -> None:
     model = following()
     for slot in range(210):
@@ -159,7 +173,6 @@ def test_tokens_tell_the_work_of_a_server_that_batches() -> None:
 
 def test_what_changed_starts_anew_and_what_is_remembered_goes_on() -> None:
     model, again = following(), following()
-    model.serve(np.full(300, 50_000_000))
     for slot in range(210):
         model.close(closed(slot, 2))
     again.recall(json.loads(json.dumps(model.remember())))
@@ -177,6 +190,6 @@ def test_demand_is_held_against_what_was_reached_or_modelled_and_never_less_than
 
 def test_buckets_of_every_signal_have_a_place() -> None:
     model = following()
-    keys = np.array([3 * BUCKETS - 1])
+    keys = np.array([ROWS * BUCKETS - 1])
     model.close(replace(closed(0), latencies=(keys, np.ones(1, np.int64))))
     assert model.facts == CapacityFacts()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from infermeter.ledger.sketch import BUCKETS, bucket_of
-from infermeter.ledger.steptime import EXTRAPOLATION, Line, Step, StepBins, fitted, modelled_capacity, targets_of
+from infermeter.ledger.steptime import EXTRAPOLATION, ROWS, Line, Step, StepBins, fitted, modelled_capacity, targets_of
 from infermeter.model import Ints, SlaTarget
 from support.simulated_servers import Floats, Served, arrivals, continuous_batching, highest_held_rate
 
@@ -61,8 +61,9 @@ def test_the_targets_are_those_that_are_set() -> None:
 
 
 def counted(*durations_seconds: float) -> Ints:
-    counts = np.zeros((3, BUCKETS), np.int64)
+    counts = np.zeros((ROWS, BUCKETS), np.int64)
     np.add.at(counts[0], bucket_of(np.array([round(seconds * 1e9) for seconds in durations_seconds])), 1)
+    counts[-1] = counts[0]
     return counts
 
 
@@ -74,6 +75,8 @@ def test_bins_merge_what_was_seen_at_about_one_batch() -> None:
     (found,) = bins.steps(0.99)
     assert (found.batch, found.compute_seconds, found.inferences) == (pytest.approx(4.1), 2.5, 300)
     assert found.latency_seconds == {"duration": pytest.approx(2.0, rel=0.01)}
+    assert bins.services.sum() == 310
+    assert StepBins(HOUR_SLOTS).services.sum() == 0
 
 
 def test_bins_forget_after_one_to_two_horizons() -> None:
@@ -107,7 +110,7 @@ def bins_of(served: Served, *, seconds: float = 300.0) -> StepBins:
         done = (served.ended >= low) & (served.ended < high)
         if not done.any():
             continue
-        counts = np.zeros((3, BUCKETS), np.int64)
+        counts = np.zeros((ROWS, BUCKETS), np.int64)
         np.add.at(counts[0], bucket_of((served.durations[done] * 1e9).astype(np.int64)), 1)
         np.add.at(counts[2], bucket_of((tpot_of(served)[done] * 1e9).astype(np.int64)), 1)
         together = float((ended - began)[here].sum()) / busy
