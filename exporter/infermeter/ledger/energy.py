@@ -114,6 +114,7 @@ class EnergyMeter:
         self.trust = Trust() if judged else None
         self._gap_ns = gap_ns
         self._told: GpuSample | None = None
+        self._counter: tuple[int, float] | None = None
         self._since_ns = self._moved_ns = 0
         self._held_joules: float | None = 0.0
         self._watched = True
@@ -150,6 +151,11 @@ class EnergyMeter:
         if sample.power_watts is None and sample.energy_joules is None:
             return None, None
         told, self._told = self._told, sample
+        before = None if told is None else self._counter
+        if sample.energy_joules is not None:
+            self._counter = sample.time_ns, sample.energy_joules
+        elif before is None or sample.time_ns - before[0] > self._gap_ns:
+            self._counter = None
         if told is None:
             self._anchor(sample)
             self._moved_ns = sample.time_ns
@@ -157,9 +163,9 @@ class EnergyMeter:
         near = self._near(told, sample)
         self._watched &= near
         self._hold(told, sample, near=near)
-        if told.energy_joules is None or sample.energy_joules is None:
+        if before is None or self._counter is None:
             return self._by_power(told, sample, near=near), None if near else "gap"
-        joules = sample.energy_joules - told.energy_joules
+        joules = self._counter[1] - before[1]
         failed = near and joules >= 0 and self._fails(told, sample, joules)
         if not self.believed:
             return self._by_power(told, sample, near=near), "outlier" if failed else _loss(joules, near=near)

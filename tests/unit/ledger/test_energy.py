@@ -139,6 +139,23 @@ def test_energy_goes_on_over_a_sample_that_tells_none() -> None:
     assert by_counter.read(sample(2, None, 1400)) == Reading(S, Step(0, 2 * S, 200, 200, watched=True))
 
 
+def test_a_reading_without_the_counter_costs_nothing_and_books_nothing_twice() -> None:
+    """A counter that moves once a second, read ten times: half of what it tells next would be booked already."""
+    book = meter()
+    told = [sample(i / 10, 100, None if i % 10 == 5 else 100.0 * (i // 10)) for i in range(101)]
+    steps = [step for one in told if (step := book.read(one).step) is not None]
+    assert sum(step.joules for step in steps) == pytest.approx(1000)
+    assert [step.end_ns // S for step in steps] == list(range(1, 11))
+
+
+def test_a_counter_that_falls_silent_is_waited_for_as_long_as_a_gap_and_then_power_speaks_for_all_of_it() -> None:
+    book = meter()
+    readings = [book.read(sample(i, 100, 100.0 * i if i < 3 else None)) for i in range(9)]
+    steps = [reading.step for reading in readings if reading.step is not None]
+    assert [(step.start_ns // S, step.end_ns // S) for step in steps] == [(0, 1), (1, 2), (2, 6), (6, 7), (7, 8)]
+    assert sum(step.joules for step in steps) == pytest.approx(800)
+
+
 def test_samples_that_tell_no_energy_for_too_long_are_a_gap_in_it() -> None:
     by_power, by_counter = meter(), meter()
     by_power.read(sample(0, 100))
