@@ -422,6 +422,7 @@ class Slot:
     """One closed slot of event time and one model, for `compare`'s bootstrap.
 
     `observed`, `ok`, `within_sla` and tokens are those of the spans; `served_ok` is of the server's own counts, None where it tells none.
+    `unpriced_seconds` as in `ServerWindow`: what `cost` lacks; with all of it lacking, the cost is None.
     """
 
     start_ns: int
@@ -436,6 +437,7 @@ class Slot:
     tokens_input: int | None
     tokens_output: int | None
     served_ok: int | None = None
+    unpriced_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,6 @@ _SERVER: Final = 4
 _RUNNING: Final = 4
 """COMPUTE_SECONDS of all inferences, COMPUTING_SECONDS with at least one: both as spans tell, and none where these are a sample."""
 
-_MOST_UNPRICED: Final = 0.1
-"""Of a time; with more of it without the price of a component, there is no money per inference."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -123,8 +120,6 @@ class Slots:
         """
         first, codes = self._counts.first, list(told)
         served_ok = served(first, self.closed)
-        seconds = self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy()
-        unpriced_seconds = self._unpriced.rows(first, self.closed)
         return ClosedSlots(
             told=tuple(told.values()),
             first_slot=first,
@@ -132,8 +127,9 @@ class Slots:
             counts=self._counts.rows(first, self.closed)[:, codes],
             served_ok=None if served_ok is None else served_ok[:, codes],
             amounts=self._amounts.rows(first, self.closed)[:, codes],
-            seconds=seconds,
-            priced=is_priced(unpriced_seconds, seconds, priced),
+            seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy(),
+            priced=bool(priced),
+            unpriced_seconds=unpriced_longest(self._unpriced.rows(first, self.closed), priced),
             metered=metered,
         )
 
@@ -146,14 +142,6 @@ def unpriced_longest(unpriced_seconds: Floats, priced: Collection[Component]) ->
     places = [place for place, component in enumerate(COMPONENTS) if component in priced]
     longest: Floats = unpriced_seconds[..., places].max(axis=-1, initial=0.0)
     return longest
-
-
-def is_priced(unpriced_seconds: Floats, accrued_seconds: Floats, priced: Collection[Component]) -> Bools:
-    """Whether what accrued is money enough to be divided: of each component in `priced`, at most a tenth of the time had no price."""
-    if not priced:
-        return np.zeros(np.shape(accrued_seconds), np.bool_)
-    is_enough: Bools = unpriced_longest(unpriced_seconds, priced) <= _MOST_UNPRICED * accrued_seconds
-    return is_enough
 
 
 def whole_rows(timeline: Timeline[np.int64], first: int, stop: int) -> Ints:
@@ -190,7 +178,8 @@ class ClosedSlots(Sequence[Slot]):
     served_ok: Ints | None
     amounts: Floats
     seconds: Floats
-    priced: Bools
+    priced: bool
+    unpriced_seconds: Floats
     metered: bool
 
     @property
@@ -215,6 +204,8 @@ class ClosedSlots(Sequence[Slot]):
 
     def _slot(self, row: int, code: int) -> Slot:
         told, counts, amounts = self.told[code], self.counts[row, code].tolist(), self.amounts[row, code].tolist()
+        unpriced_seconds = float(self.unpriced_seconds[row])
+        is_paid = self.priced and (amounts[COST] > 0 or not unpriced_seconds)
         judged = told.sla_since is not None and told.sla_since <= self.first_slot + row
         return Slot(
             start_ns=max((self.first_slot + row) * SLOT_NS, self.start_ns),
@@ -223,10 +214,11 @@ class ClosedSlots(Sequence[Slot]):
             observed=counts[OBSERVED],
             ok=counts[OK],
             within_sla=counts[WITHIN] if judged else None,
-            cost=amounts[COST] if self.priced[row] else None,
+            cost=amounts[COST] if is_paid else None,
             joules=amounts[JOULES] if self.metered else None,
             busy_seconds=amounts[BUSY_SECONDS],
             tokens_input=counts[TOKENS_INPUT] if told.tokens_input else None,
             tokens_output=counts[TOKENS_OUTPUT] if told.tokens_output else None,
             served_ok=None if self.served_ok is None else int(self.served_ok[row, code]),
+            unpriced_seconds=unpriced_seconds,
         )

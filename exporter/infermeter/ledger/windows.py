@@ -15,7 +15,7 @@ from infermeter.ledger.columns import widened
 from infermeter.ledger.instants import SECOND_NS, SLOT_SECONDS
 from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket
 from infermeter.ledger.sla import SIGNALS
-from infermeter.ledger.slots import Slots, Sums, Told, is_priced, unpriced_longest
+from infermeter.ledger.slots import Slots, Sums, Told, unpriced_longest
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
@@ -26,6 +26,9 @@ _LEAST_INFERENCES: Final = 30
 _LEAST_DURATIONS: Final = 3
 _MOST_UNKNOWN: Final = 0.1
 """Of a window's time; with more of it in no total, there is no value per inference."""
+
+_MOST_UNPRICED: Final = 0.1
+"""Of a window's time; with more of it without the price of a component, there is no cost per inference: it would be too low."""
 
 _DURATION_QUANTILE: Final = 0.99
 _ROW: Final = len(SIGNALS) * BUCKETS
@@ -133,7 +136,7 @@ class WindowReader:
         self._served = totals.sums(self._first, slots.closed)
         accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
         self._unpriced_seconds = float(unpriced_longest(self._sums.unpriced_seconds, priced))
-        self._is_priced = bool(is_priced(self._sums.unpriced_seconds, self._sums.server[columns.ACCRUED_SECONDS], priced))
+        self._is_priced = bool(priced) and self._unpriced_seconds <= _MOST_UNPRICED * accrued_seconds
         self._is_long_enough = accrued_seconds >= _LEAST_SECONDS
         if self._served is None:
             self._is_counted = not sampled

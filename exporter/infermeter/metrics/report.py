@@ -171,7 +171,7 @@ def _slot(slot: Slot) -> dict[str, Any]:
         "busy_seconds": slot.busy_seconds,
         "tokens_input": slot.tokens_input,
         "tokens_output": slot.tokens_output,
-    }
+    } | ({"unpriced_seconds": slot.unpriced_seconds} if slot.unpriced_seconds else {})
 
 
 def _date(unix_ns: int | None) -> str | None:

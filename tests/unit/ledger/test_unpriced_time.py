@@ -125,8 +125,20 @@ def test_slots_without_a_price_have_no_cost_rather_than_none_to_pay() -> None:
     serve(book, until=2 * MINUTE)
     book.reprice(TOLD)
     serve(book, since=2 * MINUTE, until=4 * MINUTE)
-    costs = [slot.cost for slot in settled(book, end=4 * MINUTE).slots]
-    assert costs == [None] * 12 + [pytest.approx(10.0)] * 12
+    slots = settled(book, end=4 * MINUTE).slots
+    assert [slot.cost for slot in slots] == [None] * 12 + [pytest.approx(10.0)] * 12
+    assert [slot.unpriced_seconds for slot in slots] == [10.0] * 12 + [0.0] * 12
+
+
+def test_slots_keep_the_money_of_the_components_that_were_priced_so_that_they_add_up() -> None:
+    book = live(WITH_LICENCE)
+    serve(book, until=MINUTE)
+    book.reprice(replace(Prices.configured(WITH_LICENCE), gpu_per_hour=3600.0))
+    serve(book, since=MINUTE, until=2 * MINUTE)
+    snapshot = settled(book, end=2 * MINUTE)
+    assert [slot.cost for slot in snapshot.slots] == [pytest.approx(1.0)] * 6 + [pytest.approx(11.0)] * 6
+    assert [slot.unpriced_seconds for slot in snapshot.slots] == [10.0] * 6 + [0.0] * 6
+    assert sum(slot.cost or 0.0 for slot in snapshot.slots) == pytest.approx(sum(snapshot.cost.values()))
 
 
 def test_the_mask_names_what_is_unpriced_and_everything_where_nothing_is_priced() -> None:

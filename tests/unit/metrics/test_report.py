@@ -151,6 +151,14 @@ def test_input_and_output_tokens_at_their_costs_are_the_cost_of_the_window_once(
     assert max(per_input, per_output) >= whole * (1 - 1e-12)
 
 
+def test_a_slot_without_a_price_says_so_and_is_told_by_the_schema(validator: jsonschema.Draft202012Validator) -> None:
+    full = rich_snapshot()
+    unpriced = replace(full.ledger.slots[0], cost=None, unpriced_seconds=10.0)
+    told = report(replace(full, ledger=replace(full.ledger, slots=(*full.ledger.slots, unpriced))))
+    validator.validate(told)
+    assert [slot.get("unpriced_seconds") for slot in told["report"]["slots"]] == [None, 10.0]
+
+
 def test_the_inferences_behind_windows_quantiles_and_capacity_are_told() -> None:
     about = report(rich_snapshot())["report"]
     (window,) = about["windows"]
