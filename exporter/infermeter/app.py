@@ -34,7 +34,7 @@ from infermeter.prices.in_force import Quote
 from infermeter.prices.listing import PriceList
 from infermeter.readers import Readers, Takers
 from infermeter.reloads import Offer, Reload, Reloads
-from infermeter.state import StateFile
+from infermeter.state import Saver, StateFile
 from infermeter.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ ADVANCE_SECONDS = 1.0
 
 SAVE_SECONDS = 60.0
 """How often what was learnt is saved: this much of it a crash may lose."""
+
+LAST_SAVE_SECONDS = 1.0
+"""How long the end waits for the last save."""
 
 
 class Instant(NamedTuple):
@@ -140,7 +143,7 @@ class Sidecar:
         self._exposition = Exposition((ProcessCollector(registry=None),))
         self._flush: asyncio.TimerHandle | None = None
         self._state = state
-        self._saving: asyncio.Task[bool] | None = None
+        self._saver = Saver(state) if state else None
         self._saved_ns = self._last.monotonic_ns
         self._recall()
         source = gpus(self._meter.recent_compute.share)
@@ -212,8 +215,8 @@ class Sidecar:
         """Nothing arrives any more: completes what is pending, settles, and saves."""
         self._advance()
         self._meter.finish(self._last.unix_ns)
-        if self._state:
-            self._state.save(self._meter.remember())
+        if self._saver:
+            self._saver.finish(self._meter.remember(), seconds=LAST_SAVE_SECONDS)
         return self._snapshot_at(self._last.unix_ns)
 
     def _consume(self, export: Export) -> None:
@@ -261,10 +264,10 @@ class Sidecar:
     def _save_sometimes(self) -> None:
         """Saves in a thread, one at a time: a disk can hang."""
         due = self._last.monotonic_ns - self._saved_ns >= SAVE_SECONDS * 1e9
-        if self._state is None or not due or (self._saving and not self._saving.done()):
+        if self._saver is None or not due or self._saver.busy:
             return
         self._saved_ns = self._last.monotonic_ns
-        self._saving = asyncio.create_task(asyncio.to_thread(self._state.save, self._meter.remember()))
+        self._saver.begin(self._meter.remember())
 
     @contextmanager
     def _mistakes_end_it(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -67,7 +68,10 @@ class StateFile:
 
         Raises: TypeError for what is no JSON.
         """
-        content = orjson.dumps({"schema": SCHEMA, "sections": dict(sections)})
+        return self.write(content_of(sections))
+
+    def write(self, content: bytes) -> bool:
+        """As `save`, of what `content_of` has made of the sections."""
         try:
             self._replace(content)
         except (OSError, _Broken) as error:
@@ -151,6 +155,44 @@ class StateFile:
     @property
     def _aside(self) -> str:
         return f".{self.path.name}.new-"
+
+
+class Saver:
+    """Saves in threads of its own, one at a time: a disk that hangs holds up neither the loop nor the end of the process."""
+
+    def __init__(self, state: StateFile) -> None:
+        """`state` is what is written to."""
+        self._state = state
+        self._thread: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save hasn't ended."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, sections: Mapping[str, Any]) -> None:
+        """Starts to save; while none is under way. Raises: TypeError for what is no JSON."""
+        self._thread = thread = threading.Thread(target=self._state.write, args=(content_of(sections),), name="state", daemon=True)
+        thread.start()
+
+    def finish(self, sections: Mapping[str, Any], *, seconds: float) -> None:
+        """Saves for the last time, after what is under way; waits for both no longer than this. Raises: TypeError, likewise."""
+        ends = time.monotonic() + seconds
+        self._wait(seconds)
+        if not self.busy:
+            self.begin(sections)
+            self._wait(ends - time.monotonic())
+        if self.busy:
+            log.warning("state file %s isn't saved within %g s; what was learnt last is lost", self._state.path, seconds)
+
+    def _wait(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(max(seconds, 0.0))
+
+
+def content_of(sections: Mapping[str, Any]) -> bytes:
+    """The file's content. Raises: TypeError for what is no JSON."""
+    return orjson.dumps({"schema": SCHEMA, "sections": dict(sections)})
 
 
 def _age(path: Path) -> int:

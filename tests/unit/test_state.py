@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,9 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infermeter.state import ABANDONED_SECONDS, BROKEN_KEPT, MOST_BYTES, StateFile
+from infermeter.state import ABANDONED_SECONDS, BROKEN_KEPT, MOST_BYTES, Saver, StateFile
 
 SECTIONS = {"baseline": {"version": 1, "watts": {"GPU-a": 112.5}}, "capacity": {"version": 2, "slots": [1, 2]}}
+
+
+SOON = 10.0
+"""Seconds until a test gives up on what should happen at once."""
 
 
 class Disk:
@@ -186,6 +191,49 @@ def test_a_state_that_would_not_be_loaded_is_not_saved(tmp_path: Path, caplog: p
     assert not state.save({"baseline": "x" * MOST_BYTES})
     assert names(tmp_path) == []
     assert f"more than {MOST_BYTES} bytes" in warnings(caplog)[0]
+
+
+class StuckDisk(Disk):
+    """Brings nothing to the disk until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.free = threading.Event()
+
+    def sync(self, descriptor: int) -> None:
+        self.asked.set()
+        assert self.free.wait(SOON)
+        super().sync(descriptor)
+
+
+def test_the_last_save_comes_after_the_one_under_way(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state.json")
+    saver = Saver(state)
+    assert not saver.busy
+    saver.begin({"first": 1})
+    saver.finish(SECTIONS, seconds=SOON)
+    assert not saver.busy
+    assert state.load() == SECTIONS
+
+
+def test_a_disk_that_hangs_holds_up_neither_a_save_nor_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    disk = StuckDisk()
+    state = StateFile(tmp_path / "state.json", sync=disk.sync)
+    saver = Saver(state)
+    saver.begin({"first": 1})
+    assert disk.asked.wait(SOON)
+    assert saver.busy
+    saver.finish(SECTIONS, seconds=0.01)
+    assert warnings(caplog) == [f"state file {state.path} isn't saved within 0.01 s; what was learnt last is lost"]
+    disk.free.set()
+    saver.finish({"last": 1}, seconds=SOON)
+    assert state.load() == {"last": 1}
+
+
+def test_what_is_no_json_ends_whoever_saves_it_and_no_thread(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        Saver(StateFile(tmp_path / "state.json")).begin({"set": {1, 2}})
 
 
 def test_what_is_no_json_is_a_mistake_of_the_program(tmp_path: Path) -> None:
