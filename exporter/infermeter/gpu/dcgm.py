@@ -110,7 +110,10 @@ class DcgmSource(PageSource):
         """Counters of the instances, from 0 at first sight: they grow with the device's, whose falls are left out."""
         shared = self._shared.setdefault(board, _Shared())
         if joules is not None:
-            grown = 0.0 if shared.joules is None else max(0.0, joules - shared.joules)
+            grown = 0.0 if shared.joules is None else joules - shared.joules
+            if grown < 0:
+                self._rejected["reset"] += 1
+                grown = 0.0
             shared.joules = joules
             shared.by_instance |= {name: shared.by_instance.get(name, 0.0) + share * grown for name, share in shares.items()}
         return shared.by_instance

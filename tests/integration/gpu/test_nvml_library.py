@@ -237,12 +237,13 @@ def test_a_device_whose_power_is_recorded_by_the_driver_can_be_known_to_be_idle(
 
 
 # --- instances ---------------------------------------------------------------------------------------------------------------------
-def test_a_counter_that_starts_again_costs_instances_nothing(library: Path) -> None:
+def test_a_counter_that_starts_again_costs_instances_nothing_and_is_counted(library: Path) -> None:
     steady = {"STUB_LOAD": "steps", "STUB_PERIOD_MS": "90000"}
     stub = {"STUB_GPUS": "1", "STUB_MIG": "0:3+4", "STUB_MIG_ACTIVE": "50+50", "STUB_RESET_MS": "15500"} | steady
     seen = outcome(library, reads=31, stub=stub, script={"step_seconds": 1}, interval=1.0)
     energy = sum(counted(of_device(seen, identity["uuid"])) for identity in seen["identities"])
     assert energy == pytest.approx(seen["truth"][30][0] - seen["truth"][0][0], rel=0.005)
+    assert seen["rejected"]["reset"] == 1
 
 
 def test_instances_share_the_energy_of_their_device_by_what_they_did(library: Path) -> None:

@@ -582,6 +582,7 @@ def test_a_counter_that_fell_gives_no_instance_energy_and_goes_on_from_there() -
         exporter.page = told(MIG, ENERGY, *[millijoules] * 3)
         joules.append([sample.energy_joules for sample in dcgm.read(NOW_NS)])
     assert joules == [pytest.approx([75, 25, 0]), pytest.approx([75, 25, 0]), pytest.approx([78, 26, 0])]
+    assert dcgm.rejected["reset"] == 1
 
 
 ACTIVITIES = st.tuples(*[st.floats(0, 1)] * 3)

@@ -116,7 +116,10 @@ def test_what_is_true_of_the_chip_is_told_of_each_instance_and_what_adds_up_is_s
     parent = partitioned(instance_of("MIG-a", 3), instance_of("MIG-b", 4), nvmlDeviceGetTotalEnergyConsumption=lambda: next(counter))
     source = opened(Library(parent))
     samples = [source.read(second * SECOND_NS) for second in range(4)]
-    assert [[sample.energy_joules for sample in each] for each in samples] == [[0.0, 0.0], [3.0, 4.0], [3.0, 4.0], [6.0, 8.0]]
+    by_power = 3.0 + 112.5 * 3 / 7, 4.0 + 112.5 * 4 / 7
+    energy = [[0.0, 0.0], [3.0, 4.0], by_power, [by_power[0] + 3.0, by_power[1] + 4.0]]
+    assert [[sample.energy_joules for sample in each] for each in samples] == [pytest.approx(each) for each in energy]
+    assert source.rejected["reset"] == 1
     assert samples[0][0] == GpuSample(
         "MIG-a",
         0,

@@ -187,4 +187,4 @@ def _power_usage(nvml: Untyped, handle: Untyped) -> Fields:
 
 def no_rejections() -> Counter[Rejection]:
     """To count in while another thread sums up: it never gains a key."""
-    return Counter({"read": 0, "outlier": 0})
+    return Counter({"read": 0, "outlier": 0, "reset": 0})

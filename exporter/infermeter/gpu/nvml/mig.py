@@ -106,6 +106,7 @@ class MigDevice:
         asking(chosen[0])
         fields = self._parent.ask()
         whole = GpuSample(self._parent.uuid, now_ns, **fields)
+        self.rejected["reset"] += _fell(self._last, whole)
         joules, self._last = _joules_between(self._last, whole), whole
         of_all = {name: fields[name] for name in _OF_ALL if name in fields}
         samples: list[GpuSample] = []
@@ -155,11 +156,18 @@ def _joules_between(before: GpuSample | None, after: GpuSample) -> float | None:
     if before is None:
         return None
     gap_ns = after.time_ns - before.time_ns
-    if before.energy_joules is not None and after.energy_joules is not None and after.energy_joules >= before.energy_joules:
+    if before.energy_joules is not None and after.energy_joules is not None and not _fell(before, after):
         return after.energy_joules - before.energy_joules
     if before.power_watts is None or after.power_watts is None or not 0 < gap_ns <= _LONGEST_GAP_NS:
         return None
     return (before.power_watts + after.power_watts) / 2 * gap_ns / 1e9
+
+
+def _fell(before: GpuSample | None, after: GpuSample) -> bool:
+    """Whether the device's counter has begun anew."""
+    if before is None or before.energy_joules is None or after.energy_joules is None:
+        return False
+    return after.energy_joules < before.energy_joules
 
 
 def instance_handles(library: Untyped, handle: Untyped) -> list[Untyped]:
