@@ -28,7 +28,7 @@ _POOLS_BEGIN: Final = 8
 """So many pools begin within the width of one. Pools that only met would cost up to two widths: the one that holds the truth fails."""
 
 _CHANCE: Final = 0.5
-"""Standard errors of a stretch's own count by which the highest stretches may owe their place to chance, where nothing bounds them."""
+"""Standard errors of a stretch's own count by which the highest stretches may owe their place to chance."""
 
 _LEAST_STRETCHES: Final = 5
 _SETTLING_SECONDS: Final = 600.0
@@ -76,7 +76,10 @@ def stretch_slots(sla: SlaTarget) -> int:
 
 
 def pooled_capacity(stretches: Iterable[Stretch], sla: SlaTarget, *, confidence: float) -> Capacity | None:
-    """The lower edge of the last pool that holds before the first that fails; if none fails, less what chance may add. None: none holds.
+    """What the last pool that holds before the first that fails has shown, less what chance may add; None while no pool holds.
+
+    That is its lower edge, since nothing says how far up demand went; where a pool fails, it is half way to its mean load, at which it
+    held as a whole: simulated servers have their truth a little above.
 
     A pool is what lies within a tenth of a load; the next begins an eighth of that higher. It holds, or fails, if the miss share of its
     stretches keeps the SLA, or doesn't, even at the bound that their scatter gives; one with too little evidence says nothing.
@@ -100,9 +103,10 @@ def pooled_capacity(stretches: Iterable[Stretch], sla: SlaTarget, *, confidence:
     if held is None:
         return None
     edge, members = held
+    shown = math.sqrt(edge * sum(map(_load, members)) / len(members)) if reached else edge
     served = sum(stretch.per_second * stretch.seconds for stretch in members) / len(members)
-    chance = 0.0 if reached else _CHANCE / math.sqrt(max(served, 1.0))
-    return Capacity(edge * (1.0 - chance), reached, len(members), sum(stretch.observed for stretch in members))
+    per_second = shown * (1.0 - _CHANCE / math.sqrt(max(served, 1.0)))
+    return Capacity(per_second, reached, len(members), sum(stretch.observed for stretch in members))
 
 
 def _load(stretch: Stretch) -> float:
