@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from e2e.processes import free_ports
 from e2e.sidecar import Ending, Scrape, sidecar
 from e2e.vllm import MODEL, ROUNDS, vllm
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.e2e_vllm
 REQUESTS = sum(count for _, count in ROUNDS)
 THREE_ANSWERS = 2 * 3
 CONFIGURATION = f"""
-server: {{kind: vllm, name: vllm-tiny, model: {MODEL}, gpu_count: 1}}
+server: {{kind: vllm, name: vllm-tiny, model: {MODEL}, gpu_count: 1, metrics_url: "METRICS_URL", metrics_interval: 500ms}}
 sla: {{default: {{quantile: 0.99, duration_seconds: 30}}}}
 cost:
   currency: USD
@@ -48,10 +49,14 @@ class Evidence:
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     folder = tmp_path_factory.mktemp("vllm")
-    with sidecar(CONFIGURATION, folder) as meter:
-        with vllm(meter.otlp_grpc, log=folder / "vllm.log") as server:
+    (port,) = free_ports(1)
+    configuration = CONFIGURATION.replace("METRICS_URL", f"http://127.0.0.1:{port}/metrics")
+    with sidecar(configuration, folder) as meter:
+        with vllm(meter.otlp_grpc, log=folder / "vllm.log", port=port) as server:
+            meter.wait_until("server_scrape_up", 1, seconds=20)
             server.load()
             meter.wait_until("inferences_observed_total", REQUESTS + THREE_ANSWERS, seconds=20)
+            meter.wait_until("inferences_total", REQUESTS + THREE_ANSWERS, seconds=20)
             own = server.metrics()
         return Evidence(own, meter.scrape(), meter.stop())
 
@@ -60,6 +65,8 @@ def test_every_sequence_is_counted_once(evidence: Evidence) -> None:
     assert evidence.own("request_success_total") == REQUESTS + THREE_ANSWERS
     assert evidence.sidecar.total("inferences_observed_total", model=MODEL, outcome="ok") == REQUESTS + THREE_ANSWERS
     assert evidence.sidecar.total("inferences_observed_total") == REQUESTS + THREE_ANSWERS
+    assert evidence.sidecar.total("inferences_source", source="server") == 1
+    assert evidence.sidecar.total("inferences_total", outcome="ok") == REQUESTS + THREE_ANSWERS
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import aiohttp
 from packaging.requirements import Requirement
 
 from e2e.environments import environment, pip, site_packages
-from e2e.processes import answers, free_ports, running, text_at, wait_until
+from e2e.processes import answers, running, text_at, wait_until
 
 VERSION = "0.32.0"
 MODEL = "tiny"
@@ -58,10 +58,9 @@ class Vllm:
 
 
 @contextlib.contextmanager
-def vllm(otlp_grpc: str, *, log: Path) -> Iterator[Vllm]:
+def vllm(otlp_grpc: str, *, log: Path, port: int) -> Iterator[Vllm]:
     """A ready server that sends its spans to `otlp_grpc`."""
     folder = environment("vllm", _install)
-    (port,) = free_ports(1)
     own = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
