@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -80,7 +82,7 @@ class Reloads:
         hangs = ConfigError("configuration file", f"wasn't read within {self._read_seconds:g} s")
         if self._reading is not None and not self._reading.done():
             raise hangs
-        self._reading = asyncio.ensure_future(asyncio.to_thread(self._read))
+        self._reading = _read_aside(self._read)
         if not (await asyncio.wait((self._reading,), timeout=self._read_seconds))[0]:
             self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())  # nobody asks any more
             raise hangs
@@ -110,6 +112,30 @@ class Reloads:
         log.warning("the old configuration stays in force")
         told = [str(problem) if isinstance(problem, RestartNeeded) else problem.where for problem in problems]
         return f"not reloaded, the old configuration stays in force: {_listed(told)} (the log says more)"
+
+
+def _read_aside(read: Callable[[], Offer]) -> asyncio.Future[Offer]:
+    """What it reads, in a thread for which the end of the process doesn't wait, as it would for an executor's."""
+    loop = asyncio.get_running_loop()
+    reading: asyncio.Future[Offer] = loop.create_future()
+
+    def settle(outcome: Offer | Exception) -> None:
+        if isinstance(outcome, Exception):
+            reading.set_exception(outcome)
+        else:
+            reading.set_result(outcome)
+
+    def run() -> None:
+        outcome: Offer | Exception
+        try:
+            outcome = read()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the future has it, also a mistake of ours
+            outcome = error
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=run, name="reload", daemon=True).start()
+    return reading
 
 
 def _listed(texts: Sequence[str]) -> str:

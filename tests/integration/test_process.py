@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from urllib.request import urlopen
 
 import pytest
@@ -23,9 +25,12 @@ def command(folder: Path, config: str) -> list[str]:
 
 
 @contextmanager
-def serving(folder: Path, config: str = LISTEN) -> Iterator[tuple[subprocess.Popen[str], Mapping[str, str]]]:
+def serving(
+    folder: Path, config: str = LISTEN, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[subprocess.Popen[str], Mapping[str, str]]]:
     """A sidecar that listens, with its addresses by key, under a shell's limit on open files; it is gone in the end."""
-    with subprocess.Popen(command(folder, config), stderr=subprocess.PIPE, text=True) as process:
+    variables = {**os.environ, **environment}
+    with subprocess.Popen(command(folder, config), stderr=subprocess.PIPE, text=True, env=variables) as process:
         try:
             assert process.stderr is not None
             addresses: dict[str, str] = {}
@@ -49,6 +54,30 @@ def test_it_ends_with_0_however_often_it_is_told_to_stop(tmp_path: Path) -> None
         assert process.stderr is not None
         assert process.stderr.read().endswith("stopped: 0 spans received, 0 inferences observed, 0 spans dropped, 0 unmapped\n")
         assert process.returncode == 0
+
+
+def test_a_configuration_that_hangs_while_it_is_read_anew_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    with serving(tmp_path) as (process, addresses):
+        with urlopen(f"http://{addresses['web']}/-/ready", timeout=10):  # before, it takes no other configuration
+            file = tmp_path / "infermeter.yaml"
+        file.unlink()
+        os.mkfifo(file)
+        process.send_signal(signal.SIGHUP)
+        with file.open("wb"):  # opened once it is being read; and nothing comes
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == 0
+
+
+def test_a_disk_that_hangs_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    library = tmp_path / "hangs.so"
+    code = b"#include <unistd.h>\nint fsync(int file) { (void)file; for (;;) pause(); }\n"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", str(library), "-"], input=code, check=True)
+    config = f"{LISTEN}state_file: {tmp_path / 'state.json'}\n"
+    with serving(tmp_path, config, {"LD_PRELOAD": str(library)}) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        assert process.stderr is not None
+        assert "isn't saved within 1 s; what was learnt last is lost" in process.stderr.read()
 
 
 def test_many_connections_leave_files_for_others(tmp_path: Path) -> None:
