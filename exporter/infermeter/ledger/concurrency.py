@@ -9,8 +9,11 @@ from infermeter.ledger import slots as columns
 from infermeter.ledger.slots import Sums
 from infermeter.model import Concurrency
 
-_LEAST_SPREAD: Final = 0.25
-"""Of the variance that arrivals at random would give the gauge, which is its mean."""
+_LEAST_CHANGE: Final = 0.25
+"""Of the gauge's mean: so much its scrapes differ from those of any number before, squared and on average, where arrivals are random."""
+
+_LONG_INTERVALS: Final = 3.0
+"""Inferences of so many intervals are met by a like number of scrapes, whatever their phase."""
 
 
 def concurrency(sums: Sums, *, coverage_ratio: float | None, interval_seconds: float) -> Concurrency | None:
@@ -21,10 +24,11 @@ def concurrency(sums: Sums, *, coverage_ratio: float | None, interval_seconds: f
     The spans' mean is their compute time in the ticks that the gauge tells, over the length of these: by Little's law the throughput times
     the mean compute time, for any arrivals, and of the same seconds. The gauge is an instant every `interval_seconds`: its mean is off by
     its spread over the root of the independent instants, of which there is one every two mean compute times at most.
+    Instants prove nothing where a short load is as regular as they are: then each scrape repeats one of those before it.
 
     Source: L = lambda W (Little, 1961); the integral time of an M/G/infinity queue's autocorrelation.
     """
-    seconds, running_seconds, squares, computing_seconds = sums.running.tolist()
+    computing_seconds, seconds, running_seconds, squares, compared, *changes = sums.running.tolist()
     observed = int(sums.counts[:, columns.OBSERVED].sum())
     accrued_seconds = float(sums.server[columns.ACCRUED_SECONDS])
     if seconds <= 0 or accrued_seconds <= 0 or not coverage_ratio:
@@ -35,7 +39,8 @@ def concurrency(sums: Sums, *, coverage_ratio: float | None, interval_seconds: f
     mean_seconds = computing_seconds / max(inferences, 1)
     gauge_error = math.sqrt(variance * max(interval_seconds, 2 * mean_seconds) / seconds)
     spans_error = computing * math.sqrt(2 * (1 - coverage_ratio) / max(inferences, 1))
-    seen_at_random = mean_seconds >= interval_seconds or (running > 0 and variance >= _LEAST_SPREAD * running)
+    changing = running > 0 and compared > 0 and min(changes) / compared >= _LEAST_CHANGE * running
+    seen_at_random = changing or mean_seconds >= _LONG_INTERVALS * interval_seconds
     return Concurrency(
         seconds=seconds,
         inferences=inferences,

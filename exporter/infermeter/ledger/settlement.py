@@ -98,7 +98,7 @@ class Settlement:
             self._slots.miss_prices(tick // SLOT_TICKS, money.unpriced, seconds)
         if running is not None:
             computing_seconds = int(compute_ns.sum()) / SECOND_NS * running.told_ratio
-            self._slots.run(tick // SLOT_TICKS, (*self.running.seconds(tick), computing_seconds))
+            self._slots.run(tick // SLOT_TICKS, computing_seconds, self.running.sums(tick))
         if not sampled:
             self._slots.compute(tick // SLOT_TICKS, compute_ns / SECOND_NS, busy_ns / SECOND_NS)
         quiet_ticks = None if sampled or busy_ns else tick - self._last_busy_tick - 1

@@ -9,6 +9,7 @@ from typing import Final, overload
 import numpy as np
 
 from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
+from infermeter.ledger.running import GAUGE_FIELDS
 from infermeter.ledger.tariff import COMPONENTS
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import STAGES, Bools, Component, Floats, Ints, Slot
@@ -20,7 +21,7 @@ COST, JOULES, BUSY_SECONDS, COMPUTE_SECONDS = range(4)
 _AMOUNTS: Final = 4
 ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
 _SERVER: Final = 4
-_RUNNING: Final = 4
+_RUNNING: Final = 1 + GAUGE_FIELDS
 """COMPUTE_SECONDS of all inferences, COMPUTING_SECONDS with at least one: both as spans tell, and none where these are a sample."""
 
 
@@ -28,9 +29,8 @@ _RUNNING: Final = 4
 class Sums:
     """Sums over consecutive slots: `counts` of shape (models, 13), `amounts` (models, 4), `server` (4,).
 
-    `unpriced_seconds` by component, in the order of COMPONENTS: accrued time in which its price was wanted and not known. `running`, shape
-    (4,): the seconds in which the server's gauge of running inferences is told, and over these the sums of it, of its square, and of
-    how many inferences computed as far as spans were seen.
+    `unpriced_seconds` by component, in the order of COMPONENTS: accrued time in which its price was wanted and not known. `running`: the
+    compute seconds of the inferences that were seen, while the server's gauge of running ones is told, and `RunningGauge.sums` of it.
     """
 
     counts: Ints
@@ -80,9 +80,11 @@ class Slots:
         """Adds a settled tick in which money lacked these components, as `Tariff.unpriced_mask` tells them."""
         self._unpriced.row(slot)[[bool(mask >> place & 1) for place in range(len(COMPONENTS))]] += seconds
 
-    def run(self, slot: int, running: tuple[float, float, float, float]) -> None:
+    def run(self, slot: int, computing_seconds: float, gauge: Floats) -> None:
         """Adds a settled tick in which the server told how many were running, as `Sums.running`."""
-        self._running.row(slot)[:] += running
+        row = self._running.row(slot)
+        row[0] += computing_seconds
+        row[1:] += gauge
 
     def compute(self, slot: int, models: Floats, together: float) -> None:
         """Adds what computed in a settled tick: seconds of all inferences, shape (models,), and with at least one of them."""
