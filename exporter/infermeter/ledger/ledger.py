@@ -70,6 +70,8 @@ class Ledger:
 
     def add(self, inferences: InferenceBatch, now_ns: int) -> None:
         """Books inferences that have arrived by `now_ns`; what ends later than that ends now."""
+        self._arrivals.add_around(inferences.around_ns)
+        self._widen()
         if not len(inferences):
             return
         self._see_clock(now_ns)
@@ -180,6 +182,7 @@ class Ledger:
         arrivals, settlement, names = self._arrivals, self._settlement, self._arrivals.names.names
         devices, accrual, uses = settlement.devices, settlement.accrual, settlement.uses
         priced, metered, confidence = bool(accrual.cost), devices.metered, self._config.ledger.confidence
+        counted = self._totals.known or not self.sampled
         codes = sorted(range(len(names)), key=names.__getitem__)
         longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
         about = {code: told(arrivals, code) for code in codes}
@@ -216,7 +219,7 @@ class Ledger:
                 )
                 for code in codes
             ),
-            windows=tuple(reader.server(about, capacities, load=self._capacity.load(reader.seconds)) for reader in readers),
+            windows=tuple(reader.server(about, capacities, load=self._capacity.load(reader.seconds) if counted else None) for reader in readers),
             slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=accrual.cost, metered=metered),
             busy_seconds=settlement.busy_ns / SECOND_NS,
             stage_quality=dict(arrivals.quality),
@@ -234,7 +237,7 @@ class Ledger:
             totals=self._totals.by_model() if self._totals.known else None,
             coverage_ratio=self._coverage.ratio(longest),
             thin=self._coverage.thin(sampled=self.sampled),
-            peak_load_ratio=self._capacity.peak_load,
+            peak_load_ratio=self._capacity.peak_load if counted else None,
             concurrency=self._concurrency(longest),
         )
 

@@ -214,9 +214,12 @@ class WindowReader:
         return sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
 
     def _full_ratio(self, models: Iterable[int], capacities: Mapping[int, float], accrued: float) -> float | None:
-        """The part of the window's time that its inferences would have needed at capacity; None where one of the models has none."""
+        """The part of the window's time that its inferences would have needed at capacity.
+
+        None where one of the models has none, or nothing tells how many there were.
+        """
         served = {code: self._ok(code) for code in models if self._ok(code)}
-        if not served.keys() <= capacities.keys():
+        if not (self._is_counted and served.keys() <= capacities.keys()):
             return None
         return sum(ok / capacities[code] for code, ok in served.items()) / accrued
 
