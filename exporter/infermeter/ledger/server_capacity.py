@@ -72,8 +72,8 @@ class ServerCapacity:
             if self._setup and _differs(self._setup, setup):
                 self.restart()
             self._setup = {uuid: limit or self._setup.get(uuid) for uuid, limit in setup.items()}
-        keys, counts = latencies
-        services, served_by_service = self._services.take(slot)
+        keys, counts = latencies[0].astype(np.int64), latencies[1]
+        services, served_by_service = (column.astype(np.int64) for column in self._services.take(slot))
         self._services.drop(slot)
         self._open_slot = slot + 1
         keys = np.concatenate((keys // _ROW * _WIDE_ROW + keys % _ROW, services // BUCKETS * _WIDE_ROW + _ROW + services % BUCKETS))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.model import Ints
@@ -54,12 +55,16 @@ _PAGE: Final = 4096
 _MOST_FILLING: Final = 16
 
 
+Packed: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""Keys and their counts, as integers of the smallest type that holds them: an hour of slots is kept."""
+
+
 class SlotSketches:
     """Counts by key (any small integer) for each slot of time: dense while a slot fills, only what isn't zero afterwards."""
 
     def __init__(self) -> None:
         self._filling: dict[int, Ints] = {}
-        self._packed: dict[int, tuple[Ints, Ints]] = {}
+        self._packed: dict[int, Packed] = {}
 
     def add(self, slots: Ints, keys: Ints) -> None:
         """Counts each key in its slot."""
@@ -68,7 +73,7 @@ class SlotSketches:
             self._dense(slot, int(chosen.max()) + 1)
             np.add.at(self._filling[slot], chosen, 1)
 
-    def take(self, slot: int) -> tuple[Ints, Ints]:
+    def take(self, slot: int) -> Packed:
         """The keys of a slot that has closed, and their counts; the slot is forgotten."""
         self._pack(slot)
         return self._packed.pop(slot, (_NONE, _NONE))
@@ -89,10 +94,15 @@ class SlotSketches:
         if counts is None:
             return
         keys, packed = self._packed.get(slot, (_NONE, _NONE))
-        counts = _at_least(counts, int(keys.max(initial=-1)) + 1)
+        counts = _at_least(counts, int(keys.max(initial=0)) + 1)
         counts[keys] += packed
         keys = np.flatnonzero(counts)
-        self._packed[slot] = keys, counts[keys]
+        self._packed[slot] = _small(keys), _small(counts[keys])
+
+
+def _small(values: Ints) -> npt.NDArray[Any]:
+    """Values (>= 0) as the smallest integers that hold them all."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
 def _at_least(counts: Ints, length: int) -> Ints:
