@@ -55,6 +55,26 @@ class Outages:
         self._is_told = False
 
 
+class HandOver:
+    """How a thread tells the loop: nothing any more once it was stopped, and nothing to a loop that is gone."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        """`stopped` ends the thread too, which looks at it."""
+        self._loop = loop
+        self.stopped = threading.Event()
+
+    def __call__(self, call: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - what the call takes
+        """Has the loop make the call, unless it is stopped by then."""
+        try:
+            self._loop.call_soon_threadsafe(self._unless_stopped, call, *arguments)
+        except RuntimeError:  # the loop was closed: nobody is left to tell
+            self.stopped.set()
+
+    def _unless_stopped(self, call: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - likewise
+        if not self.stopped.is_set():
+            call(*arguments)
+
+
 class Poller(Generic[T]):
     """Asks every interval, on a monotonic schedule: a late answer doesn't shift those after it."""
 
@@ -84,7 +104,8 @@ class Poller(Generic[T]):
         self._deliver = deliver
         self._fail = fail
         self._monotonic = monotonic
-        self._stop = threading.Event()
+        self._on_loop = HandOver(loop)
+        self._stop = self._on_loop.stopped
         self._watching: TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name=f"poll-{name}", daemon=True)
         self._asked_since: float | None = None
@@ -155,16 +176,6 @@ class Poller(Generic[T]):
     def _down(self, error: Exception) -> None:
         self._outages.silent(error)
         self._answered, self._last_error = False, type(error).__name__
-
-    def _on_loop(self, call: Callable[[Any], None], value: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._unless_stopped, call, value)
-        except RuntimeError:  # the loop was closed: nobody is left to tell
-            self._stop.set()
-
-    def _unless_stopped(self, call: Callable[[Any], None], value: object) -> None:
-        if not self._stop.is_set():
-            call(value)
 
 
 def next_due(due: float, now: float, interval: float) -> float:

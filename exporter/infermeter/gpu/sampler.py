@@ -16,13 +16,12 @@ import time
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Any
 
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.gpu.voices import Voices
 from infermeter.model import Rejection
-from infermeter.polling import Outages, next_due
+from infermeter.polling import HandOver, Outages, next_due
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,8 @@ class Sampler:
         self._loop = loop
         self._deliver = deliver
         self._fail = fail
-        self._stop = threading.Event()
+        self._on_loop = HandOver(loop)
+        self._stop = self._on_loop.stopped
         # the loop's
         self._watching: TimerHandle | None = None
         self._watched: tuple[_Call | None, str | None] = (None, None)
@@ -296,16 +296,6 @@ class Sampler:
         if missed:
             new["read"] += missed
         return new
-
-    def _on_loop(self, call: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - what the call takes
-        try:
-            self._loop.call_soon_threadsafe(self._unless_stopped, call, *arguments)
-        except RuntimeError:  # the loop was closed: nobody is left to tell
-            self._stop.set()
-
-    def _unless_stopped(self, call: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - likewise
-        if not self._stop.is_set():
-            call(*arguments)
 
 
 def reopen_seconds(interval_seconds: float) -> float:
