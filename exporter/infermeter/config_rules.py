@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any, TypeAlias
 
-from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Server, Sla, Slas
+from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Proxy, Server, Sla, Slas
 from infermeter.currencies import CURRENCIES
 from infermeter.model import Window
 
@@ -18,6 +18,7 @@ WINDOWS_LIMIT = 4
 WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST = 60.0, 86_400.0
 
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_URL = re.compile(r"https?://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s?#@\\]*)?")
 _TEXT = r'"(?:[^"\\\n]|\\.)*"'
 _MATCHER = rf"\s*[A-Za-z_][A-Za-z0-9_]*\s*(?:=|!=|=~|!~)\s*{_TEXT}\s*"
 _MATCHERS = re.compile(rf"{_MATCHER}(?:,{_MATCHER})*,?")
@@ -43,6 +44,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     if config.host_power.source == "hwmon" and config.gpu.source != "auto" and (problem := beside_hwmon(config.gpu.source)):
         yield "host_power.source", problem
     yield from _listen(config.listen)
+    yield from unfit_proxy(config.proxy)
     yield from _windows(config.windows)
     yield from _limits(config.limits)
 
@@ -67,6 +69,21 @@ def beside_hwmon(gpu_source: str) -> str | None:
     if gpu_source in ("none", "hwmon"):
         return None
     return f"hwmon's meters have the GPUs in them, and those that {gpu_source} reads would be counted twice; use rapl, or gpu.source: none"
+
+
+def unfit_proxy(proxy: Proxy) -> Iterator[Problem]:
+    """What of the section `proxy` can't be, wherever it comes from; `upstream` may be missing."""
+    for name, url in (("upstream", proxy.upstream), ("endpoint", proxy.endpoint)):
+        if url is not None and not _URL.fullmatch(url):
+            yield f"proxy.{name}", "is no URL such as http://127.0.0.1:8000, without user, query and fragment"
+    match = _ADDRESS.fullmatch(proxy.listen)
+    if match is None or int(match[2]) > 65_535:
+        yield "proxy.listen", f"`{proxy.listen}` is no address such as 127.0.0.1:8080 or [::1]:8080"
+    elif int(match[2]) and proxy.upstream is not None and proxy.upstream.partition("://")[2].partition("/")[0] == proxy.listen:
+        yield "proxy.upstream", "is proxy.listen: the proxy would ask itself"
+    for index, path in enumerate(proxy.paths):
+        if not path.startswith("/"):
+            yield f"proxy.paths[{index}]", "is no path: it doesn't begin with /"
 
 
 def _planned(section: object, prefix: str) -> Iterator[str]:

@@ -1,0 +1,6 @@
+"""A reverse proxy that makes a span for each inference, for servers that have none: `infermeter proxy`."""
+
+from infermeter.proxy.server import ProxyServer
+from infermeter.proxy.spans import Spans, otlp_exporter
+
+__all__ = ["ProxyServer", "Spans", "otlp_exporter"]
