@@ -1,9 +1,9 @@
 """How near the estimates of capacity come to the truth, beside simulated servers, through the whole ledger.
 
 For every server, load and seed: the observed and the modelled capacity after some days, over the highest constant rate that keeps the
-SLA. `--pools` moves the truth across the pools of rates, for those fall where they will.
+SLA.
 
-usage: capacity.py [--days 3] [--hours 24] [--seeds 3] [--servers text,long,one,prefill] [--loads day,overload,mix,low]
+usage: PYTHONPATH=tests capacity.py [--days 3] [--hours 24] [--seeds 3] [--servers text,long,...] [--loads day,overload,mix,low]
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
-
 from infermeter.config import Server, Sla
 from infermeter.model import CapacityFacts
-from support.ledgers import config, ledger
+from support.ledgers import config, ledger, of_model
 from support.simulated_lives import Spans, live
 from support.simulated_servers import Floats, Served, arrivals, continuous_batching, highest_held_rate, one_at_a_time
 
@@ -42,6 +38,7 @@ class Simulated:
     most: int = 64
 
     def served(self, arrived: Floats, rng: np.random.Generator, shorter: Floats | float = 1.0) -> Served:
+        """What becomes of these arrivals, whose answers are so many times shorter."""
         if not self.tokens:
             return one_at_a_time(arrived, rng.lognormal(math.log(0.05) - 0.125, 0.5, len(arrived)) / shorter)
         return continuous_batching(
@@ -54,6 +51,7 @@ class Simulated:
         )
 
     def within(self, served: Served) -> float:
+        """The share within the SLA."""
         ok = np.ones(len(served.arrived), np.bool_)
         if self.sla.duration_seconds is not None:
             ok &= served.durations <= self.sla.duration_seconds
@@ -63,12 +61,14 @@ class Simulated:
             ok &= (served.ended - served.first) <= self.sla.tpot_seconds * (served.steps - 1) + 1e-9
         return float(ok.mean())
 
-    def truth(self, *, shorter: float = 1.0, inferences: int = 100_000) -> float:
+    def truth(self, *, inferences: int = 100_000) -> float:
+        """The highest constant rate at which the SLA holds."""
+
         def held(rate: float) -> bool:
             rng = np.random.default_rng(99)
-            return self.within(self.served(np.cumsum(rng.exponential(1 / rate, inferences)), rng, shorter)) >= self.sla.quantile
+            return self.within(self.served(np.cumsum(rng.exponential(1 / rate, inferences)), rng)) >= self.sla.quantile
 
-        return highest_held_rate(held, 0.01, self.most_per_second * shorter, tries=10)
+        return highest_held_rate(held, 0.01, self.most_per_second, tries=10)
 
 
 SERVERS = {
@@ -103,9 +103,9 @@ def told(server: Simulated, truth: float, load: str, *, day_seconds: float, days
         config(sla=server.sla, server=Server(max_batch=server.most if server.tokens else None, sampled=False)), gpus=(), offline=False
     )
     spans = Spans(served, ["m"] * len(arrived), tokens=server.tokens > 0)
-    (model,) = live(book, spans, served.ended, seconds=seconds).models
-    assert model.capacity is not None
-    return model.capacity
+    facts = of_model(live(book, spans, served.ended, seconds=seconds), "m").capacity
+    assert facts is not None
+    return facts
 
 
 def summed(ratios: list[float], runs: int) -> str:
