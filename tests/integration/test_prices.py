@@ -5,46 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 from infermeter import cli
 from support.peer import Peer, answer
-from support.running import Clock, Running, running
+from support.running import Clock, Running, metrics, running, until, value
 
 START_NS = 1_795_401_860_000_000_000
 SOON_SECONDS = 10.0
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm" / "grpc" / "005.pb"
 STEP_SECONDS = 10.0
-
-
-def value(text: str, name: str, **labels: str) -> float | None:
-    """The sum of the samples of this name that carry these labels; None where there is none."""
-    found = [
-        sample.value
-        for family in openmetrics_families(text)
-        for sample in family.samples
-        if sample.name == f"infermeter_{name}" and labels.items() <= sample.labels.items()
-    ]
-    return sum(found) if found else None
-
-
-async def metrics(sidecar: Running) -> str:
-    return await sidecar.text("/metrics", Accept="application/openmetrics-text")
-
-
-async def until(sidecar: Running, holds: Callable[[str], bool]) -> str:
-    """The metrics, once they are so."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            text = await metrics(sidecar)
-            if holds(text):
-                return text
-            await asyncio.sleep(0.01)
 
 
 async def findings(sidecar: Running) -> list[dict[str, Any]]:

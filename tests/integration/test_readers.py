@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
-from support.running import Clock, Running, running
+from support.running import Clock, running, until, value
 
 START_NS = 1_795_401_860_000_000_000
 SOON_SECONDS = 10.0
@@ -29,27 +28,6 @@ cost:
 gpu: {source: none, interval: 20ms}
 host_power: {source: rapl}
 """
-
-
-def value(text: str, name: str, **labels: str) -> float | None:
-    """The sum of the samples of this name that carry these labels; None where there is none."""
-    found = [
-        sample.value
-        for family in openmetrics_families(text)
-        for sample in family.samples
-        if sample.name == f"infermeter_{name}" and labels.items() <= sample.labels.items()
-    ]
-    return sum(found) if found else None
-
-
-async def until(sidecar: Running, holds: Callable[[str], bool]) -> str:
-    """The metrics, once they are so."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            text = await sidecar.text("/metrics", Accept=OPENMETRICS)
-            if holds(text):
-                return text
-            await asyncio.sleep(0.01)
 
 
 def powercap(root: Path, microjoules: int) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 from infermeter import app
 from infermeter.mapping import load_mappings
@@ -20,7 +19,7 @@ from infermeter.reloads import Reload
 from infermeter.structure import load_config
 from integration.test_process import serving
 from support.peer import Peer, answer
-from support.running import LISTEN, PROTOBUF, Clock, Running, running
+from support.running import LISTEN, PROTOBUF, Clock, Running, metrics, running, value
 from unit.otlp.exports import END_NS, body, span
 
 SECOND_NS = 1_000_000_000
@@ -29,21 +28,6 @@ SOON_SECONDS = 10.0
 LIFECYCLE = "web: {lifecycle: true}\nserver: {kind: vllm, model: chat, gpu_count: 1}\ngpu: {source: none}\nwindows: [1m]\n"
 PRICED = "cost: {currency: EUR, as_of: 2026-11-01, source: test, rent: {per_hour: %s}}\n"
 OUTCOME = {"model": "chat", "outcome": "ok"}
-
-
-def value(text: str, name: str, **labels: str) -> float | None:
-    """The sum of the samples of this name that carry these labels; None where there is none."""
-    found = [
-        sample.value
-        for family in openmetrics_families(text)
-        for sample in family.samples
-        if sample.name == f"infermeter_{name}" and labels.items() <= sample.labels.items()
-    ]
-    return sum(found) if found else None
-
-
-async def metrics(sidecar: Running) -> str:
-    return await sidecar.text("/metrics", Accept="application/openmetrics-text")
 
 
 async def until(sidecar: Running, per_hour: float) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from infermeter import app
 from infermeter.commands.configuration import listed_prices, offered
@@ -84,6 +85,37 @@ class Running:
         async with self.http.get(f"http://{self.addresses['web']}/api/v1/report") as response:
             answer: dict[str, object] = await response.json()
             return answer
+
+
+OPENMETRICS = "application/openmetrics-text"
+SOON_SECONDS = 10.0
+"""Until a test gives up on what should happen at once."""
+
+
+def value(text: str, name: str, **labels: str) -> float | None:
+    """The sum of the samples of this name (without prefix) that carry these labels; None where there is none."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == f"infermeter_{name}" and labels.items() <= sample.labels.items()
+    ]
+    return sum(found) if found else None
+
+
+async def metrics(sidecar: Running) -> str:
+    """What /metrics says, as OpenMetrics."""
+    return await sidecar.text("/metrics", Accept=OPENMETRICS)
+
+
+async def until(sidecar: Running, holds: Callable[[str], bool]) -> str:
+    """The metrics, once they are so."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while True:
+            text = await metrics(sidecar)
+            if holds(text):
+                return text
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -6,18 +6,16 @@ import asyncio
 import gzip
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 from infermeter.config import Gpu
 from infermeter.errors import GpuUnavailable
 from infermeter.gpu.source import GpuSource
 from infermeter.gpu.sources import gpu_source
 from support.peer import Answer, Peer, answer, dripping
-from support.running import Clock, Running, running
+from support.running import Clock, running, until, value
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 NOW_NS = 1_795_401_860_000_000_000
@@ -32,27 +30,6 @@ BUSY_MILLIJOULES, QUIET_MILLIJOULES, MIG_MILLIJOULES = "55018227615", "812345012
 
 def page(text: str) -> Answer:
     return answer(text.encode())
-
-
-def value(text: str, name: str, **labels: str) -> float | None:
-    """The sum of the samples of this name that carry these labels; None where there is none."""
-    found = [
-        sample.value
-        for family in openmetrics_families(text)
-        for sample in family.samples
-        if sample.name == f"infermeter_{name}" and labels.items() <= sample.labels.items()
-    ]
-    return sum(found) if found else None
-
-
-async def until(sidecar: Running, holds: Callable[[str], bool]) -> str:
-    """The metrics, once they are so."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            text = await sidecar.text("/metrics", Accept="application/openmetrics-text")
-            if holds(text):
-                return text
-            await asyncio.sleep(0.01)
 
 
 async def asked(peer: Peer) -> None:
