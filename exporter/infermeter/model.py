@@ -31,6 +31,7 @@ Quality: TypeAlias = Literal["measured", "estimated", "fallback"]
 GpuState: TypeAlias = Literal["active", "held_idle", "idle", "unknown"]
 ThrottleReason: TypeAlias = Literal["power", "thermal", "other"]
 Outcome: TypeAlias = Literal["ok", "error"]
+Direction: TypeAlias = Literal["input", "output"]
 EnergyKind: TypeAlias = Literal["counter", "integrated", "modelled"]
 """How a device's energy is known: from its own counter, integrated from its power, or estimated."""
 Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
@@ -244,7 +245,10 @@ class ServerReading:
     `inferences` holds how many more were served, by model and outcome; a None in place of the model: the server doesn't name one, of
     the outcome: it doesn't tell them apart. Every series that was seen is there, also with 0. `inner_calls`: a model's count holds calls by
     other models (ensembles) too, so that it speaks of the server only once a span has shown the model served by itself.
-    `running` is how many inferences run right now. `resets`: how many counters fell; each then counts from 0.
+    `tokens` holds how many more there were, by direction and model; a direction that the server doesn't tell isn't there. `running` and
+    `waiting` are how many inferences run and wait right now, `batch_size` how many the server computes at once (right now, or on the mean
+    since the last reading), `kv_cache_used_ratio` how full the fullest of its KV caches is. `resets`: how many counters fell; each then
+    counts from 0.
     """
 
     time_ns: int
@@ -253,6 +257,10 @@ class ServerReading:
     inner_calls: bool = False
     running: float | None = None
     resets: int = 0
+    tokens: Mapping[Direction, Mapping[str | None, float]] = field(default_factory=dict)
+    waiting: float | None = None
+    batch_size: float | None = None
+    kv_cache_used_ratio: float | None = None
 
 
 # --- what the ledger says ----------------------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infermeter.mapping.metrics import CountRule, MetricRules
+from infermeter.mapping.metrics import CountRule, MetricRules, SeriesRule
+from infermeter.mapping.texts import TextMatch
 from infermeter.model import Series, ServerReading
 from infermeter.scrape.increases import Counts, Totals
 
-RULES = MetricRules((CountRule("served", None, "reason", frozenset({"abort"})),), "model")
+RULES = MetricRules((CountRule(SeriesRule(("served",)), None, "reason", (TextMatch(exact=frozenset({"abort"})),)),), {}, "model")
 MODELS, REASONS = ("a", "b", ""), ("stop", "length", "abort")
 SERIES = st.tuples(st.sampled_from(MODELS), st.sampled_from(REASONS))
 SERVE = st.tuples(st.just("serve"), SERIES, st.integers(0, 50))
@@ -103,7 +104,8 @@ NONSENSE = st.lists(st.builds(Series, st.sampled_from(["all", "bad", "running", 
 
 @given(st.lists(NONSENSE, max_size=8))
 def test_whatever_a_page_holds_no_increase_is_negative_and_totals_never_fall(pages: list[list[Series]]) -> None:
-    counts = Counts(MetricRules((CountRule("all"), CountRule("bad", "error")), "model", "running"))
+    every = CountRule(SeriesRule(("all",))), CountRule(SeriesRule(("bad",)), "error")
+    counts = Counts(MetricRules(every, {"running": SeriesRule(("running",))}, "model"))
     before: Totals | None = None
     for number, page in enumerate(pages):
         totals = counts.add(page, number)

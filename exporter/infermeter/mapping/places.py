@@ -37,11 +37,11 @@ class Place:
         return isinstance(self._tree, strict_yaml.Mapping)
 
     # --- collections ---------------------------------------------------------------------------------------------------------------
-    def list(self) -> list[Place]:
-        """The entries of a list, at least one; what is no list is its own only entry."""
+    def list(self, *, empty: bool = False) -> list[Place]:
+        """The entries of a list, at least one unless it may be empty; what is no list is its own only entry."""
         if not isinstance(self._tree, strict_yaml.Sequence):
             return [self]
-        if not self._tree.items:
+        if not self._tree.items and not empty:
             raise self.wrong("is empty")
         return [Place(item, f"{self._path}[{n}]", self._problems) for n, item in enumerate(self._tree.items)]
 
@@ -78,9 +78,9 @@ class Place:
             raise self.wrong(f"must have exactly one of {', '.join(known.split())}")
         return next(iter(found.items()))
 
-    def each(self, read: Callable[[Place], T]) -> tuple[T, ...]:
+    def each(self, read: Callable[[Place], T], *, empty: bool = False) -> tuple[T, ...]:
         """`read` of each entry of the list; the problems of all of them are noted."""
-        return every(self.list(), read)
+        return every(self.list(empty=empty), read)
 
     # --- scalars -------------------------------------------------------------------------------------------------------------------
     def text(self, *, pattern: re.Pattern[str] | None = None, empty: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infermeter.mapping.metrics import CountRule, MetricRules
+from infermeter.mapping.metrics_reference import metrics_lines
 from infermeter.mapping.rules import Rule, ServerMapping, StageRule
 from infermeter.mapping.shipped import shipped_mappings
 from infermeter.model import STAGES
@@ -50,11 +50,14 @@ def _server(mapping: ServerMapping) -> Iterator[str]:
     yield f"- role: {_ROLES[mapping.role]}"
     for about, text in mapping.tracing.items():
         yield f"- {about}: {text}"
-    if mapping.sampled:
+    if mapping.sampled and mapping.rules:
         yield "- spans are a sample by default: totals are absent and nothing is idle by them, unless `server.sampled: false` is set"
-    yield f"- own metrics{metrics_text(mapping.metrics)}"
-    yield "\n| spans | stages | also told | absent |\n| --- | --- | --- | --- |"
-    yield from (_rule(rule) for rule in mapping.rules)
+    yield from metrics_lines(mapping.metrics)
+    if mapping.rules:
+        yield "\n| spans | stages | also told | absent |\n| --- | --- | --- | --- |"
+        yield from (_rule(rule) for rule in mapping.rules)
+    else:
+        yield "\nIt emits no spans: without `server.metrics_url`, or spans of a proxy before it, nothing is known of it."
     if mapping.not_told:
         yield "\nWhat it can't tell:\n"
         yield from (f"- {text}" for text in mapping.not_told)
@@ -88,26 +91,3 @@ def _stage(stage: StageRule) -> str:
     if stage.estimated or any(any(part.estimated) for part in stage.parts):
         notes.append("estimated")
     return f"{stage.stage} ({', '.join(notes)})" if notes else stage.stage
-
-
-def metrics_text(rules: MetricRules | None) -> str:
-    """What a server's own metrics tell, and where they are."""
-    if rules is None:
-        return ": none that are read"
-    told = [_count(count) for count in rules.counts]
-    if rules.ok_is_what_is_left:
-        told.append("those that ended well are the rest")
-    if rules.running is not None:
-        told.append(f"inferences that run right now (`{rules.running}`)")
-    told.append(f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`")
-    if rules.inner_calls:
-        told.append("calls by other models are among a model's: it counts once a span has shown that it is asked directly")
-    return f"{f', {rules.endpoint}' if rules.endpoint else ''}: {'; '.join(told)}"
-
-
-def _count(rule: CountRule) -> str:
-    what = {"ok": "inferences that ended well", "error": "failed inferences", None: "inferences"}[rule.outcome]
-    if rule.outcome_label is None:
-        return f"{what} (`{rule.name}`)"
-    errors = " or ".join(f"`{value}`" for value in sorted(rule.error_values))
-    return f"{what} (`{rule.name}`, failed where `{rule.outcome_label}` is {errors})"

@@ -12,14 +12,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal, TypeAlias
 
 from infermeter.mapping.metrics import MetricRules
+from infermeter.mapping.texts import TextMatch
 from infermeter.model import Stage
 
 Role: TypeAlias = Literal["engine", "router", "gateway", "generic"]
 ROLES: tuple[Role, ...] = ("engine", "router", "gateway", "generic")
 """Best first: once a role has matched, the ones after it count no inference any more."""
-
-ORIGINS = ("captured", "published", "derived from source")
-"""Of recorded spans: a real server sent them; somebody else's recording; written after reading the server's code, never called measured."""
 
 PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """Of parts that a file or a sender names."""
@@ -35,21 +33,6 @@ Completion: TypeAlias = Literal["self", "subtree", "trace_idle"]
 
 
 # --- which spans -------------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class TextMatch:
-    """One of some texts, a beginning, or a pattern that is searched for: the one of the three that is set."""
-
-    exact: frozenset[str] = frozenset()
-    prefix: str | None = None
-    pattern: re.Pattern[str] | None = None
-
-    def matches(self, text: str) -> bool:
-        """Whether `text` is meant."""
-        if self.pattern is not None:
-            return self.pattern.search(text) is not None
-        return text in self.exact or (self.prefix is not None and text.startswith(self.prefix))
-
-
 Texts: TypeAlias = tuple[tuple[str, TextMatch | None], ...]
 """Attribute keys, each with what its value must match; None: present is enough."""
 

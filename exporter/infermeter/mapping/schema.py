@@ -12,9 +12,9 @@ from typing import Literal, TypeVar, cast, get_args
 
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.mapping.metrics import read_metrics
+from infermeter.mapping.origins import ORIGINS
 from infermeter.mapping.places import Place, Unreadable, every
 from infermeter.mapping.rules import (
-    ORIGINS,
     PART_NAME,
     ROLES,
     RUST_DURATION,
@@ -37,13 +37,13 @@ from infermeter.mapping.rules import (
     Rule,
     ServerMapping,
     StageRule,
-    TextMatch,
     Texts,
     Value,
     Values,
     Where,
     operators,
 )
+from infermeter.mapping.texts import text_match
 from infermeter.model import SPAN_KINDS, STAGES, STATUS_CODES, Stage
 from infermeter.strict_yaml import parse_yaml
 
@@ -74,7 +74,9 @@ def _mapping(place: Place) -> ServerMapping:
     at = place.keys(known, required="schema server title versions role rules")
     if at["schema"].text() != "1":
         raise at["schema"].wrong("must be 1")
-    rules = at["rules"].each(_rule)
+    rules = at["rules"].each(_rule, empty=True)
+    if not rules and "metrics" not in at:
+        raise at["rules"].wrong("is empty, and there are no metrics: nothing would be known of this server")
     names = [rule.name for rule in rules]
     for name in sorted({name for name in names if names.count(name) > 1}):
         at["rules"].wrong(f"two rules are called {name}")
@@ -86,7 +88,7 @@ def _mapping(place: Place) -> ServerMapping:
         tracing={key: value.text() for key, value in at["tracing"].keys("enable protocol sampling").items()} if "tracing" in at else {},
         priority=int(at["priority"].number()) if "priority" in at else 50,
         role=cast("Role", at["role"].choice(ROLES)),
-        sampled=_flag(at, "sampled"),
+        sampled=_flag(at, "sampled") or not rules,  # where no span comes, their silence says nothing
         rules=rules,
         ignore=at["ignore"].each(_match) if "ignore" in at else (),
         metrics=read_metrics(at["metrics"]) if "metrics" in at else None,
@@ -119,8 +121,8 @@ def _where(place: Place) -> Where:
 
 def _conditions(at: dict[str, Place]) -> Match:
     return Match(
-        span=_text_match(at["span"]) if "span" in at else None,
-        scope=_text_match(at["scope"]) if "scope" in at else None,
+        span=text_match(at["span"]) if "span" in at else None,
+        scope=text_match(at["scope"]) if "scope" in at else None,
         kinds=frozenset(at["kind"].each(lambda kind: SPAN_KINDS.index(kind.choice(SPAN_KINDS)))) if "kind" in at else frozenset(),
         status=STATUS_CODES.index(at["status"].choice(STATUS_CODES)) if "status" in at else None,
         resource=_texts(at["resource"]) if "resource" in at else (),
@@ -129,17 +131,8 @@ def _conditions(at: dict[str, Place]) -> Match:
     )
 
 
-def _text_match(place: Place) -> TextMatch:
-    if not place.is_mapping:
-        return TextMatch(exact=frozenset((place.text(),)))
-    operator, operand = place.only("any prefix re")
-    if operator == "any":
-        return TextMatch(exact=frozenset(operand.each(Place.text)))
-    return TextMatch(prefix=operand.text()) if operator == "prefix" else TextMatch(pattern=operand.pattern())
-
-
 def _texts(place: Place) -> Texts:
-    return every(place.mapping().items(), lambda entry: (entry[0], None if entry[1].is_true else _text_match(entry[1])))
+    return every(place.mapping().items(), lambda entry: (entry[0], None if entry[1].is_true else text_match(entry[1])))
 
 
 # --- instants, values, texts -------------------------------------------------------------------------------------------------------

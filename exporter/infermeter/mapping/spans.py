@@ -12,7 +12,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from infermeter.mapping.layouts import Condition, Plan
-from infermeter.mapping.rules import SECONDS, TextMatch, Where
+from infermeter.mapping.rules import SECONDS, Where
+from infermeter.mapping.texts import TextMatch
 from infermeter.model import AttributeValue, Bools, Column, Floats, Ints, SpanBatch
 
 NO_RULE = np.iinfo(np.int64).max

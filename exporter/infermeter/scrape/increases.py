@@ -1,18 +1,19 @@
-"""From one page of counters to the next: how many more inferences were served. Pure: no clock, no I/O.
+"""From one page of counters to the next: how many more inferences were served, and tokens. Pure: no clock, no I/O.
 
 A series is told by its name and all of its labels. What it counted before the first page is never counted; what comes into being later
 counts from 0, and so does a counter that fell (the server was started anew). A series that vanishes is remembered: it
-goes on where it was, should it come back. Whatever a server exposes, no increase is negative, and none is counted twice.
+goes on where it was, should it come back. Where a reading has several names, the one that was read first is read for as long as it is
+exposed. Whatever a server exposes, no increase is negative, and none is counted twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
-from infermeter.mapping.metrics import CountRule, MetricRules
-from infermeter.model import Outcome, Series, ServerReading
+from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, SeriesRule, What
+from infermeter.model import Direction, Outcome, Series, ServerReading
 
 SERIES_REMEMBERED: Final = 10_000
 FORGOTTEN_AFTER_NS: Final = 3_600_000_000_000
@@ -27,29 +28,46 @@ LARGEST_COUNT: Final = 2**53
 Row: TypeAlias = tuple[str | None, Outcome | None]
 """Model and outcome, each None where the server doesn't tell it."""
 
+_Row: TypeAlias = tuple[str | None, What]
+"""Model, and what is counted."""
+
 _Identity: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the pages up to `time_ns` told. `inferences` mean something only beside other totals: as what was served between the two."""
+    """What the pages up to `time_ns` told. Counts mean something only beside other totals: as what happened between the two.
+
+    `executed` inferences were in so many `executions`. `gauges` are of the last page.
+    """
 
     time_ns: int
     inferences: Mapping[Row, int]
-    running: float | None
-    resets: int
-    inner_calls: bool
+    resets: int = 0
+    tokens: Mapping[Direction, Mapping[str | None, int]] = field(default_factory=dict)
+    executed: int = 0
+    executions: int = 0
+    gauges: Mapping[Gauge, float] = field(default_factory=dict)
+    inner_calls: bool = False
 
     def since(self, before: Totals | None) -> ServerReading:
         """The reading that these totals are, after those that were handed on before; the first is a baseline."""
         earlier = self if before is None else before
+        executions = self.executions - earlier.executions
         return ServerReading(
             time_ns=self.time_ns,
             since_ns=None if before is None else before.time_ns,
             # a row that was forgotten, and came back, begins anew
             inferences={row: float(max(count - earlier.inferences.get(row, 0), 0)) for row, count in self.inferences.items()},
+            tokens={
+                direction: {model: float(max(count - earlier.tokens[direction].get(model, 0), 0)) for model, count in counts.items()}
+                for direction, counts in self.tokens.items()
+            },
             inner_calls=self.inner_calls,
-            running=self.running,
+            running=self.gauges.get("running"),
+            waiting=self.gauges.get("waiting"),
+            batch_size=(self.executed - earlier.executed) / executions if executions > 0 else self.gauges.get("batch_size"),
+            kv_cache_used_ratio=self.gauges.get("kv_cache_used"),
             resets=self.resets - earlier.resets,
         )
 
@@ -58,7 +76,7 @@ class Totals:
 class _Remembered:
     """A series when it was seen last. `value` None: it never had one that counts anything."""
 
-    row: Row
+    row: _Row
     value: int | None
     time_ns: int
 
@@ -70,9 +88,10 @@ class Counts:
         """Nothing is known yet. `ignored` counts samples that couldn't be counted."""
         self.ignored = 0
         self._rules = rules
-        self._counts = {count.name: count for count in rules.counts}
+        self._names: dict[SeriesRule, str] = {}
         self._series: dict[_Identity, _Remembered] = {}
-        self._totals: dict[Row, int] = {}
+        self._totals: dict[_Row, int] = {}
+        self._executed: dict[What, int] = {"executed": 0, "executions": 0}
         self._ok: dict[str | None, int] = {}
         self._resets = 0
         self._last_page_ns = 0
@@ -83,20 +102,47 @@ class Counts:
         if len(self._series) >= SERIES_REMEMBERED // 2:
             self._forget(self._last_page_ns - FORGOTTEN_AFTER_NS)
         self._last_page_ns = time_ns
-        seen: set[_Identity] = set()
-        gauges = []
+        page = self._page(series)
+        for count in self._rules.counts:
+            for identity, one in self._read(page, count.series):
+                self._take(count, identity, one, time_ns)
+        gauges = {gauge: self._value(gauge, [one.value for _, one in self._read(page, rule)]) for gauge, rule in self._rules.gauges.items()}
+        return Totals(
+            time_ns=time_ns,
+            inferences=self._rows(),
+            resets=self._resets,
+            tokens={
+                direction: {model: count for (model, what), count in self._totals.items() if what == direction}
+                for direction in sorted(self._rules.directions)
+            },
+            executed=self._executed["executed"],
+            executions=self._executed["executions"],
+            gauges={gauge: value for gauge, value in gauges.items() if value is not None},
+            inner_calls=self._rules.inner_calls,
+        )
+
+    def _page(self, series: Iterable[Series]) -> dict[str, dict[_Identity, Series]]:
+        """The series that may be read, by name, each once."""
+        page: dict[str, dict[_Identity, Series]] = {name: {} for name in self._rules.names}
         for one in series:
-            rule = self._counts.get(one.name)
-            identity = _identity(one)
-            if (rule is None and one.name != self._rules.running) or identity is None or identity in seen:
-                self.ignored += rule is not None
+            if one.name not in page:
                 continue
-            seen.add(identity)
-            if rule is None:
-                gauges.append(one.value)
+            identity = _identity(one)
+            if identity is None or identity in page[one.name]:
+                self.ignored += 1
             else:
-                self._take(rule, identity, one, time_ns)
-        return Totals(time_ns, self._rows(), self._running(gauges), self._resets, self._rules.inner_calls)
+                page[one.name][identity] = one
+        return page
+
+    def _read(self, page: Mapping[str, Mapping[_Identity, Series]], rule: SeriesRule) -> list[tuple[_Identity, Series]]:
+        """The series of the page that a rule reads."""
+        name = self._names.get(rule)
+        if name is None or not page[name]:
+            name = next((one for one in rule.names if page[one]), None)
+            if name is None:
+                return []
+            self._names[rule] = name
+        return [(identity, one) for identity, one in page[name].items() if rule.fits(one.labels)]
 
     def _take(self, rule: CountRule, identity: _Identity, one: Series, time_ns: int) -> None:
         value = _count(one.value)
@@ -109,13 +155,18 @@ class Counts:
                 return
             known.value = value if self._refused or value is None else 0
         known.time_ns = time_ns
-        self._totals.setdefault(known.row, 0)
         if value is None:
+            self._add(known.row, 0)
             return
         before = value if known.value is None else known.value
         self._resets += value < before
-        self._totals[known.row] += value - before if value >= before else value
+        self._add(known.row, value - before if value >= before else value)
         known.value = value
+
+    def _add(self, row: _Row, more: int) -> None:
+        totals: dict[Any, int] = self._executed if row[1] in self._executed else self._totals
+        key = row[1] if totals is self._executed else row
+        totals[key] = totals.get(key, 0) + more
 
     def _remembered(self, rule: CountRule, identity: _Identity, one: Series, time_ns: int) -> _Remembered | None:
         """A place for a new series; None: there is no room."""
@@ -124,7 +175,7 @@ class Counts:
             return None
         label = self._rules.model_label
         model = None if label is None else one.labels.get(label) or None
-        known = self._series[identity] = _Remembered((model, rule.outcome_of(one.labels)), None, time_ns)
+        known = self._series[identity] = _Remembered((model, rule.what_of(one.labels)), None, time_ns)
         return known
 
     def _forget(self, before_ns: int) -> None:
@@ -135,23 +186,24 @@ class Counts:
         self._ok = {model: count for model, count in self._ok.items() if model in models}
 
     def _rows(self) -> dict[Row, int]:
-        """The totals by outcome, as far as the counters tell it."""
-        if not self._rules.ok_is_what_is_left:
-            return dict(self._totals)
+        """Inferences by outcome, as far as the counters tell it."""
         rows: dict[Row, int] = {}
-        for (model, outcome), count in self._totals.items():
-            if outcome == "error":
-                rows[model, "error"] = count
-            else:  # a page isn't of one instant: the errors may be ahead of all inferences for a while
+        for (model, what), count in self._totals.items():
+            if what == "error" or ((what == "ok" or what is None) and not self._rules.ok_is_what_is_left):
+                rows[model, what] = count
+            elif what is None:  # a page isn't of one instant: the errors may be ahead of all inferences for a while
                 left = count - self._totals.get((model, "error"), 0)
                 rows[model, "ok"] = self._ok[model] = max(left, self._ok.get(model, 0))
         return rows
 
-    def _running(self, gauges: list[float]) -> float | None:
-        """The sum of a gauge's series; None: not told, or nonsense."""
-        fit = [value for value in gauges if 0 <= value <= LARGEST_COUNT]
-        self.ignored += len(gauges) - len(fit)
-        return sum(fit) if fit and len(fit) == len(gauges) else None
+    def _value(self, gauge: Gauge, values: list[float]) -> float | None:
+        """What a gauge's series say together: their sum, of a cache the fullest; None: not told, or nonsense."""
+        most = 1 if gauge == "kv_cache_used" else LARGEST_COUNT
+        fit = [value for value in values if 0 <= value <= most]
+        self.ignored += len(values) - len(fit)
+        if not fit or len(fit) < len(values):
+            return None
+        return max(fit) if gauge == "kv_cache_used" else sum(fit)
 
 
 def _identity(one: Series) -> _Identity | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from infermeter.errors import ConfigError
 from infermeter.fetching import url_problem
 from infermeter.mapping import ServerMapping, shipped_mappings
 from infermeter.mapping.metrics import MetricRules
+from infermeter.model import Series
 
 KEY = "server.metrics_url"
 
@@ -26,9 +27,14 @@ def check_metrics_url(url: str, mappings: Sequence[ServerMapping]) -> None:
         raise ConfigError(KEY, f"nothing is known of {named}'s own metrics; server.kind is one of {able}, or a mapping has `metrics`")
 
 
-def recognised(mappings: Sequence[ServerMapping], present: Collection[str]) -> tuple[ServerMapping, MetricRules] | None:
-    """The first of the `mappings`, in order of precedence, that reads a metric that is `present`, and its rules."""
+def recognised(mappings: Sequence[ServerMapping], page: Iterable[Series]) -> tuple[ServerMapping, MetricRules] | None:
+    """The first of the `mappings`, in order of precedence, that reads a series of the `page`, and its rules.
+
+    Any of them will do: a counter may not be there before it counts.
+    """
+    page = list(page)
     for mapping in mappings:
-        if mapping.metrics is not None and not set(mapping.metrics.names).isdisjoint(present):
-            return mapping, mapping.metrics
+        rules = mapping.metrics
+        if rules is not None and any(rules.reads(one.name, one.labels) for one in page):
+            return mapping, rules
     return None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from infermeter.errors import Unavailable
 from infermeter.exposition_text import series_of
 from infermeter.fetching import fetch
 from infermeter.mapping import ServerMapping
-from infermeter.model import ServerReading
+from infermeter.model import Series, ServerReading
 from infermeter.polling import Poller
 from infermeter.scrape.increases import Counts, Totals
 from infermeter.scrape.recognition import recognised
@@ -87,7 +87,7 @@ class _Page:
 
     def __init__(self, url: str, mappings: Sequence[ServerMapping], *, timeout_seconds: float, token_file: str | None) -> None:
         self._url = url
-        self._mappings = mappings
+        self._mappings = tuple(mapping for mapping in mappings if mapping.metrics)
         self._timeout_seconds = timeout_seconds
         self._token_file = token_file
         self._wanted = tuple(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names)
@@ -98,20 +98,20 @@ class _Page:
         """Asks for the page and adds up what it counts. Raises: Unavailable."""
         body = fetch(self._url, timeout_seconds=self._timeout_seconds, token_file=self._token_file)
         series = series_of(body, self._wanted)
-        counts = self._counts_of({one.name for one in series})
+        counts = self._counts_of(series)
         totals = counts.add(series, now_ns)
         if counts.ignored and not self._told_ignored:
             self._told_ignored = True
             log.warning("the server's own /metrics: what is no whole number, or one series too many, is ignored")
         return totals
 
-    def _counts_of(self, present: Collection[str]) -> Counts:
-        """What counts a page that holds these metrics: once it was recognised as a server's, it stays that server's."""
-        found = recognised(self._mappings, present)
+    def _counts_of(self, page: Sequence[Series]) -> Counts:
+        """What counts a page that holds these series: once it was recognised as a server's, it stays that server's."""
+        found = recognised(self._mappings, page)
         if found is None:
-            raise Unavailable(f"the page has none of {', '.join(self._wanted)}")
+            raise Unavailable(f"the page has no metric that is read of {', '.join(mapping.server for mapping in self._mappings)}")
         if self._counts is None:
             mapping, rules = found
             log.info("the server's own /metrics is read as %s's", mapping.server)
-            self._wanted, self._counts = rules.names, Counts(rules)
+            self._mappings, self._wanted, self._counts = (mapping,), rules.names, Counts(rules)
         return self._counts

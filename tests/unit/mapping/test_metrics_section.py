@@ -6,9 +6,11 @@ import pytest
 
 from infermeter.errors import ConfigErrors, MappingError
 from infermeter.mapping import ServerMapping, shipped_mappings
-from infermeter.mapping.metrics import CountRule, MetricRules
-from infermeter.mapping.reference import metrics_text, servers_markdown
+from infermeter.mapping.metrics import CountRule, MetricRules, SeriesRule
+from infermeter.mapping.metrics_reference import metrics_lines
+from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.schema import read_mapping
+from infermeter.mapping.texts import TextMatch
 from unit.mapping.test_schema import rule
 
 SPANS = rule("{id: a, match: {span: s}, emit: {}}")
@@ -34,25 +36,34 @@ def problem(metrics: str) -> str:
 @pytest.mark.parametrize(
     ("metrics", "told"),
     [
-        ("endpoint: x", ": counters is missing"),
+        ("endpoint: x", ": must have counters or gauges"),
         ("counter: {ok: {name: a}}", ".counter: unknown key; did you mean counters?"),
-        ("counters: {}", ".counters: must have exactly one of inferences, ok"),
-        ("counters: {errors: {name: a}}", ".counters: must have exactly one of inferences, ok"),
-        ("counters: {ok: {name: a}, inferences: {name: b}}", ".counters: must have exactly one of inferences, ok"),
-        ("counters: {ok: {name: a}, tokens_in: {name: b}}", ".counters.tokens_in: unknown key; known are inferences, ok, errors"),
+        ("counters: {}", ".counters: is empty"),
+        ("gauges: {}", ".gauges: is empty"),
+        ("counters: {errors: {name: a}}", ".counters.errors: means nothing without inferences or ok"),
+        ("counters: {ok: {name: a}, inferences: {name: b}}", ".counters: must not have both inferences and ok"),
+        (
+            "counters: {ok: {name: a}, tokens: {name: b}}",
+            ".counters.tokens: unknown key; did you mean tokens_in?",
+        ),
         ("counters: {ok: a}", ".counters.ok: must be a mapping"),
         ("counters: {ok: {}}", ".counters.ok: name is missing"),
         ("counters: {ok: {name: 1st}}", ".counters.ok.name: must match [a-zA-Z_:][a-zA-Z0-9_:]*"),
-        ("counters: {ok: {name: a, by: {label: l, error: x}}}", ".counters.ok.by: unknown key; known are name"),
+        ("counters: {ok: {name: a, older: [2nd]}}", ".counters.ok.older[0]: must match [a-zA-Z_:][a-zA-Z0-9_:]*"),
+        ("counters: {ok: {name: a, older: []}}", ".counters.ok.older: is empty"),
+        ("counters: {ok: {name: a, where: {l: {is: x}}}}", ".counters.ok.where.l.is: unknown key; known are any, prefix, re"),
+        ("counters: {ok: {name: a, by: {label: l, error: x}}}", ".counters.ok.by: unknown key; known are name, older, where"),
         ("counters: {inferences: {name: a, by: {label: l}}}", ".counters.inferences.by: error is missing"),
         ("counters: {inferences: {name: a, by: {label: l, error: []}}}", ".counters.inferences.by.error: is empty"),
         (
             "counters: {inferences: {name: a, by: {label: l, error: x}}, errors: {name: b}}",
             ".counters.errors: means nothing beside inferences with by: its label tells the errors",
         ),
+        ("counters: {batch_size: {name: a}}", ".counters.batch_size: per is missing"),
+        ("counters: {batch_size: {name: a, per: 1st}}", ".counters.batch_size.per: must match [a-zA-Z_:][a-zA-Z0-9_:]*"),
         ("counters: {ok: {name: a}, errors: {name: a}}", ": two readings are of one metric"),
+        ("counters: {ok: {name: a}, tokens_in: {name: b, older: a}}", ": two readings are of one metric"),
         ("counters: {ok: {name: a}}, gauges: {running: {name: a}}", ": two readings are of one metric"),
-        ("counters: {ok: {name: a}}, gauges: {}", ".gauges: running is missing"),
         ("counters: {ok: {name: a}}, gauges: {runing: {name: b}}", ".gauges.runing: unknown key; did you mean running?"),
         ("counters: {ok: {name: a}}, gauges: {running: {nam: b}}", ".gauges.running.nam: unknown key; did you mean name?"),
         ("counters: {ok: {name: a}}, labels: {}", ".labels: model is missing"),
@@ -68,26 +79,83 @@ def test_a_file_without_the_section_tells_no_metrics() -> None:
     assert read_mapping(SPANS, "own.yaml").metrics is None
 
 
+def test_a_file_without_rules_is_one_of_a_server_without_spans_if_it_has_metrics() -> None:
+    head = SPANS[: SPANS.index("rules:")] + "rules: []\n"
+    read = read_mapping(f"{head}metrics: {{counters: {{ok: {{name: a}}}}}}\n", "own.yaml")
+    assert (read.rules, read.metrics) == ((), MetricRules((CountRule(named("a"), "ok"),)))
+    assert read.sampled  # that no span comes says nothing of what it serves
+    with pytest.raises(ConfigErrors) as caught:
+        read_mapping(head, "own.yaml")
+    assert str(caught.value) == "own.yaml: rules: is empty, and there are no metrics: nothing would be known of this server"
+
+
+def named(*names: str, **where: TextMatch) -> SeriesRule:
+    return SeriesRule(names, tuple(where.items()))
+
+
+def one_of(*texts: str) -> TextMatch:
+    return TextMatch(exact=frozenset(texts))
+
+
 def test_the_section_is_what_its_file_says() -> None:
     assert rules(
         "endpoint: here, labels: {model: m}, inner_calls: true, counters: {ok: {name: a}, errors: {name: b}}, gauges: {running: {name: c}}"
-    ) == MetricRules((CountRule("a", "ok"), CountRule("b", "error")), "m", "c", inner_calls=True, endpoint="here")
-    assert rules("counters: {inferences: {name: 'a:b_total'}}") == MetricRules((CountRule("a:b_total"),))
-    assert rules("counters: {inferences: {name: a, by: {label: l, error: [x, y]}}}").counts == (
-        CountRule("a", None, "l", frozenset(("x", "y"))),
+    ) == MetricRules(
+        (CountRule(named("a"), "ok"), CountRule(named("b"), "error")), {"running": named("c")}, "m", inner_calls=True, endpoint="here"
+    )
+    assert rules("counters: {inferences: {name: 'a:b_total'}}") == MetricRules((CountRule(named("a:b_total")),))
+    assert rules("counters: {inferences: {name: a, by: {label: l, error: [x, {prefix: y}]}}}").counts == (
+        CountRule(named("a"), None, "l", (one_of("x"), TextMatch(prefix="y"))),
     )
 
 
-def test_the_names_that_are_wanted_of_a_page_are_counters_and_gauge() -> None:
-    assert rules("counters: {ok: {name: a}, errors: {name: b}}, gauges: {running: {name: c}}").names == ("a", "b", "c")
+def test_older_names_and_labels_say_which_series_are_meant() -> None:
+    assert rules("counters: {ok: {name: a, older: [b, c], where: {l: x, m: {any: [y, z]}}}}").counts == (
+        CountRule(named("a", "b", "c", l=one_of("x"), m=one_of("y", "z")), "ok"),
+    )
+    meant = named("a", l=one_of("x"), m=TextMatch(prefix="y"))
+    assert meant.fits({"l": "x", "m": "yz", "n": "1"})
+    assert not meant.fits({"l": "x"})
+    assert not meant.fits({"l": "y", "m": "y"})
+
+
+def test_tokens_batches_and_gauges_are_read_too() -> None:
+    read = rules(
+        "counters: {tokens_in: {name: i}, tokens_out: {name: o}, batch_size: {name: s_sum, per: s_count, where: {l: x}}}, "
+        "gauges: {kv_cache_used: {name: k}, waiting: {name: w}, running: {name: r}, batch_size: {name: r}}"
+    )
+    where = one_of("x")
+    assert read.counts == (
+        CountRule(named("i"), "input"),
+        CountRule(named("o"), "output"),
+        CountRule(named("s_sum", l=where), "executed"),
+        CountRule(named("s_count", l=where), "executions"),
+    )
+    assert read.gauges == {"running": named("r"), "waiting": named("w"), "batch_size": named("r"), "kv_cache_used": named("k")}
+    assert (read.inferences, read.directions) == ((), {"input", "output"})
+    assert rules("counters: {ok: {name: a}, tokens_out: {name: o}}").directions == {"output"}
+
+
+def test_one_metric_may_tell_two_things_of_which_its_labels_say_which() -> None:
+    read = rules("counters: {tokens_in: {name: t, where: {l: in}}, tokens_out: {name: t, where: {l: out}}}")
+    assert read.names == ("t",)
+    assert read.reads("t", {"l": "out"})
+    assert not read.reads("t", {"l": "other"})
+    assert not read.reads("u", {"l": "out"})
+
+
+def test_the_names_that_are_wanted_of_a_page_are_all_that_are_read_each_once() -> None:
+    read = rules("counters: {ok: {name: a, older: z}, errors: {name: b}}, gauges: {running: {name: c}, batch_size: {name: c}}")
+    assert read.names == ("a", "z", "b", "c")
     assert rules("counters: {ok: {name: a}}").names == ("a",)
 
 
 def test_an_outcome_is_the_counters_own_or_what_its_label_says_or_unknown() -> None:
-    by = CountRule("a", None, "reason", frozenset({"abort"}))
-    assert CountRule("a", "error").outcome_of({"reason": "x"}) == "error"
-    assert CountRule("a").outcome_of({"reason": "abort"}) is None
-    assert (by.outcome_of({"reason": "abort"}), by.outcome_of({"reason": "stop"}), by.outcome_of({})) == ("error", "ok", "ok")
+    by = CountRule(named("a"), None, "reason", (one_of("abort"), TextMatch(prefix="5")))
+    assert CountRule(named("a"), "error").what_of({"reason": "x"}) == "error"
+    assert CountRule(named("a")).what_of({"reason": "abort"}) is None
+    assert [by.what_of({"reason": reason}) for reason in ("abort", "stop", "503")] == ["error", "ok", "error"]
+    assert by.what_of({}) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -105,23 +173,34 @@ def test_ok_is_what_is_left_where_errors_are_counted_among_all(counters: str, *,
 
 
 # --- what is shipped -----------------------------------------------------------------------------------------------------------------
-def test_triton_and_vllm_tell_what_they_served() -> None:
-    names = {server: read.metrics.names for server, read in shipped_mappings().items() if read.metrics}
-    assert names == {
-        "triton": ("nv_inference_request_success", "nv_inference_request_failure"),
-        "vllm": ("vllm:request_success_total", "vllm:num_requests_running"),
-    }
-
-
-def test_the_reference_tells_what_each_server_counts() -> None:
+def test_the_reference_tells_what_each_server_tells() -> None:
     text = servers_markdown()
     assert text.count("- own metrics: none that are read") == len([1 for read in shipped_mappings().values() if read.metrics is None])
     for read in shipped_mappings().values():
-        assert all(f"(`{name}`" in text for name in (read.metrics.names if read.metrics else ()))
+        assert all(f"`{name}`" in text for name in (read.metrics.names if read.metrics else ()))
     assert "failed where `finished_reason` is `abort` or `error`" in text
 
 
 def test_the_reference_tells_what_a_server_leaves_to_the_configuration() -> None:
-    assert metrics_text(rules("counters: {inferences: {name: a}, errors: {name: b}}")) == (
-        ": inferences (`a`); failed inferences (`b`); those that ended well are the rest; no model: `server.model`"
+    assert list(metrics_lines(rules("counters: {inferences: {name: a}, errors: {name: b}}"))) == [
+        "- own metrics: inferences (`a`); failed inferences (`b`); those that ended well are the rest; no model: `server.model`"
+    ]
+    assert list(metrics_lines(None)) == ["- own metrics: none that are read"]
+
+
+def test_the_reference_tells_older_names_and_which_labels_are_meant() -> None:
+    (line,) = metrics_lines(
+        rules(
+            "endpoint: here, labels: {model: m}, counters: {inferences: {name: a, older: b, where: {l: {any: [x, y]}, k: {prefix: z}}, "
+            "by: {label: s, error: {re: ^5}}}}, gauges: {running: {name: r}}"
+        )
     )
+    assert line == (
+        "- own metrics, here: inferences (`a` or `b` where `l` is `x` or `y` where `k` is `z...`, failed where `s` is like `^5`); "
+        "inferences that run right now (`r`); by model (`m`)"
+    )
+
+
+def test_a_server_without_spans_is_said_to_emit_none() -> None:
+    text = servers_markdown()
+    assert text.count("It emits no spans") == len([1 for read in shipped_mappings().values() if not read.rules]) > 0

@@ -6,8 +6,9 @@ import pytest
 
 from infermeter.errors import ConfigErrors, MappingError
 from infermeter.mapping import load_mappings, shipped_mappings
-from infermeter.mapping.rules import ROLES, Attribute, Between, Duration, Edge, Event, Match, TextMatch, Where
+from infermeter.mapping.rules import ROLES, Attribute, Between, Duration, Edge, Event, Match, Where
 from infermeter.mapping.schema import read_mapping
+from infermeter.mapping.texts import TextMatch
 
 HEAD = """
 schema: 1
@@ -50,7 +51,7 @@ def problems(text: str) -> list[str]:
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "sampled: yes\n"), "sampled: must be true (or left out)"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "priority: high\n"), "priority: must be a number"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + 'title: ""\n'), "title: given twice"),
-        (HEAD + "rules: []\n", "rules: is empty"),
+        (HEAD + "rules: []\n", "rules: is empty, and there are no metrics: nothing would be known of this server"),
         (rule("{id: a, match: {}, emit: {}}"), "rules[0].match: matches every span: must say which"),
         (rule("{id: a, match: s, emit: {}}"), "rules[0].match: must be a mapping"),
         (

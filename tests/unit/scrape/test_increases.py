@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from infermeter.mapping.metrics import CountRule, MetricRules
+from infermeter.mapping.metrics import CountRule, MetricRules, SeriesRule
+from infermeter.mapping.texts import TextMatch
 from infermeter.model import Series
 from infermeter.scrape.increases import (
     FORGOTTEN_AFTER_NS,
@@ -19,8 +20,9 @@ from infermeter.scrape.increases import (
 )
 
 SECOND_NS = 1_000_000_000
-ALL = MetricRules((CountRule("all", None, "reason", frozenset({"abort", "error"})),), "model", "running")
-TWO = MetricRules((CountRule("good"), CountRule("bad", "error")), "model")
+FAILED = (TextMatch(exact=frozenset({"abort", "error"})),)
+ALL = MetricRules((CountRule(SeriesRule(("all",)), None, "reason", FAILED),), {"running": SeriesRule(("running",))}, "model")
+TWO = MetricRules((CountRule(SeriesRule(("good",))), CountRule(SeriesRule(("bad",)), "error")), {}, "model")
 A, A_FAILED = ("a", "ok"), ("a", "error")
 
 
@@ -113,7 +115,7 @@ def test_a_series_without_a_model_names_none(labels: dict[str, str]) -> None:
 
 
 def test_a_server_that_names_no_model_and_no_outcome_says_so() -> None:
-    server = Server(MetricRules((CountRule("all"),), inner_calls=True))
+    server = Server(MetricRules((CountRule(SeriesRule(("all",))),), inner_calls=True))
     server.page()
     assert server.page(served(2), served(3, model="b")) == {(None, None): 5}
     assert server.reading.inner_calls
@@ -167,6 +169,97 @@ def test_a_server_without_that_gauge_tells_nothing_of_it() -> None:
     server = Server(TWO)
     server.page(*two(1, 1), *running(1.0))
     assert server.reading.running is None
+
+
+# --- tokens, batches, caches ---------------------------------------------------------------------------------------------------------
+def only(text: str) -> TextMatch:
+    return TextMatch(exact=frozenset((text,)))
+
+
+MANY = MetricRules(
+    (
+        CountRule(SeriesRule(("all",))),
+        CountRule(SeriesRule(("tokens",), (("way", only("in")),)), "input"),
+        CountRule(SeriesRule(("tokens",), (("way", only("out")),)), "output"),
+        CountRule(SeriesRule(("batch_sum",)), "executed"),
+        CountRule(SeriesRule(("batch_count",)), "executions"),
+    ),
+    {"waiting": SeriesRule(("waiting",)), "kv_cache_used": SeriesRule(("cache",)), "batch_size": SeriesRule(("current",))},
+    "model",
+)
+
+
+def test_tokens_are_told_by_direction_and_model() -> None:
+    server = Server(MANY)
+    server.page(served(100, name="tokens", way="in"), served(7, name="tokens", way="out"))
+    assert server.reading.tokens == {"input": {"a": 0}, "output": {"a": 0}}
+    told = server.page(
+        served(130, name="tokens", way="in"),
+        served(9, name="tokens", way="out"),
+        served(4, name="tokens", way="out", model="b"),
+        served(99, name="tokens", way="else"),
+    )
+    assert server.reading.tokens == {"input": {"a": 30}, "output": {"a": 2, "b": 4}}
+    assert (told, server.counts.ignored) == ({}, 0)
+
+
+def test_a_direction_that_is_told_is_there_before_it_counts_and_no_other_is() -> None:
+    server = Server(MANY)
+    server.page()
+    assert server.reading.tokens == {"input": {}, "output": {}}
+    other = Server(TWO)
+    other.page()
+    assert other.reading.tokens == {}
+
+
+def test_the_batch_is_the_mean_of_the_executions_since_the_last_reading_else_what_the_gauge_says() -> None:
+    server = Server(MANY)
+    server.page(served(100, name="batch_sum"), served(10, name="batch_count"))
+    assert server.reading.batch_size is None
+    server.page(served(130, name="batch_sum"), served(14, name="batch_count"), Series("current", {}, 5))
+    assert server.reading.batch_size == 7.5
+    server.page(served(130, name="batch_sum"), served(14, name="batch_count"), Series("current", {}, 5))
+    assert server.reading.batch_size == 5
+
+
+def test_of_several_caches_the_fullest_is_told_and_of_several_queues_all() -> None:
+    server = Server(MANY)
+    server.page(*(Series(name, {"engine": str(i)}, value) for name, i, value in (("cache", 0, 0.25), ("cache", 1, 0.5))))
+    assert (server.reading.kv_cache_used_ratio, server.reading.waiting) == (0.5, None)
+    server.page(*(Series(name, {"engine": str(i)}, value) for name, i, value in (("waiting", 0, 2), ("waiting", 1, 3), ("cache", 0, 1.5))))
+    assert (server.reading.kv_cache_used_ratio, server.reading.waiting) == (None, 5)
+    assert server.counts.ignored == 1
+
+
+# --- names that changed --------------------------------------------------------------------------------------------------------------
+RENAMED = MetricRules((CountRule(SeriesRule(("new", "old", "oldest")), "ok"),), {}, "model")
+
+
+def test_of_several_names_the_first_that_is_exposed_is_read_and_no_other() -> None:
+    server = Server(RENAMED)
+    server.page(served(1, name="old"), served(1, name="oldest"))
+    assert server.page(served(4, name="old"), served(9, name="oldest")) == {A: 3}
+
+
+def test_a_name_is_kept_for_as_long_as_it_is_exposed() -> None:
+    server = Server(RENAMED)
+    server.page(served(10, name="old"))
+    assert server.page(served(12, name="old"), served(12, name="new")) == {A: 2}
+    assert server.page(served(13, name="old"), served(13, name="new")) == {A: 1}
+
+
+def test_a_server_that_comes_back_with_another_name_counts_from_zero() -> None:
+    server = Server(RENAMED)
+    server.page(served(10, name="old"))
+    assert server.page() == {A: 0}
+    assert server.page(served(3, name="new")) == {A: 3}
+    assert server.page(served(5, name="new"), served(99, name="old")) == {A: 2}
+
+
+def test_series_with_other_labels_than_are_meant_count_nothing() -> None:
+    server = Server(MetricRules((CountRule(SeriesRule(("all",), (("reason", only("stop")),)), "ok"),), {}, "model"))
+    server.page(served(1), served(1, reason="health"))
+    assert server.page(served(2), served(9, reason="health")) == {A: 1}
 
 
 # --- nonsense ------------------------------------------------------------------------------------------------------------------------
@@ -259,7 +352,7 @@ def test_while_there_is_room_nothing_is_forgotten() -> None:
 
 
 def test_a_row_that_was_forgotten_and_came_back_between_two_readings_takes_nothing_back() -> None:
-    before, after = (Totals(time_ns, {A: count}, None, 0, inner_calls=False) for time_ns, count in ((0, 50), (1, 3)))
+    before, after = (Totals(time_ns, {A: count}) for time_ns, count in ((0, 50), (1, 3)))
     assert after.since(before).inferences == {A: 0}
 
 

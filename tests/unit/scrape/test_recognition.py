@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from infermeter.errors import ConfigError
-from infermeter.mapping import load_mappings
+from infermeter.mapping import load_mappings, shipped_mappings
+from infermeter.model import Series
 from infermeter.scrape import check_metrics_url
 from infermeter.scrape.recognition import recognised
 
@@ -21,6 +22,10 @@ metrics: {counters: {inferences: {name: "vllm:request_success_total"}}}
 """
 
 
+def page(present: set[str], **labels: str) -> list[Series]:
+    return [Series(name, labels, 1.0) for name in sorted(present)]
+
+
 @pytest.mark.parametrize(
     ("present", "server"),
     [
@@ -34,12 +39,12 @@ metrics: {counters: {inferences: {name: "vllm:request_success_total"}}}
     ],
 )
 def test_a_page_is_of_the_first_server_that_one_of_its_metrics_is_read_of(present: set[str], server: str | None) -> None:
-    found = recognised(load_mappings("auto", {}), present)
+    found = recognised(load_mappings("auto", {}), page(present))
     assert (found[0].server if found else None) == server
 
 
 def test_an_engine_is_recognised_before_a_gateway_that_counts_by_the_same_name() -> None:
-    found = recognised(load_mappings("auto", {"own": OWN}), {"vllm:request_success_total"})
+    found = recognised(load_mappings("auto", {"own": OWN}), page({"vllm:request_success_total"}))
     assert found is not None
     assert found[0].server == "vllm"
     assert found[1] is found[0].metrics
@@ -54,9 +59,11 @@ def test_a_server_that_can_be_read_is_no_problem() -> None:
 def test_a_server_of_whose_metrics_nothing_is_known_is_refused_with_those_that_are() -> None:
     with pytest.raises(ConfigError) as caught:
         check_metrics_url(URL, load_mappings("generic_rpc", {}))
+    able = ", ".join(sorted(server for server, mapping in shipped_mappings().items() if mapping.metrics))
     assert str(caught.value) == (
-        "server.metrics_url: nothing is known of generic_rpc's own metrics; server.kind is one of triton, vllm, or a mapping has `metrics`"
+        f"server.metrics_url: nothing is known of generic_rpc's own metrics; server.kind is one of {able}, or a mapping has `metrics`"
     )
+    assert {"lmdeploy", "triton", "vllm"} <= set(able.split(", "))
 
 
 def test_a_url_that_nobody_can_ask_is_refused() -> None:

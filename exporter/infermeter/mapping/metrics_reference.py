@@ -1,0 +1,71 @@
+"""What a server's own /metrics tells, for people: a part of the reference of servers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, SeriesRule, What
+from infermeter.mapping.texts import TextMatch
+
+_COUNTED: dict[What, str] = {
+    "ok": "inferences that ended well",
+    "error": "failed inferences",
+    None: "inferences",
+    "input": "input tokens",
+    "output": "output tokens",
+    "executed": "inferences executed",
+    "executions": "executions that they were in",
+}
+_GAUGED: dict[Gauge, str] = {
+    "running": "inferences that run right now",
+    "waiting": "inferences that wait",
+    "batch_size": "batch size",
+    "kv_cache_used": "use of the KV cache",
+}
+_ORIGINS = {
+    "captured": "captured (a real server exposed it)",
+    "published": "published (somebody else's recording)",
+    "derived from source": "derived from source (written after reading the server's code: nothing of it was measured)",
+}
+
+
+def metrics_lines(rules: MetricRules | None) -> Iterator[str]:
+    """Entries of a list: where they are, and what they tell."""
+    if rules is None:
+        yield "- own metrics: none that are read"
+        return
+    if rules.origin is not None:
+        yield f"- its metrics were tried with a page that is {_ORIGINS[rules.origin]}"
+    yield f"- own metrics{f', {rules.endpoint}' if rules.endpoint else ''}: {'; '.join(_told(rules))}"
+
+
+def _told(rules: MetricRules) -> Iterator[str]:
+    yield from (_count(count) for count in rules.counts)
+    if rules.ok_is_what_is_left:
+        yield "those that ended well are the rest"
+    yield from (f"{_GAUGED[gauge]} ({_series(series)})" for gauge, series in rules.gauges.items())
+    yield f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`"
+    if rules.inner_calls:
+        yield "calls by other models are among a model's: it counts once a span has shown that it is asked directly"
+
+
+def _count(rule: CountRule) -> str:
+    told = _series(rule.series)
+    if rule.outcome_label is not None:
+        told += f", failed where `{rule.outcome_label}` is {_any(rule.errors)}"
+    return f"{_COUNTED[rule.what]} ({told})"
+
+
+def _series(rule: SeriesRule) -> str:
+    where = "".join(f" where `{label}` is {_any((match,))}" for label, match in rule.where)
+    return " or ".join(f"`{name}`" for name in rule.names) + where
+
+
+def _any(matches: tuple[TextMatch, ...]) -> str:
+    return " or ".join(text for match in matches for text in _texts(match))
+
+
+def _texts(match: TextMatch) -> list[str]:
+    if match.pattern is not None:
+        return [f"like `{match.pattern.pattern}`"]
+    return [f"`{text}`" for text in sorted(match.exact)] if match.prefix is None else [f"`{match.prefix}...`"]
