@@ -93,12 +93,14 @@ async def on_the_wire(answer: Wire) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def proxied(port: int, *, limits: Limits | None = None, base: str = "", **options: Any) -> AsyncIterator[Proxied]:
+async def proxied(
+    port: int, *, limits: Limits | None = None, base: str = "", patience_seconds: float = PATIENCE_SECONDS, **options: Any
+) -> AsyncIterator[Proxied]:
     """A proxy for the server at this port; `options` are keys of `proxy`."""
     proxy = Proxy(upstream=f"http://127.0.0.1:{port}{base}", listen="127.0.0.1:0", **options)
     exported = InMemorySpanExporter()
     spans = Spans(exported, service="test", model=proxy.model, limited=proxy.in_flight is not None)
-    server = ProxyServer(proxy, limits or Limits(), spans)
+    server = ProxyServer(proxy, limits or Limits(), spans, patience_seconds=patience_seconds)
     host, _, bound = (await server.start()).rpartition(":")
     async with aiohttp.ClientSession(auto_decompress=False) as http:
         running = Proxied(host, int(bound), server, http, exported)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -22,6 +23,9 @@ from infermeter.proxy.turns import NoTurn, Turns
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 1
+
+PATIENCE_SECONDS = 60.0
+"""How long a client may send nothing in the midst of a body. aiohttp doesn't tell of chunks that can't be read: they end like this too."""
 
 CLIENT_GONE = "client_gone"
 """Nobody is there any more to be answered."""
@@ -60,14 +64,19 @@ class Relay:
         paths: Sequence[str],
         clock: Clock,
         on_end: Callable[[Trace, Timing], None],
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """`upstream` is a URL; `paths` are those of inferences, by their beginning (none: all but safe methods are inferences)."""
+        """`upstream` is a URL; `paths` are those of inferences, by their beginning (none: all but safe methods are inferences).
+
+        `patience_seconds` is how long a body may pause.
+        """
         self._upstream = upstream.rstrip("/")
         self._http = http
         self._turns = turns
         self._paths = tuple(paths)
         self._clock = clock
         self._on_end = on_end
+        self._patience_seconds = patience_seconds
         self._upstream_answers = True
         self.draining = self.ending = False
         self.inferences = self.failed = 0
@@ -115,12 +124,12 @@ class Relay:
     async def _asked(self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], timing: Timing) -> web.StreamResponse:
         """Asks the upstream server, and hands its answer back."""
         timing.asked = True
-        upload = Upload(request, timing, self._clock)
+        upload = Upload(request, timing, self._clock, self._patience_seconds)
         try:
             upstream = await self._http.request(request.method, url, headers=headers, data=upload.body(), allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
-            if upload.broken:
-                timing.failure = CLIENT_GONE
+            if upload.broken or self.ending:
+                timing.failure = CLIENT_GONE if upload.broken else "cancelled"
                 return refused(HTTPStatus.BAD_REQUEST, "the body was cut off, or isn't as it was announced")
             timing.asked = not isinstance(error, aiohttp.ClientConnectorError)
             timing.failure = "upstream_unavailable"
@@ -198,7 +207,9 @@ class Relay:
 class Upload:
     """A request's body on its way. `broken`: the client didn't send all of it."""
 
-    def __init__(self, request: web.BaseRequest, timing: Timing, clock: Clock) -> None:
+    def __init__(self, request: web.BaseRequest, timing: Timing, clock: Clock, patience_seconds: float) -> None:
+        """A client that sends nothing for `patience_seconds` is taken for gone; so is one whose chunks can't be read."""
+        self._patience_seconds = patience_seconds
         self._request = request
         self._timing = timing
         self._clock = clock
@@ -219,9 +230,9 @@ class Upload:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            while piece := await content.readany():
+            while piece := await asyncio.wait_for(content.readany(), self._patience_seconds):
                 yield piece
-        except (web.RequestPayloadError, OSError):
+        except Exception:  # whatever it is, it comes from the client's side
             self.broken = True
             raise
         self._timing.sent_ns = self._clock()

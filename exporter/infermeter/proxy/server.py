@@ -12,7 +12,7 @@ from aiohttp import web
 from infermeter.config import Limits, Proxy
 from infermeter.instrument.layout import SteadyClock
 from infermeter.proxy.connection import Connection
-from infermeter.proxy.relay import Relay
+from infermeter.proxy.relay import PATIENCE_SECONDS, Relay
 from infermeter.proxy.spans import Spans
 from infermeter.proxy.turns import Turns
 
@@ -34,8 +34,8 @@ _ADDED_BY_CLIENTS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 class ProxyServer:
     """Hands on what comes to `proxy.listen`. To be made, started and stopped within one event loop."""
 
-    def __init__(self, proxy: Proxy, limits: Limits, spans: Spans) -> None:
-        """`proxy.upstream` is set."""
+    def __init__(self, proxy: Proxy, limits: Limits, spans: Spans, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """`proxy.upstream` is set; `patience_seconds` is how long a body may pause."""
         self._proxy = proxy
         self._limits = limits
         self._spans = spans
@@ -55,6 +55,7 @@ class ProxyServer:
             paths=proxy.paths,
             clock=SteadyClock(),
             on_end=spans.add,
+            patience_seconds=patience_seconds,
         )
         self._requests = web.Server(self._answer, handler_cancellation=True)
         self._answering: set[asyncio.Task[object]] = set()
