@@ -126,6 +126,10 @@ class PartColumn:
     ns: Ints
 
 
+PartKey: TypeAlias = tuple[str | None, Stage, str]
+"""A model (as `InferenceBatch.model`), and a named part of a stage."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InferenceBatch:
     """Inferences as parallel columns of length n, in no particular order.
@@ -136,6 +140,8 @@ class InferenceBatch:
     length of its compute, that is the time which no stage claims, and `compute_estimated` is set.
     `ttft_seconds` and `tpot_seconds` are NaN, token counts -1 where unknown. `model` is None where neither the span nor its resource
     told one. `trace_id` is raw bytes, for exemplars. `quality` tells for each stage that some row holds how it was obtained.
+    `around_ns`: time in parts that lie outside of inferences, of these or of earlier ones (a router's way to the engine): part of no
+    duration, and of no stage.
     """
 
     model: Sequence[str | None]
@@ -154,6 +160,7 @@ class InferenceBatch:
     error: Bools
     trace_id: Sequence[bytes]
     quality: Mapping[Stage, Quality]
+    around_ns: Mapping[PartKey, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.start_ns)

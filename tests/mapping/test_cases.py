@@ -2,9 +2,9 @@
 
 A case: `origin` (captured: a real server sent it; published: somebody else's recording; derived from source: written after reading the
 server's code, never called measured), `kind`, `input` (files below tests/), `tolerance_seconds` of every sum, and `expect`:
-`inferences`, `spans` (mapped, and unmapped by reason), `models`, `errors`, `tokens`, sums in `seconds` (duration, stages, other, ttft)
-and in `parts`, stages that are `absent`, `quality`, `estimated` (inferences whose compute is), `other_share_below`, and `each`: for every
-inference, in order of its start, some of its values in milliseconds.
+`inferences`, `spans` (mapped, and unmapped by reason), `models`, `errors`, `tokens`, sums in `seconds` (duration, stages, other, ttft), in
+`parts` and in those `around` inferences (by model), stages that are `absent`, `quality`, `estimated` (inferences whose compute is),
+`other_share_below`, and `each`: for every inference, in order of its start, some of its values in milliseconds.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ def test_recorded_spans_map_to_what_the_server_and_its_client_counted(path: Path
     assert [stage for stage, column in zip(STAGES, batch.stages_ns.T, strict=True) if (column < 0).all()] == expect.get("absent", [])
     parts = {f"{part.stage}.{part.part}": int(part.ns.sum()) / 1e9 for part in batch.parts}
     assert parts == pytest.approx(expect.get("parts", {}), **close)
+    around: dict[str | None, dict[str, float]] = {}
+    for (model, stage, part), ns in batch.around_ns.items():
+        around.setdefault(model, {})[f"{stage}.{part}"] = ns / 1e9
+    assert around == {model: pytest.approx(told, **close) for model, told in expect.get("around", {}).items()}
     assert dict(batch.quality) == expect["quality"]
     assert int(batch.compute_estimated.sum()) == expect.get("estimated", 0)
     assert sums["other"] < expect.get("other_share_below", 2) * sums["duration"]

@@ -51,7 +51,7 @@ def inferences(batch: InferenceBatch | None) -> Counter[tuple[object, ...]]:
 def test_inferences_are_compared_by_all_that_is_known_of_them() -> None:
     assert {field.name for field in fields(InferenceBatch)} == {
         *("model", "start_ns", "end_ns", "stages_ns", "parts", "compute_rows", "compute_start_ns", "compute_end_ns", "compute_estimated"),
-        *("ttft_seconds", "tpot_seconds", "tokens_input", "tokens_output", "error", "trace_id", "quality"),
+        *("ttft_seconds", "tpot_seconds", "tokens_input", "tokens_output", "error", "trace_id", "quality", "around_ns"),
     }
 
 

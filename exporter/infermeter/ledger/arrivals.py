@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from infermeter.ledger.histogram import Histograms
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sla import Targets, sla_of
-from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, SlaTarget, Stage
+from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, PartKey, Quality, SlaTarget, Stage
 
 OK, ERROR, WITHIN, LATE, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT = range(8)
 _TALLIES: Final = 8
@@ -106,6 +106,14 @@ class Arrivals:
             self._rate("compute", "estimated")
         stages_ns = np.where(ok[:, None], np.maximum(stages_ns, 0), 0)
         return Booked(codes, ok, within, signals_ns, tokens, _phases(signals_ns, tokens, stages_ns[:, _QUEUE], ok), stages_ns)
+
+    def add_around(self, around_ns: Mapping[PartKey, int]) -> None:
+        """Books time in parts that lie outside of inferences: it is in these parts' sums, and nowhere else."""
+        for (model, stage, part), ns in around_ns.items():
+            code = self.code(model)
+            sums = widened(self._part_ns.get((stage, part), np.zeros(0)), len(self.names))
+            sums[code] += ns
+            self._part_ns[stage, part] = sums
 
     def late(self, codes: Ints) -> None:
         """Counts inferences that came too late for their slot."""

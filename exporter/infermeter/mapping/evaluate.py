@@ -47,10 +47,11 @@ class Matches:
     None of them lies below another one, so that a span is related to one match at most.
     """
 
-    def __init__(self, table: Table, rows: Ints) -> None:
-        """`rows` of the table."""
+    def __init__(self, table: Table, rows: Ints, inner_start_ns: Ints | None = None, inner_end_ns: Ints | None = None) -> None:
+        """`rows` of the table. Where better inferences within each of them begin and end, if this is about what lies around these."""
         self.table = table
         self.rows = rows
+        self._inner = {"start": inner_start_ns, "end": inner_end_ns}
         self._match_of = np.full(len(table.parent), -1, np.int64)
         self._match_of[rows] = np.arange(len(rows))
         self._related: dict[Where, Ints] = {}
@@ -73,8 +74,18 @@ class Matches:
     def instants(self, point: Point) -> Ints:
         """Unix nanoseconds, or ABSENT."""
         if point not in self._instants:
-            self._instants[point] = self._edge(point) if isinstance(point, Edge) else self._event(point)
+            self._instants[point] = self._instant(point)
         return self._instants[point]
+
+    def _instant(self, point: Point) -> Ints:
+        match point:
+            case Edge():
+                return self._edge(point)
+            case Event():
+                return self._event(point)
+            case _:
+                inner = self._inner[point.edge]
+                return np.full(len(self), ABSENT, np.int64) if inner is None else inner
 
     def _edge(self, point: Edge) -> Ints:
         instants_ns = self.table.start_ns if point.edge == "start" else self.table.end_ns

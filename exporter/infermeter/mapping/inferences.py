@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from infermeter.mapping.evaluate import ABSENT, LONGEST_NS, NS_PER_SECOND, Matches
 from infermeter.mapping.rules import PART_NAME, Between, Duration, Part, Rule, Values
 from infermeter.mapping.stages import Intervals, Told, joined, stage_times, without
-from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, Quality, Stage
+from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, PartKey, Quality, Stage
 
 PARTS_LIMIT = 8
 """Names of parts of one stage that senders may introduce; further ones are `other`."""
@@ -40,14 +41,13 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
 
     A match whose duration can't be right is none. `tolerance_ns`: how much later than its span an inference may end.
     """
-    start_ns, duration_ns = _extent(rule.e2e, matches)
+    start_ns, duration_ns = extent(rule.e2e, matches)
     late_by_ns = duration_ns - (matches.table.end_ns[matches.rows] - start_ns)
     valid = np.flatnonzero((duration_ns >= 0) & (late_by_ns <= tolerance_ns))
     if len(valid) < len(matches):
         matches = Matches(matches.table, matches.rows[valid])
         start_ns, duration_ns, error = start_ns[valid], duration_ns[valid], error[valid]
-    extent = start_ns, duration_ns
-    told = [one for stage in rule.stages for part in stage.parts for one in _told(stage.stage, part, matches, extent, part_names)]
+    told = told_stages(rule, matches, (start_ns, duration_ns), part_names)
     rest = next((stage.stage for stage in rule.stages if not stage.parts), None)
     times = stage_times(start_ns, duration_ns, told, rest)
     estimates = {one.stage for one in told if one.estimated} | {stage.stage for stage in rule.stages if stage.estimated}
@@ -80,7 +80,7 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
     return batch, valid
 
 
-def _extent(e2e: Values, matches: Matches) -> tuple[Ints, Ints]:
+def extent(e2e: Values, matches: Matches) -> tuple[Ints, Ints]:
     """Start and duration; the duration is -1 where none was told or what was told can't be right."""
     table, rows = matches.table, matches.rows
     start_ns = table.start_ns[rows]
@@ -119,10 +119,15 @@ def _tokens(told: Floats) -> Ints:
     return np.where(sane, np.rint(np.where(sane, told, 0)), -1).astype(np.int64)
 
 
-def _told(stage: Stage, part: Part, matches: Matches, extent: tuple[Ints, Ints], part_names: PartNames) -> list[Told]:
-    """What a part's sources tell: one `Told`, or one for each name if the sender names the parts. `extent`: starts and durations."""
+def told_stages(rule: Rule, matches: Matches, lasting: tuple[Ints, Ints], part_names: PartNames) -> list[Told]:
+    """What a rule tells of the stages of its matches; `lasting`: when they began and how long they took."""
+    return [one for stage in rule.stages for part in stage.parts for one in _told(stage.stage, part, matches, lasting, part_names)]
+
+
+def _told(stage: Stage, part: Part, matches: Matches, lasting: tuple[Ints, Ints], part_names: PartNames) -> list[Told]:
+    """What a part's sources tell: one `Told`, or one for each name if the sender names the parts."""
     n = len(matches)
-    _, duration_ns = extent
+    _, duration_ns = lasting
     known, rejected = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     length_ns = np.full(n, -1, np.int64)
     found: list[Intervals] = []
@@ -137,7 +142,7 @@ def _told(stage: Stage, part: Part, matches: Matches, extent: tuple[Ints, Ints],
             here = np.zeros(n, np.bool_)
             here[found[-1].match] = True
             if isinstance(source, Duration) and source.minus is not None:
-                found[-1] = without(*extent, found[-1], matches.selected(source.minus))
+                found[-1] = without(*lasting, found[-1], matches.selected(source.minus))
         else:
             value = matches.value(source, duration_ns)
             here = ~known & ~np.isnan(value)
@@ -168,6 +173,9 @@ def concatenated(batches: Sequence[InferenceBatch]) -> InferenceBatch:
     quality: dict[Stage, Quality] = {}
     for batch in batches:
         quality.update({stage: one for stage, one in batch.quality.items() if quality.get(stage) != "estimated"})
+    around_ns: Counter[PartKey] = Counter()
+    for batch in batches:
+        around_ns.update(batch.around_ns)
     return InferenceBatch(
         model=[model for batch in batches for model in batch.model],
         start_ns=np.concatenate([batch.start_ns for batch in batches]),
@@ -185,6 +193,31 @@ def concatenated(batches: Sequence[InferenceBatch]) -> InferenceBatch:
         error=np.concatenate([batch.error for batch in batches]),
         trace_id=[trace_id for batch in batches for trace_id in batch.trace_id],
         quality=quality,
+        around_ns=around_ns,
+    )
+
+
+def nothing_but(around_ns: Mapping[PartKey, int]) -> InferenceBatch:
+    """No inferences, but time around some."""
+    none, nothing = np.empty(0, np.int64), np.empty(0, np.float64)
+    return InferenceBatch(
+        model=(),
+        start_ns=none,
+        end_ns=none,
+        stages_ns=np.empty((0, len(STAGES)), np.int64),
+        parts=(),
+        compute_rows=none,
+        compute_start_ns=none,
+        compute_end_ns=none,
+        compute_estimated=np.empty(0, np.bool_),
+        ttft_seconds=nothing,
+        tpot_seconds=nothing,
+        tokens_input=none,
+        tokens_output=none,
+        error=np.empty(0, np.bool_),
+        trace_id=(),
+        quality={},
+        around_ns=around_ns,
     )
 
 

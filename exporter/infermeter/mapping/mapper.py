@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from infermeter.config import Assembly, Limits
+from infermeter.mapping.around import Served
 from infermeter.mapping.assembly import Assembled, Assembler
 from infermeter.mapping.evaluate import Matches
-from infermeter.mapping.inferences import PartNames, concatenated, inferences
+from infermeter.mapping.inferences import PartNames, concatenated, inferences, nothing_but
 from infermeter.mapping.layouts import Layouts
 from infermeter.mapping.rules import ROLES, ServerMapping
 from infermeter.mapping.spans import NO_RULE, Spans, Table
-from infermeter.model import InferenceBatch, Ints, SpanBatch, SpanFilter
+from infermeter.model import Bools, InferenceBatch, Ints, PartKey, SpanBatch, SpanFilter
 
 GENERIC = ROLES.index("generic")
 
@@ -46,6 +48,8 @@ class Mapper:
         self._all_sampled = all(mapping.sampled for mapping in mappings)
         self._sampled = False
         self._part_names = PartNames()
+        self._served = Served(limits.pending_traces if bounded else sys.maxsize) if len(mappings) > 1 else None
+        self._around_ns: Counter[PartKey] = Counter()
         self._arrived: dict[int, list[Spans]] = {}
         self._best_role = len(ROLES)
         self._held: list[_Inferences] = []
@@ -138,11 +142,17 @@ class Mapper:
         counted = self._evaluated(now_ns)
         if self._bounded and self._held and abs(now_ns - self._held_since_ns) >= HOLD_NS:
             counted += self._released()
-        return concatenated(counted) if counted else None
+        return self._batch(counted)
 
     def finish(self) -> InferenceBatch | None:
         """All other inferences: no more spans will come."""
-        counted = self._evaluated(None) + self._released()
+        return self._batch(self._evaluated(None) + self._released())
+
+    def _batch(self, counted: list[InferenceBatch]) -> InferenceBatch | None:
+        """All of it, and what was told of the time around."""
+        if self._around_ns:
+            counted.append(nothing_but(self._around_ns))
+            self._around_ns = Counter()
         return concatenated(counted) if counted else None
 
     def _evaluated(self, now_ns: int | None) -> list[InferenceBatch]:
@@ -160,13 +170,15 @@ class Mapper:
             for one in complete:
                 if len(rows := np.flatnonzero(one.rule == number)):
                     counted += self._mapped(number, one.table, rows, one.spans[rows], now_ns)
+                if len(rows := np.flatnonzero(one.outranked == number)):
+                    self._outranked(number, one.table, rows, one.spans[rows])
         return counted
 
     def _mapped(self, number: int, table: Table, rows: Ints, spans: Ints, now_ns: int | None) -> list[InferenceBatch]:
         """The inferences that count among the rows that a rule matched; `spans`: how many spans stand or fall with each row."""
         mapping, rule = self._layouts.rules[number]
         if ROLES.index(mapping.role) > self._best_role:
-            self.spans_unmapped["suppressed"] += int(spans.sum())
+            self._outranked(number, table, rows, spans)
             return []
         tolerance_ns = round(self._limits.future * 1e9)
         batch, valid = inferences(rule, Matches(table, rows), table.errors(number)[rows], self._part_names, tolerance_ns)
@@ -175,6 +187,8 @@ class Mapper:
         if not len(batch):
             return []
         self._best_role = ROLES.index(mapping.role)
+        if self._served is not None and self._best_role != GENERIC and (below := table.below[rows[valid]]).any():
+            self._served.add(batch, below)
         counting = _Inferences(mapping, batch, mapped)
         if self._best_role == GENERIC and not self._generic_counts:
             self._hold(counting, now_ns)
@@ -182,6 +196,13 @@ class Mapper:
         self.spans_unmapped["suppressed"] += sum(outranked.spans for outranked in self._held)
         self._held.clear()
         return [self._counted(counting)]
+
+    def _outranked(self, number: int, table: Table, rows: Ints, spans: Ints) -> None:
+        """These are no inferences, for better ones are; they may tell of the time around those."""
+        self.spans_unmapped["suppressed"] += int(spans.sum())
+        if self._served is not None:
+            _, rule = self._layouts.rules[number]
+            self._around_ns.update(self._served.parts_around(rule, table, rows, self._part_names))
 
     def _hold(self, generic: _Inferences, now_ns: int | None) -> None:
         """Keeps generic inferences back; of too many the oldest are dropped."""
@@ -214,8 +235,9 @@ class _Inferences(NamedTuple):
 class _Complete:
     """The spans of complete traces, and which of them are inferences.
 
-    `rule` has for each row of `table` the number of its rule, NO_RULE for a span that is no inference of its own; `spans` how many
-    spans stand or fall with it: itself and those below it down to the next inference.
+    `rule` has for each row of `table` the number of its rule, NO_RULE for a span that is no inference of its own; `outranked` that of a
+    span which is none because a better one is below it; `spans` how many spans stand or fall with it: itself and those below it down to
+    the next inference.
     """
 
     def __init__(self, assembled: Assembled) -> None:
@@ -225,6 +247,8 @@ class _Complete:
         matched[:n] = assembled.rule
         claimed = (matched != NO_RULE) & (self.table.least_above(matched) <= matched)  # a span above it is an inference already
         self.rule = np.where(claimed, NO_RULE, matched)[:n]
+        self.outranked = self._contain_better(matched, claimed)[:n]
+        self.rule[self.outranked != NO_RULE] = NO_RULE
         inference = self.table.inherited(np.where(claimed | (matched == NO_RULE), -1, np.arange(nodes)))[:n]
         claimed = claimed[:n]
         lost = (inference < 0) & ~claimed
@@ -232,3 +256,10 @@ class _Complete:
         self.claimed = int(claimed.sum())
         self.late = int((lost & assembled.again).sum())
         self.incomplete = int(lost.sum()) - self.late
+
+    def _contain_better(self, matched: Ints, claimed: Bools) -> Ints:
+        """The numbers of the rules of those spans below which a better inference is, NO_RULE for all others."""
+        counting = np.where(claimed, NO_RULE, matched)
+        if len(np.unique(counting[counting != NO_RULE])) < 2:
+            return np.full(len(matched), NO_RULE)
+        return np.where(self.table.least_below(counting) < counting, counting, NO_RULE)

@@ -77,7 +77,14 @@ class Event:
     where: Where | None
 
 
-Point: TypeAlias = Edge | Event
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """Where the inferences of a better role begin, or end, that lie within the matched span; there are none if it counts itself."""
+
+    edge: Literal["start", "end"]
+
+
+Point: TypeAlias = Edge | Event | Inner
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from infermeter.mapping.rules import (
     Duration,
     Edge,
     Event,
+    Inner,
     Label,
     Match,
     Number,
@@ -136,10 +137,17 @@ def _texts(place: Place) -> Texts:
 
 
 # --- instants, values, texts -------------------------------------------------------------------------------------------------------
+_POINTS: dict[str, Point] = {
+    "span.start": Edge("start"),
+    "span.end": Edge("end"),
+    "inner.start": Inner("start"),
+    "inner.end": Inner("end"),
+}
+
+
 def _point(place: Place) -> Point:
     if not place.is_mapping:
-        word = place.choice(("span.start", "span.end"))
-        return Edge("start" if word == "span.start" else "end")
+        return _POINTS[place.choice(_POINTS)]
     at = place.keys("event edge pick in")
     if ("event" in at) == ("edge" in at):
         raise place.wrong("must have exactly one of event, edge")

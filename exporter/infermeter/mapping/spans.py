@@ -165,6 +165,11 @@ class Table:
         return np.concatenate([group.errors(rule) for group in self.groups])
 
     @cached_property
+    def below(self) -> Bools:
+        """Which rows have a parent, wherever that is."""
+        return np.fromiter(map(bool, chain.from_iterable(group.parent_id for group in self.groups)), np.bool_, len(self))
+
+    @cached_property
     def trace_id(self) -> list[bytes]:
         """Raw trace ids."""
         return list(chain.from_iterable(group.trace_id for group in self.groups))
@@ -210,7 +215,21 @@ class Table:
         """For each row the least value of its ancestors; the value of nobody where it has none."""
         least, jump = own[self.parent], self.parent
         for _ in range(len(jump).bit_length()):
+            if (jump == len(jump) - 1).all():
+                break
             least = np.minimum(least, least[jump])
+            jump = jump[jump]
+        return least
+
+    def least_below(self, own: Ints) -> Ints:
+        """For each row the least value of its descendants; the greatest integer where it has none. Of nobody it is anything."""
+        least = np.full(len(own), np.iinfo(np.int64).max)
+        reach, jump = own.copy(), self.parent  # the least within a distance that doubles
+        for _ in range(len(jump).bit_length()):
+            if (jump == len(jump) - 1).all():
+                break
+            np.minimum.at(least, jump, reach)
+            reach = np.minimum(own, least)
             jump = jump[jump]
         return least
 
