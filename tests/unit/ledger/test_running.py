@@ -16,6 +16,7 @@ def test_before_two_readings_nothing_is_told() -> None:
     assert gauge((0, 1)).tick(0, T) is None
     assert gauge((0, None), (5, 1)).tick(2, T) is None
     assert gauge((0, 1), (5, None)).tick(2, T) is None
+    assert gauge((0, 1), (5, 1), (120, 1), (125, 1)).tick(60, T) is None
 
 
 def test_what_ran_at_both_scrapes_ran_between_them() -> None:
