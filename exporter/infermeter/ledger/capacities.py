@@ -109,16 +109,19 @@ class ModelCapacity:
             self._facts = CapacityFacts(
                 observed_per_second=None if observed is None else observed.per_second,
                 reached=observed is not None and observed.reached,
-                modelled_per_second=self._modelled(),
+                modelled_per_second=self._modelled(None if observed is None else observed.missed_per_second),
                 inferences=0 if observed is None else observed.inferences,
             )
         return self._facts
 
-    def _modelled(self) -> float | None:
+    def _modelled(self, missed_per_second: float | None) -> float | None:
+        """Never above a load that was proven to miss: that refutes the model."""
         steps = self._observed.steps
         if steps and max(step.batch for step in steps) <= ONE_AT_A_TIME:
-            return self._one_at_a_time()
-        return modelled_capacity(steps, self.sla, max_batch=self._max_batch)
+            modelled = self._one_at_a_time()
+        else:
+            modelled = modelled_capacity(steps, self.sla, max_batch=self._max_batch)
+        return modelled if modelled is None or missed_per_second is None else min(modelled, missed_per_second)
 
     def _one_at_a_time(self) -> float | None:
         """By its queue: for a target on the whole duration alone, since nothing tells how service splits at the first token."""

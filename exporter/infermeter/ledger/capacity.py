@@ -61,12 +61,17 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A lower bound of what the server can do at its SLA; `reached`: a higher load was proven to miss. `inferences` are behind it."""
+    """A lower bound of what the server can do at its SLA; `inferences` are behind it. `missed_per_second`: a load proven to miss."""
 
     per_second: float
-    reached: bool
     stretches: int
     inferences: int
+    missed_per_second: float | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether a higher load was proven to miss."""
+        return self.missed_per_second is not None
 
 
 def stretch_slots(sla: SlaTarget) -> int:
@@ -90,27 +95,31 @@ def pooled_capacity(stretches: Iterable[Stretch], sla: SlaTarget, *, confidence:
     if not loads:
         return None
     held: tuple[float, list[Stretch]] | None = None
-    reached = False
+    missed_per_second: float | None = None
     for place in range(_place(loads[0].per_second) - _POOLS_BEGIN + 1, _place(loads[-1].per_second) + 1):
         edge = _POOL_RATIO ** (place / _POOLS_BEGIN)
         members = loads[bisect_left(loads, edge, key=_load) : bisect_left(loads, edge * _POOL_RATIO, key=_load)]
         holds = _holds(members, sla, confidence)
         if holds is False:
-            reached = True
+            missed_per_second = _mean_load(members)
             break
         if holds:
             held = edge, members
     if held is None:
         return None
     edge, members = held
-    shown = math.sqrt(edge * sum(map(_load, members)) / len(members)) if reached else edge
+    shown = edge if missed_per_second is None else math.sqrt(edge * _mean_load(members))
     served = sum(stretch.per_second * stretch.seconds for stretch in members) / len(members)
     per_second = shown * (1.0 - _CHANCE / math.sqrt(max(served, 1.0)))
-    return Capacity(per_second, reached, len(members), sum(stretch.observed for stretch in members))
+    return Capacity(per_second, len(members), sum(stretch.observed for stretch in members), missed_per_second)
 
 
 def _load(stretch: Stretch) -> float:
     return stretch.per_second
+
+
+def _mean_load(members: Sequence[Stretch]) -> float:
+    return sum(map(_load, members)) / len(members)
 
 
 def _place(per_second: float) -> int:

@@ -136,6 +136,18 @@ def test_a_server_that_batches_is_modelled_by_its_step_time() -> None:
     assert modelled == pytest.approx(14.4 / (0.1 + 0.01 * 14.4), rel=0.03)
 
 
+def test_no_model_is_above_a_load_that_was_proven_to_miss() -> None:
+    model = following()
+    for slot in range(240):
+        model.close(closed(slot, 50))
+    assert model.facts.modelled_per_second == pytest.approx(15.33, rel=0.01)
+    for slot in range(240, 480):
+        model.close(replace(closed(slot, 100), within=90 - slot // 30))
+    facts = model.facts
+    assert facts.reached
+    assert facts.modelled_per_second == pytest.approx(10.0)
+
+
 def test_where_spans_are_a_sample_no_batch_is_told() -> None:
     assert after(210, computing_seconds=0.0).modelled_per_second is None
 

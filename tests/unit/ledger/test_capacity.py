@@ -35,7 +35,7 @@ def following(horizon_seconds: float = 7 * DAY) -> ObservedCapacity:
 
 def test_a_load_that_held_in_five_stretches_is_a_capacity() -> None:
     assert of(*(stretch(i) for i in range(4))) is None
-    assert of(*(stretch(i) for i in range(5))) == Capacity(edge(10.0, 3000), reached=False, stretches=5, inferences=15_000)
+    assert of(*(stretch(i) for i in range(5))) == Capacity(edge(10.0, 3000), stretches=5, inferences=15_000)
 
 
 def test_a_higher_load_that_is_proven_to_miss_is_the_end() -> None:
@@ -45,6 +45,7 @@ def test_a_higher_load_that_is_proven_to_miss_is_the_end() -> None:
     found = of(*low, *high, *higher)
     assert found is not None
     assert (found.per_second, found.reached) == (edge(10.0, 3000, reached=True), True)
+    assert found.missed_per_second == pytest.approx(14.0)
 
 
 def test_a_load_without_enough_evidence_says_nothing() -> None:
