@@ -122,6 +122,19 @@ def test_a_part_is_told_of_the_models_that_have_it() -> None:
     assert of_model(book.snapshot(at(10)), "b").part_seconds == {}
 
 
+def test_time_around_inferences_is_in_the_parts_and_nowhere_else() -> None:
+    book = ledger()
+    around = {("a", "serialisation", "net_in"): 250_000_000, (None, "serialisation", "net_in"): 1}
+    book.add(replace(batch([Inference(0, 1, model="a")]), around_ns=around), at(1))
+    book.add(replace(batch([]), around_ns={("a", "serialisation", "net_in"): 250_000_000, ("b", "queue", "route"): 1}), at(1))
+    facts = of_model(book.snapshot(at(10)), "a")
+    assert facts.part_seconds == {("serialisation", "net_in"): 0.5}
+    assert (facts.observed_ok, facts.duration.sum_seconds) == (1, 1.0)
+    assert "serialisation" not in facts.stages
+    assert of_model(book.snapshot(at(10)), "b").part_seconds == {("queue", "route"): 1e-9}
+    assert of_model(book.snapshot(at(10)), "b").observed_ok == 0
+
+
 def test_what_ends_in_the_future_ends_now() -> None:
     book = ledger(config(sla=SLA, span_delay=1.0), gpus=(), offline=False)
     book.add(batch([Inference(8, 12)]), at(10))
