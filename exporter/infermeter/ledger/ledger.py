@@ -219,7 +219,9 @@ class Ledger:
                 )
                 for code in codes
             ),
-            windows=tuple(reader.server(about, capacities, load=self._capacity.load(reader.seconds) if counted else None) for reader in readers),
+            windows=tuple(
+                reader.server(about, capacities, load=self._capacity.load(reader.seconds) if counted else None) for reader in readers
+            ),
             slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=accrual.cost, metered=metered),
             busy_seconds=settlement.busy_ns / SECOND_NS,
             stage_quality=dict(arrivals.quality),
