@@ -22,6 +22,7 @@ _LEAST_INFERENCES: Final = 300
 _MOST_SLOTS: Final = HOUR_SECONDS // SLOT_SECONDS
 """A stretch goes on until it has so many inferences, an hour at most: the rate of a few would be chance."""
 
+_NO_LATENCIES: Final = np.empty(0, np.int64), np.empty(0, np.int64)
 _SERVICE_SECONDS: Final = np.array([estimate_seconds(bucket) for bucket in range(BUCKETS)])
 
 
@@ -155,7 +156,7 @@ class _Sum:
 
     def add(self, closed: ClosedSlot) -> None:
         keys, counts = closed.latencies
-        self._closed.append(closed)
+        self._closed.append(replace(closed, latencies=_NO_LATENCIES))
         self._latencies[keys] += counts
 
     @property

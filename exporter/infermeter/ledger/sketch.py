@@ -52,7 +52,7 @@ def quantile_bucket(counts: Ints, quantile: float) -> int | None:
 
 _NONE: Final = np.empty(0, np.int64)
 _PAGE: Final = 4096
-_MOST_FILLING: Final = 16
+_MOST_FILLING: Final = 6
 
 
 Packed: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
