@@ -100,11 +100,11 @@ def test_an_hour_of_answers_a_tenth_as_long_sets_no_capacity_that_the_server_doe
     arrived = arrivals(
         lambda time: text_per_second * (5.0 if begin <= time < end else 0.525 + 0.425 * math.sin(2 * math.pi * time / DAY)),
         most_per_second=5.0 * text_per_second,
-        seconds=2 * DAY,
+        seconds=3 * DAY // 2,
         rng=np.random.default_rng(3),
     )
     shorter = np.where((arrived >= begin) & (arrived < end), 10.0, 1.0)
-    facts = TEXT.told(arrived, seconds=2 * DAY, delivery="in order", seed=4, shorter=shorter)
+    facts = TEXT.told(arrived, seconds=3 * DAY // 2, delivery="in order", seed=4, shorter=shorter)
     assert facts.observed_per_second is not None
     assert 0.9 * text_per_second <= facts.observed_per_second <= text_per_second
 
