@@ -27,9 +27,7 @@ def observed(snapshot: Snapshot) -> int:
 
 def snapshot_of(meter: Meter) -> Snapshot:
     nothing: Counter[str] = Counter()
-    return meter.snapshot(
-        NOW_NS, spans_received=nothing, spans_dropped=nothing, exports_refused=nothing, surroundings=Surroundings()
-    )
+    return meter.snapshot(NOW_NS, spans_received=nothing, spans_dropped=nothing, exports_refused=nothing, surroundings=Surroundings())
 
 
 def test_spans_wait_for_company_until_there_are_many() -> None:
