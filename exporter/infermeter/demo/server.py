@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -24,17 +23,11 @@ from opentelemetry.trace import Tracer
 
 from infermeter.demo.batching import Answer, Batcher
 from infermeter.demo.network import INPUTS, MODEL, Matrix, Network
-from infermeter.demo.spans import SCOPE, StageInterval, TimedInference, emit
+from infermeter.instrument import SCOPE, StageInterval, SteadyClock, TimedInference, emit
 
 log = logging.getLogger(__name__)
 
 EXPORT_EVERY_MILLISECONDS = 200
-
-
-def steady_unix_clock() -> Callable[[], int]:
-    """Unix nanoseconds that never step back: wall-clock time once, then the monotonic clock."""
-    offset_ns = time.time_ns() - time.perf_counter_ns()
-    return lambda: offset_ns + time.perf_counter_ns()
 
 
 class InferenceServer:
@@ -136,7 +129,7 @@ def main() -> None:
     if args.otlp:
         exporter = OTLPSpanExporter(endpoint=f"{args.otlp}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MILLISECONDS))
-    now_ns = steady_unix_clock()
+    now_ns = SteadyClock()
     batcher = Batcher(Network(), now_ns, max_batch=args.max_batch, max_delay_seconds=args.max_delay_seconds)
     server = InferenceServer(batcher, provider.get_tracer(SCOPE), now_ns)
     try:

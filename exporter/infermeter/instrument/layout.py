@@ -6,7 +6,7 @@ One SERVER span `inference` an inference, status ERROR if it failed, event `firs
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
 SCOPE: Final = "infermeter"
@@ -45,17 +45,19 @@ class SteadyClock:
     called when one begins.
     """
 
-    def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.perf_counter_ns()
+    def __init__(self, unix: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._unix = unix
+        self._monotonic = monotonic
+        self._offset_ns = unix() - monotonic()
 
     def __call__(self) -> int:
         """Now."""
-        return self._offset_ns + time.perf_counter_ns()
+        return self._offset_ns + self._monotonic()
 
     def set_by_wall_clock(self) -> int:
         """Now, after a look at the wall clock."""
-        monotonic_ns = time.perf_counter_ns()
-        offset_ns = time.time_ns() - monotonic_ns
+        monotonic_ns = self._monotonic()
+        offset_ns = self._unix() - monotonic_ns
         if abs(offset_ns - self._offset_ns) > STEP_NS:
             self._offset_ns = offset_ns
         return self._offset_ns + monotonic_ns
