@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "replay": "the same ledger over recorded spans and power, offline",
     "capture": "records this machine's GPUs into a file that replay plays",
     "proxy": "for servers without spans: a reverse proxy that makes them",
+    "mappings": "the mappings; what one would see in recorded spans",
     "reference": "the generated references, as Markdown",
 }
 """Each one is a module of infermeter.commands with `add_arguments(parser)` and `run(args) -> exit code`."""

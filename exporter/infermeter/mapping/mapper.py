@@ -96,6 +96,12 @@ class Mapper:
             else:
                 self._sort(spans, now_ns)
 
+    def unread(self, batch: SpanBatch) -> Bools:
+        """Which of decoded spans no rule has a use for: none matches them, and none reads them for another span."""
+        spans = Spans.of(self._layouts.plan(batch.layout), batch)
+        unread: Bools = (spans.rule() == NO_RULE) & ~spans.selected()
+        return unread
+
     def _timely(self, spans: Spans, now_ns: int) -> Spans | None:
         """Those that are neither too old nor in the future."""
         latest_ns = now_ns + round(self._limits.future * 1e9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import le
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Column, Layout, SpanBatch, SpanFilter
 
@@ -17,6 +17,18 @@ _NO_TRACE = bytes(_TRACE_ID_BYTES)
 _NO_SPAN = bytes(_SPAN_ID_BYTES)
 
 _T = TypeVar("_T")
+
+
+class Outline(NamedTuple):
+    """What a span is called, and what there is in it: never a value."""
+
+    trace_id: bytes
+    span_id: bytes
+    scope: str
+    name: str
+    kind: int
+    keys: tuple[str, ...]
+    events: tuple[str, ...]
 
 
 class ScopeSpans(Protocol):

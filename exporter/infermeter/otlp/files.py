@@ -10,13 +10,14 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, Protocol
 
 import orjson
 from google.protobuf.message import DecodeError as WireError
 
 from infermeter.errors import DecodeError, InputError
+from infermeter.otlp.answers import Encoding
 from infermeter.otlp.messages import EXPORT_REQUEST
-from infermeter.otlp.receiver import Receiver
 
 SUFFIXES = (".json", ".jsonl", ".pb")
 NOT_SPANS = frozenset({"index.jsonl", "client.jsonl"})
@@ -50,7 +51,15 @@ def recorded_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[str, 
     return tuple(files), tuple(skipped)
 
 
-def receive_file(path: Path, receiver: Receiver) -> None:
+class Taker(Protocol):
+    """Takes exports as they lie in files: a `Receiver`, or something that only looks at them."""
+
+    def export(self, body: bytes, encoding: Encoding, protocol: Literal["file"], /) -> object:
+        """Takes one export, unpacked. Raises: DecodeError."""
+        ...
+
+
+def receive_file(path: Path, receiver: Taker) -> None:
     """Hands the exports of one file to the receiver, in the file's order, under the protocol `file`.
 
     Raises:
@@ -91,7 +100,7 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path}, offset {len(raw)}", "the gzip stream is damaged or cut off") from error
 
 
-def _receive_json(path: Path, body: bytes, receiver: Receiver, *, offset: int) -> None:
+def _receive_json(path: Path, body: bytes, receiver: Taker, *, offset: int) -> None:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -104,7 +113,7 @@ def _receive_json(path: Path, body: bytes, receiver: Receiver, *, offset: int) -
         raise InputError(f"{path}, offset {offset}", str(error)) from error
 
 
-def _receive_protobuf(path: Path, body: bytes, receiver: Receiver) -> None:
+def _receive_protobuf(path: Path, body: bytes, receiver: Taker) -> None:
     try:
         receiver.export(body, "protobuf", "file")
     except DecodeError as error:

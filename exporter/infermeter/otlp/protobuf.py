@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError as WireError
 
 from infermeter.errors import DecodeError
 from infermeter.model import AttributeValue, Export, SpanBatch, SpanFilter
-from infermeter.otlp.columns import END_OF_TIME_NS, ScopeSpans, span_batches
-from infermeter.otlp.messages import RAW_EXPORT_REQUEST, RAW_SCOPE_SPANS, SCOPE_SPANS, SPAN, Message
+from infermeter.otlp.columns import END_OF_TIME_NS, Outline, ScopeSpans, span_batches
+from infermeter.otlp.messages import EXPORT_REQUEST, RAW_EXPORT_REQUEST, RAW_SCOPE_SPANS, SCOPE_SPANS, SPAN, Message
 from infermeter.otlp.templates import Templates
 from infermeter.otlp.values import column_values, value_of
 
@@ -36,6 +36,15 @@ def decode_protobuf(body: bytes, wanted: SpanFilter, templates: Templates | None
         return _export(request, wanted, templates)
     except WireError:
         raise DecodeError("no OTLP trace export in protobuf") from None
+
+
+def outlined_protobuf(body: bytes) -> Iterator[Outline]:
+    """The outlines of the spans of an export that `decode_protobuf` takes."""
+    for resource_spans in EXPORT_REQUEST.FromString(body).resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                keys, events = tuple(span.attributes), tuple(event.name for event in span.events)
+                yield Outline(span.trace_id, span.span_id, scope_spans.scope.name, span.name, span.kind, keys, events)
 
 
 def _export(request: Message, wanted: SpanFilter, templates: Templates | None) -> Export:
