@@ -20,9 +20,8 @@ from aiohttp import web
 
 from infermeter.cli import main
 from support.proxied import listening
-from support.running import Clock, Running, running
-
-SIDECAR = 'listen: {web: "127.0.0.1:0", otlp_grpc: null, otlp_http: "127.0.0.1:0"}\nserver: {kind: infermeter}\ngpu: {source: none}\n'
+from support.reports import SIDECAR, told, values
+from support.running import Clock, running
 
 
 @contextmanager
@@ -67,21 +66,6 @@ class Measured:
         await response.write_eof()
         self.seconds.append(time.perf_counter() - begin)
         return response
-
-
-def values(report: dict[str, Any], family: str, **labels: str) -> list[Any]:
-    return [row.get("value", row) for row in report.get(family, []) if labels.items() <= row["labels"].items()]
-
-
-async def told(sidecar: Running, clock: Clock, count: int) -> dict[str, Any]:
-    """The report once it has so many inferences."""
-    async with asyncio.timeout(20):
-        while True:
-            clock.turn_to(max(time.time_ns(), clock.unix_ns))
-            report = await sidecar.report()
-            if sum(values(report, "inferences_observed_total")) >= count:
-                return report
-            await asyncio.sleep(0.05)
 
 
 def test_counts_and_stages_agree_with_what_the_server_measured() -> None:
