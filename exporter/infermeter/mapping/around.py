@@ -20,7 +20,7 @@ from infermeter.mapping.stages import Intervals, disjoint
 from infermeter.model import STAGE_PRIORITY, Bools, InferenceBatch, Ints, PartKey
 
 PIECES_LIMIT = 32
-"""Inferences of a trace that are remembered, and stretches of time around them."""
+"""Inferences of a trace that are remembered, and stretches of time around them; over all traces four times as many as traces."""
 
 
 class Piece(NamedTuple):
@@ -38,6 +38,7 @@ class Served:
     def __init__(self, traces_limit: int) -> None:
         self._limit = traces_limit
         self._pieces: dict[bytes, list[Piece]] = {}
+        self._count = 0
 
     def add(self, batch: InferenceBatch, below: Bools) -> None:
         """Takes inferences whose span is `below` another one: around any other nothing can lie."""
@@ -48,8 +49,9 @@ class Served:
         pieces = self._pieces.setdefault(trace_id, [])
         if len(pieces) < PIECES_LIMIT:
             pieces.append(piece)
-        if len(self._pieces) > self._limit:
-            del self._pieces[next(iter(self._pieces))]
+            self._count += 1
+        while len(self._pieces) > self._limit or (self._count > 4 * self._limit and len(self._pieces) > 1):
+            self._count -= len(self._pieces.pop(next(iter(self._pieces))))
 
     def parts_around(self, rule: Rule, table: Table, rows: Ints, part_names: PartNames) -> Counter[PartKey]:
         """Nanoseconds of the parts that `rule` tells of its matches, around the inferences that lie within these; by their model."""

@@ -93,7 +93,7 @@ class Matches:
             return instants_ns[self.rows]
         related = self.related(point.where)
         rows = np.flatnonzero(related >= 0)
-        return self._extreme(related[rows], instants_ns[rows], point.pick)
+        return self._extreme(related[rows], instants_ns[rows], "first")
 
     def _event(self, point: Event) -> Ints:
         match_of = self._match_of if point.where is None else self.related(point.where)

@@ -61,10 +61,9 @@ class Where:
 # --- instants, intervals, values, texts --------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The start or the end of the matched span; or the first or last start, or end, of those `where` selects."""
+    """The start or the end of the matched span; or the first start, or end, of those `where` selects."""
 
     edge: Literal["start", "end"]
-    pick: Pick = "first"
     where: Where | None = None
 
 

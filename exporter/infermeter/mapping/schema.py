@@ -151,13 +151,15 @@ def _point(place: Place) -> Point:
     at = place.keys("event edge pick in")
     if ("event" in at) == ("edge" in at):
         raise place.wrong("must have exactly one of event, edge")
-    pick = cast("Pick", at["pick"].choice(("first", "last"))) if "pick" in at else "first"
     where = _where(at["in"]) if "in" in at else None
     if "event" in at:
+        pick = cast("Pick", at["pick"].choice(("first", "last"))) if "pick" in at else "first"
         return Event(names=at["event"].each(Place.text), pick=pick, where=where)
+    if "pick" in at:
+        raise at["pick"].wrong("means nothing beside edge: it is the first")
     if where is None:
         raise at["edge"].wrong("of which spans? in is missing (the matched span's are span.start, span.end)")
-    return Edge(cast("Literal['start', 'end']", at["edge"].choice(("start", "end"))), pick, where)
+    return Edge(cast("Literal['start', 'end']", at["edge"].choice(("start", "end"))), where)
 
 
 def _values(place: Place) -> Values:

@@ -107,6 +107,17 @@ def test_the_traces_that_are_remembered_are_bounded() -> None:
     assert around_ms(of.take(ns(120 * SECOND)))[None, "serialisation.net_in"] == 20
 
 
+def test_what_is_remembered_of_all_traces_together_is_bounded() -> None:
+    of = mapper(ENGINE, ROUTER, limits=Limits(pending_traces=3))
+    for trace in "12":
+        add(of, *(Span("run", 10 * n, 10 * n + 5, f"e{n}", "r", trace=trace) for n in range(1, 9)))
+    assert of.take(ns(0)) is not None
+    add(of, Span("route", 0, 100, "r", trace="1"))
+    assert of.take(ns(60 * SECOND)) is None
+    add(of, Span("route", 0, 100, "r", trace="2"))
+    assert around_ms(of.take(ns(120 * SECOND))) == {(None, "serialisation.net_in"): 10, (None, "serialisation.net_out"): 15}
+
+
 def test_the_inferences_of_a_trace_that_are_remembered_are_bounded() -> None:
     runs = [Span("run", 10 * n, 10 * n + 5, f"e{n}", "r") for n in range(40)]
     assert told(*runs, Span("route", 0, 1000, "r")) == {(None, "serialisation.net_out"): 1000 - 315}

@@ -104,6 +104,14 @@ def problems(text: str) -> list[str]:
             "rules[0].emit.latency.ttft.between[1]: must have exactly one of event, edge",
         ),
         (
+            emit("latency: {ttft: {between: [span.start, {edge: end, pick: last, in: {rel: child, span: x}}]}}"),
+            "rules[0].emit.latency.ttft.between[1].pick: means nothing beside edge: it is the first",
+        ),
+        (
+            emit("latency: {ttft: {between: [span.start, inner.begin]}}"),
+            "rules[0].emit.latency.ttft.between[1]: unknown; did you mean inner.end?",
+        ),
+        (
             emit("latency: {ttft: {between: [span.start, {edge: end}]}}"),
             "rules[0].emit.latency.ttft.between[1].edge: of which spans? in is missing (the matched span's are span.start, span.end)",
         ),
@@ -178,11 +186,11 @@ def test_a_mapping_is_what_its_file_says() -> None:
 
 def test_instants_and_values_of_other_spans_are_what_their_file_says() -> None:
     below = "{rel: child, span: x}"
-    ttft = f"{{between: [span.start, {{edge: end, pick: last, in: {below}}}]}}"
+    ttft = f"{{between: [span.start, {{edge: end, in: {below}}}]}}"
     text = emit(f"latency: {{ttft: {ttft}}}, counts: {{tokens_in: {{attr: n, in: {below}}}}}")
     (read,) = read_mapping(text, "f.yaml").rules
     where = Where("child", Match(span=TextMatch(exact=frozenset({"x"}))))
-    assert read.ttft == (Between(Edge("start"), Edge("end", "last", where)),)
+    assert read.ttft == (Between(Edge("start"), Edge("end", where)),)
     assert read.tokens_input == (Attribute(("n",), where=where),)
     assert read.complete_when == "subtree"
 
