@@ -272,6 +272,16 @@ class ServerReading:
 
 # --- what the ledger says ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
+class ServerGauges:
+    """What the server itself says of the present, as in `ServerReading`; None: it doesn't tell."""
+
+    running: float | None
+    waiting: float | None
+    batch_size: float | None
+    kv_cache_used_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SlaTarget:
     """The SLA of one model: at least `quantile_ratio` of its inferences meet every target that is set and that they have a value for."""
 
@@ -479,7 +489,7 @@ class LedgerSnapshot:
     window, None where unknown. `thin`: the spans were a sample in the ticks that were settled last, by the counters where they tell,
     else by what is known of the server; `busy_seconds` is then no measure of busy time. `peak_load_ratio`: the 99th percentile of demand
     over capacity by the minute (it may exceed 1), None without the history or a capacity. `concurrency`: over the longest window, None
-    where the server's gauge or the spans don't tell.
+    where the server's gauge or the spans don't tell. `gauges`: None where the server tells nothing, or hasn't lately.
     """
 
     time_ns: int
@@ -506,6 +516,7 @@ class LedgerSnapshot:
     thin: bool = False
     peak_load_ratio: float | None = None
     concurrency: Concurrency | None = None
+    gauges: ServerGauges | None = None
 
 
 @dataclass(frozen=True, slots=True)

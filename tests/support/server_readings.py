@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from infermeter.ledger import Ledger
 from infermeter.model import GpuSample, LedgerSnapshot, Outcome, ServerReading
@@ -16,8 +17,9 @@ def reading(
     since: float | None = None,
     running: float | None = None,
     inner: bool = False,
+    **told: Any,
 ) -> ServerReading:
-    return ServerReading(at(time), None if since is None else at(since), counts or {}, inner_calls=inner, running=running)
+    return ServerReading(at(time), None if since is None else at(since), counts or {}, inner_calls=inner, running=running, **told)
 
 
 def readings(

@@ -20,6 +20,7 @@ from infermeter.model import (
     LedgerSnapshot,
     ModelFacts,
     ModelWindow,
+    ServerGauges,
     ServerWindow,
     SlaTarget,
     Slot,
@@ -200,6 +201,7 @@ def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts
         emissions_grams=285.5,
         totals={model.model: {"ok": model.observed_ok * 1.025, "error": float(model.observed_error)} for model in models},
         coverage_ratio=0.975,
+        gauges=ServerGauges(running=7.0, waiting=3.0, batch_size=6.5, kv_cache_used_ratio=0.625),
         peak_load_ratio=0.875,
     )
     finding = Finding(

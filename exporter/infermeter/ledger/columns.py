@@ -28,3 +28,10 @@ def tally(table: npt.NDArray[Number], codes: Ints, amounts: npt.NDArray[Number])
         return
     columns = table.shape[1]
     np.add.at(table.reshape(-1), codes[:, None] * columns + np.arange(columns), amounts)
+
+
+def portions(amounts: Ints, weights: Ints) -> Ints:
+    """Whole amounts, shape (n,), shared out by weights of which some is above 0: shape (weights, n), in sum exact."""
+    reached = np.cumsum(weights, dtype=np.float64)
+    shared: Ints = np.diff(np.floor(amounts * (reached / reached[-1])[:, None]).astype(np.int64), axis=0, prepend=0)
+    return shared

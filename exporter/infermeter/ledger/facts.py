@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, WITHIN, Arrivals
 from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.energy import gap_limit_ns
 from infermeter.ledger.histogram import STAGES_AND_OTHER
 from infermeter.ledger.slots import Told
-from infermeter.model import CapacityFacts, ModelFacts, ModelWindow, Use
+from infermeter.ledger.tokens import Tokens
+from infermeter.model import CapacityFacts, ModelFacts, ModelWindow, ServerGauges, ServerReading, Use
 
 
 def told(arrivals: Arrivals, code: int) -> Told:
@@ -26,10 +28,13 @@ def model_facts(
     cost: Mapping[Use, float] | None,
     windows: Sequence[ModelWindow],
     capacity: CapacityFacts | None,
+    tokens: Tokens,
 ) -> ModelFacts:
     """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
     histograms, edges, about = arrivals.histograms, arrivals.edges[code], told(arrivals, code)
     tallies = arrivals.tallies[code].tolist()
+    of_spans = tallies[TOKENS_INPUT] if about.tokens_input else None, tallies[TOKENS_OUTPUT] if about.tokens_output else None
+    tokens_input, tokens_output = tokens.total(code, of_spans)
     return ModelFacts(
         model=about.model,
         observed_ok=tallies[OK],
@@ -41,8 +46,8 @@ def model_facts(
         tpot=histograms.signal(code, "tpot", edges) if histograms.has(code, "tpot") else None,
         stages={stage: histograms.stage(code, stage) for stage in STAGES_AND_OTHER if histograms.has(code, stage)},
         part_seconds=arrivals.part_seconds(code),
-        tokens_input=tallies[TOKENS_INPUT] if about.tokens_input else None,
-        tokens_output=tallies[TOKENS_OUTPUT] if about.tokens_output else None,
+        tokens_input=tokens_input,
+        tokens_output=tokens_output,
         sla=arrivals.sla(code),
         in_sla_state={} if blocks is None else dict(blocks.inferences),
         cost_in_sla_state={} if blocks is None or cost is None else dict(blocks.cost),
@@ -51,3 +56,10 @@ def model_facts(
         windows=tuple(windows),
         capacity=capacity,
     )
+
+
+def server_gauges(reading: ServerReading | None, now_ns: int, *, interval_seconds: float) -> ServerGauges | None:
+    """What the server said of itself last; None if that is none of the present any more."""
+    if reading is None or now_ns - reading.time_ns > gap_limit_ns(interval_seconds):
+        return None
+    return ServerGauges(reading.running, reading.waiting, reading.batch_size, reading.kv_cache_used_ratio)

@@ -14,7 +14,7 @@ from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.concurrency import concurrency
 from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
-from infermeter.ledger.facts import model_facts, told
+from infermeter.ledger.facts import model_facts, server_gauges, told
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
 from infermeter.ledger.server_capacity import ServerCapacity
 from infermeter.ledger.settlement import Settlement
@@ -55,7 +55,8 @@ class Ledger:
         self._watermarks = Watermarks(start_ns, span_delay_seconds=config.ledger.span_delay, sampling_seconds=config.gpu.interval)
         self._arrivals = Arrivals(config)
         self._slots = Slots(start_ns // SLOT_NS)
-        self._totals = Totals(config, self._arrivals, self._slots, start_ns=start_ns)
+        self._totals = Totals(config, self._arrivals, self._slots, start_ns=start_ns, offline=offline)
+        self._reading: ServerReading | None = None
         self._coverage = Coverage(self._totals, self._slots, below_ratio=config.ledger.coverage_below_ratio)
         self._has_readings = False
         self._settlement = Settlement(
@@ -87,6 +88,7 @@ class Ledger:
         self._see_clock(max(reading.time_ns, self._now_ns))
         self._has_readings = True
         self._totals.read(reading)
+        self._reading = reading
         self._widen()
         self._settlement.running.read(reading.time_ns, reading.running)
 
@@ -216,6 +218,7 @@ class Ledger:
                         reader.model(code, about[code], arrivals.sla(code), self._blocks[code], capacities.get(code)) for reader in readers
                     ],
                     capacity=facts[code],
+                    tokens=self._totals.tokens,
                 )
                 for code in codes
             ),
@@ -241,6 +244,7 @@ class Ledger:
             thin=self._coverage.thin(sampled=self.sampled),
             peak_load_ratio=self._capacity.peak_load if counted else None,
             concurrency=self._concurrency(longest),
+            gauges=server_gauges(self._reading, now_ns, interval_seconds=self._config.server.metrics_interval),
         )
 
     def _concurrency(self, slots: int) -> Concurrency | None:

@@ -16,11 +16,12 @@ from infermeter.config import Config
 from infermeter.ledger import arrivals as tallies
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Arrivals
-from infermeter.ledger.columns import widened
+from infermeter.ledger.columns import portions, widened
 from infermeter.ledger.instants import DAY_SLOTS, SECOND_NS, SLOT_NS, TICK_NS, nanoseconds
 from infermeter.ledger.names import OTHER
 from infermeter.ledger.slots import Slots, whole_rows
 from infermeter.ledger.timeline import Timeline
+from infermeter.ledger.tokens import Tokens
 from infermeter.model import Bools, Ints, Outcome, ServerReading
 
 OK, ERROR, REST = range(3)
@@ -57,15 +58,16 @@ class _Stretch:
 
 
 class Totals:
-    """The counts of the server itself. Bounded by the models that there are, and by a day of slots.
+    """The counts of the server itself, `tokens` apart. Bounded by the models that there are, and by a day of slots.
 
     Whole inferences only: a fraction of one waits for the rest of it. Increases enter the slots between two readings once the spans of
     that time are here, in proportion to the observed; what belongs to slots that have closed goes to the oldest open one.
     """
 
-    def __init__(self, config: Config, arrivals: Arrivals, slots: Slots, *, start_ns: int) -> None:
-        """Nothing is known before the first reading; where none is to come (no `server.metrics_url`), nothing waits for one."""
+    def __init__(self, config: Config, arrivals: Arrivals, slots: Slots, *, start_ns: int, offline: bool = False) -> None:
+        """Nothing is known before the first reading; where none is to come (`offline`, no `server.metrics_url`), nothing waits for one."""
         self.first_slot: int | None = None
+        self.tokens = Tokens(arrivals, slots, waits=config.server.metrics_url is not None and not offline)
         self._arrivals = arrivals
         self._slots = slots
         self._most_columns = config.limits.models
@@ -97,6 +99,7 @@ class Totals:
     def read(self, reading: ServerReading) -> None:
         """Takes in what was served since the last reading; models that the server names are known from now on."""
         self._read_ns = reading.time_ns
+        self.tokens.read(reading)
         told = [(self._column(model, inner=reading.inner_calls), _TELLS[outcome], more) for (model, outcome), more in _sorted(reading)]
         if not told:
             return
@@ -126,6 +129,7 @@ class Totals:
         """Slots before `stop` have closed."""
         self._closed_ok = self._closed_ok + self._placed.rows(self._closed, stop)[:, : len(self._sums), OK].sum(axis=0)
         self._closed = stop
+        self.tokens.close(stop)
         for timeline in (self._placed, self._counted_ns):
             timeline.drop(stop - DAY_SLOTS)
         self._told_from = {slot: first for slot, first in self._told_from.items() if slot >= stop - DAY_SLOTS}
@@ -237,10 +241,10 @@ class Totals:
         seen = self._slots.seen(first, stop)[:, :, columns.OK]
         for row, code in enumerate(self._codes()[: len(stretch.more)]):
             ok = parts_ns * seen[:, code] if code is not None and code < seen.shape[1] else np.zeros(0, np.int64)
-            portions = _portions(stretch.more[row], ok if ok.any() else parts_ns)
-            late, portions = portions[: open_slot - first].sum(axis=0), portions[open_slot - first :]
-            portions[0] += late
-            for slot, (more_ok, more_error) in zip(range(open_slot, stop), portions.tolist(), strict=True):
+            shares = portions(stretch.more[row], ok if ok.any() else parts_ns)
+            late, shares = shares[: open_slot - first].sum(axis=0), shares[open_slot - first :]
+            shares[0] += late
+            for slot, (more_ok, more_error) in zip(range(open_slot, stop), shares.tolist(), strict=True):
                 if more_ok or more_error:
                     self._placed.row(slot)[row, [OK, ERROR]] += (more_ok, more_error)
             if late.any():
@@ -266,10 +270,3 @@ class Totals:
 def _sorted(reading: ServerReading) -> list[tuple[tuple[str | None, Outcome | None], float]]:
     """By name, so that what the bound lets in doesn't hang on the order of an exposition."""
     return sorted(reading.inferences.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
-
-
-def _portions(amounts: Ints, weights: Ints) -> Ints:
-    """Whole amounts, shape (n,), shared out by weights of which some is above 0: shape (weights, n), in sum exact."""
-    reached = np.cumsum(weights, dtype=np.float64)
-    portions: Ints = np.diff(np.floor(amounts * (reached / reached[-1])[:, None]).astype(np.int64), axis=0, prepend=0)
-    return portions

@@ -120,9 +120,9 @@ class WindowReader:
         priced: Collection[Component],
         metered: bool,
     ) -> None:
-        """With `totals`, they say how many inferences a window holds, and it never reaches back before them; spans give shares.
+        """With `totals`, they say how many inferences a window holds, and tokens where the server counts them; spans give shares.
 
-        `priced`: the components that have ever been priced.
+        Such a window never reaches back before the totals. `priced`: the components that have ever been priced.
         """
         self._window = window
         self._slots = slots
@@ -134,6 +134,8 @@ class WindowReader:
         self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
         self._sums: Sums = slots.sums(self._first, slots.closed)
         self._served = totals.sums(self._first, slots.closed)
+        self._tokens = totals.tokens
+        self._served_tokens = totals.tokens.sums(self._first, slots.closed)
         accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
         self._unpriced_seconds = float(unpriced_longest(self._sums.unpriced_seconds, priced))
         self._is_priced = bool(priced) and self._unpriced_seconds <= _MOST_UNPRICED * accrued_seconds
@@ -152,8 +154,11 @@ class WindowReader:
         """One model in the window, with its observed capacity in inferences per second."""
         counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
         ok, within = self._ok(code), self._within(code, told.sla_since)
-        tokens_input = self._tokens(code, counts[columns.TOKENS_INPUT]) if told.tokens_input else None
-        tokens_output = self._tokens(code, counts[columns.TOKENS_OUTPUT]) if told.tokens_output else None
+        of_spans = (
+            self._tokens_of_all(code, counts[columns.TOKENS_INPUT]) if told.tokens_input else None,
+            self._tokens_of_all(code, counts[columns.TOKENS_OUTPUT]) if told.tokens_output else None,
+        )
+        tokens_input, tokens_output = self._tokens.choose(code, of_spans, self._served_tokens)
         prefill_ns, decode_ns = counts[columns.PREFILL_NS], counts[columns.DECODE_NS]
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
@@ -234,7 +239,7 @@ class WindowReader:
             return of_seen
         return ok * (of_seen / seen) if seen else None
 
-    def _tokens(self, code: int, of_seen: int) -> int | None:
+    def _tokens_of_all(self, code: int, of_seen: int) -> int | None:
         tokens = self._of_all(code, of_seen)
         return None if tokens is None else round(tokens)
 

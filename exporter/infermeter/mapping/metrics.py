@@ -127,6 +127,8 @@ def read_metrics(place: Place) -> MetricRules:
     gauged = {name for one in rules.gauges.values() for name in one.names}
     if len(set(counted)) < len(counted) or not gauged.isdisjoint(name for name, _ in counted):
         raise place.wrong("two readings are of one metric")
+    if rules.inner_calls and rules.directions:
+        raise at["inner_calls"].wrong("with tokens: those of inner calls would count too")
     return rules
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from infermeter.model import Component, EnergyKind, GpuState, Outcome, Quality, Signal, SlaState, Stage, ThrottleReason, Use
+from infermeter.model import Component, Direction, EnergyKind, GpuState, Outcome, Quality, Signal, SlaState, Stage, ThrottleReason, Use
 
 PREFIX = "infermeter_"
 UNITS = ("seconds", "joules", "watts", "bytes", "ratio", "celsius", "hertz", "grams")
@@ -56,7 +56,7 @@ TOTALS_SOURCE = Label("source", ("server", "observed"))
 STAGE = Label("stage", get_args(Stage))
 PART = Label("part")
 QUALITY = Label("quality", get_args(Quality))
-DIRECTION = Label("direction", ("input", "output"))
+DIRECTION = Label("direction", get_args(Direction))
 SIGNAL = Label("signal", get_args(Signal))
 WINDOW = Label("window")
 SLA_STATE = Label("state", get_args(SlaState))
@@ -122,9 +122,9 @@ INFERENCES_LATE = Family("inferences_late_total", "counter", "Inferences that ca
 TOKENS = Family(
     "tokens_total",
     "counter",
-    "Tokens of observed inferences that ended without error.",
+    "Tokens: of all inferences, as the server counts them; where it counts none, of observed inferences that ended without error.",
     (MODEL, DIRECTION),
-    absent="spans tell no token counts",
+    absent="neither the server's own metrics nor spans tell token counts, or server.metrics_url hasn't answered yet",
 )
 BUSY_SECONDS = Family(
     "busy_seconds_total",
@@ -342,6 +342,20 @@ SPAN_COVERAGE = Family(
     "Inferences that were seen as spans, of all that the server counted, over the longest window.",
     absent="the server's own count isn't known",
 )
+_NO_GAUGE = "the server's own metrics don't tell it, or haven't lately"
+SERVER_RUNNING = Family("server_running_inferences", "gauge", "Inferences that run right now, as the server itself says.", absent=_NO_GAUGE)
+SERVER_WAITING = Family(
+    "server_waiting_inferences", "gauge", "Inferences that wait to be executed right now, as the server itself says.", absent=_NO_GAUGE
+)
+SERVER_BATCH = Family(
+    "server_batch_inferences",
+    "gauge",
+    "Inferences that the server computes at once, as it says itself: right now, or on the mean since it was asked before.",
+    absent=_NO_GAUGE,
+)
+SERVER_KV_CACHE_USED = Family(
+    "server_kv_cache_used_ratio", "gauge", "How full the server's KV cache is, as it says itself: the fullest of several.", absent=_NO_GAUGE
+)
 
 # --- findings ----------------------------------------------------------------------------------------------------------------------
 FINDING = Family(
@@ -444,6 +458,10 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
             GPU_SAMPLES_REJECTED,
             SERVER_SCRAPE_UP,
             SPAN_COVERAGE,
+            SERVER_RUNNING,
+            SERVER_WAITING,
+            SERVER_BATCH,
+            SERVER_KV_CACHE_USED,
         ),
     ),
     (

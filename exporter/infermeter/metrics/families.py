@@ -159,6 +159,11 @@ def _server(points: _Points, ledger: LedgerSnapshot) -> None:
     points.add(catalog.SETTLED_TIMESTAMP, _seconds(ledger.settled_ns))
     points.add(catalog.EMISSIONS, ledger.emissions_grams)
     points.add(catalog.SPAN_COVERAGE, ledger.coverage_ratio)
+    if ledger.gauges is not None:
+        points.add(catalog.SERVER_RUNNING, ledger.gauges.running)
+        points.add(catalog.SERVER_WAITING, ledger.gauges.waiting)
+        points.add(catalog.SERVER_BATCH, ledger.gauges.batch_size)
+        points.add(catalog.SERVER_KV_CACHE_USED, ledger.gauges.kv_cache_used_ratio)
     points.add(catalog.PEAK_LOAD, ledger.peak_load_ratio)
     for window in ledger.windows:
         points.add(catalog.WINDOW_LOAD, window.load_ratio, window.window.label)

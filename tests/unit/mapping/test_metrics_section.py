@@ -68,6 +68,8 @@ def problem(metrics: str) -> str:
         ("counters: {ok: {name: a}}, gauges: {running: {nam: b}}", ".gauges.running.nam: unknown key; did you mean name?"),
         ("counters: {ok: {name: a}}, labels: {}", ".labels: model is missing"),
         ("counters: {ok: {name: a}}, labels: {model: [a]}", ".labels.model: must be a text"),
+        ("counters: {tokens_in: {name: a}}, inner_calls: true", ".inner_calls: with tokens: those of inner calls would count too"),
+        ("counters: {ok: {name: a}}, origin: measured", ".origin: unknown; did you mean captured?"),
         ("counters: {ok: {name: a}}, inner_calls: false", ".inner_calls: must be true (or left out)"),
     ],
 )

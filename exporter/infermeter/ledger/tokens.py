@@ -1,0 +1,96 @@
+"""Tokens by the server's own counters: by model and direction, since the first reading and by slot.
+
+A direction has one source for the life of the process, which the first reading settles: the server where it counts that direction, else
+the spans. While that reading is still to come there are no totals; windows are made of spans until then.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from infermeter.ledger.arrivals import Arrivals
+from infermeter.ledger.columns import portions, widened
+from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
+from infermeter.ledger.slots import Slots
+from infermeter.ledger.timeline import Timeline
+from infermeter.model import Direction, Ints, ServerReading
+
+Both: TypeAlias = tuple[int | None, int | None]
+"""Input and output tokens; None: not known."""
+
+_DIRECTIONS: Final[tuple[Direction, ...]] = ("input", "output")
+
+
+class Tokens:
+    """The tokens that the server has counted. Bounded by the models that there are, and by a day of slots."""
+
+    def __init__(self, arrivals: Arrivals, slots: Slots, *, waits: bool) -> None:
+        """`waits`: a reading is to come, and there are no totals before it."""
+        self._arrivals = arrivals
+        self._slots = slots
+        self._waits = waits
+        self._counted: tuple[bool, ...] | None = None
+        self._named = np.zeros((0, 2), np.int64)
+        self._sums = np.zeros((0, 2), np.int64)
+        self._placed: Timeline[np.int64] = Timeline(slots.first_slot, (1, 2), np.int64)
+
+    def read(self, reading: ServerReading) -> None:
+        """Takes in what was counted since the last reading; models that the server names are known from now on."""
+        if self._counted is None:
+            self._counted = tuple(direction in reading.tokens for direction in _DIRECTIONS)
+        told = [
+            (self._arrivals.code(model), place, round(more))
+            for place, direction in enumerate(_DIRECTIONS)
+            for model, more in sorted(reading.tokens.get(direction, {}).items(), key=lambda item: item[0] or "")
+        ]
+        models = len(self._arrivals.names)
+        self._named, self._sums = widened(self._named, models), widened(self._sums, models)
+        more_by_model = np.zeros_like(self._sums)
+        for code, place, more in told:
+            self._named[code, place] = 1
+            more_by_model[code, place] += more
+        if reading.since_ns is not None and more_by_model.any():
+            self._sums += more_by_model
+            self._place(more_by_model, reading.since_ns, reading.time_ns)
+
+    def close(self, stop: int) -> None:
+        """Slots before `stop` have closed."""
+        self._placed.drop(stop - DAY_SLOTS)
+
+    def sums(self, first: int, stop: int) -> Ints:
+        """Those in the slots [first, stop), shape (models, 2); models without any may be missing."""
+        sums: Ints = self._placed.rows(first, stop).sum(axis=0)
+        return sums
+
+    def total(self, code: int, of_spans: Both) -> Both:
+        """Those of a model since the start, each direction from its source."""
+        return (None, None) if self._waits and self._counted is None else self.choose(code, of_spans, self._sums)
+
+    def choose(self, code: int, of_spans: Both, sums: Ints) -> Both:
+        """What `sums` hold of a model, of the directions that the server counts; of others what the spans say."""
+        tokens_input, tokens_output = (
+            self._of(code, place, sums) if self._counted is not None and self._counted[place] else of_spans[place] for place in (0, 1)
+        )
+        return tokens_input, tokens_output
+
+    def _of(self, code: int, place: int, sums: Ints) -> int | None:
+        """None: the server doesn't name that model."""
+        if code >= len(self._named) or not self._named[code, place]:
+            return None
+        return int(sums[code, place]) if code < len(sums) else 0
+
+    def _place(self, more: Ints, since_ns: int, time_ns: int) -> None:
+        """Spreads increases over the slots of their time, evenly; what belongs to slots that have closed goes to the oldest open one."""
+        open_slot = self._slots.closed
+        stop = max((time_ns - 1) // SLOT_NS, open_slot) + 1
+        since_ns = max(min(since_ns, time_ns - 1), (stop - DAY_SLOTS) * SLOT_NS)
+        first = min(since_ns // SLOT_NS, open_slot)
+        edges_ns = np.clip(np.arange(first, stop + 1) * SLOT_NS, since_ns, max(time_ns, since_ns + 1))
+        shares = portions(more.reshape(-1), np.diff(edges_ns)).reshape(-1, *more.shape)
+        shares[open_slot - first] += shares[: open_slot - first].sum(axis=0)
+        self._placed.widen(len(more))
+        for slot, share in zip(range(open_slot, stop), shares[open_slot - first :], strict=True):
+            if share.any():
+                self._placed.row(slot)[: len(more)] += share
