@@ -1,4 +1,4 @@
-"""What `infermeter proxy` costs: CPU and latency of a request, beside the same proxy without spans and beside no proxy at all.
+"""What `infermeter proxy` costs: CPU and latency of a request, beside the same proxy without spans, the least that aiohttp takes, and none.
 
 Upstream, proxy and load are processes of their own; `infermeter serve` takes the spans. Variants take turns within a run.
 """
@@ -38,6 +38,23 @@ async def upstream(port: int) -> None:
 
     await asyncio.get_running_loop().create_server(web.Server(answer, access_log=None), "127.0.0.1", port)
     await asyncio.Event().wait()
+
+
+async def bare(port: int, upstream_url: str) -> None:
+    """The least that a proxy of aiohttp's parts does, which is neither safe nor whole: the yardstick of this machine."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False) as http:
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            async with http.request(request.method, upstream_url + request.path_qs, data=await request.read()) as upstream:
+                response = web.StreamResponse(status=upstream.status, headers=upstream.headers)
+                await response.prepare(request)
+                async for piece in upstream.content.iter_any():
+                    await response.write(piece)
+                await response.write_eof()
+                return response
+
+        await asyncio.get_running_loop().create_server(web.Server(answer, access_log=None), "127.0.0.1", port)
+        await asyncio.Event().wait()
 
 
 class Silent(Spans):
@@ -103,8 +120,8 @@ def quantile(values: list[float], q: float) -> float:
 
 
 async def measure(args: argparse.Namespace) -> None:
-    up, bare, spans = free_ports(3)
-    variants = {"direct": up, "without spans": bare, "with spans": spans}
+    up, least, silent, spans = free_ports(4)
+    variants = {"direct": up, "bare aiohttp": least, "without spans": silent, "with spans": spans}
     cpu: dict[str, list[float]] = {name: [] for name in variants}
     tail: dict[str, list[float]] = {name: [] for name in variants}
     middle: dict[str, list[float]] = {name: [] for name in variants}
@@ -113,7 +130,8 @@ async def measure(args: argparse.Namespace) -> None:
         stack.enter_context(started("upstream", up, core=1))
         options = ("--upstream", f"http://127.0.0.1:{up}", "--endpoint", endpoint, "--model", "m")
         processes = {
-            "without spans": stack.enter_context(started("silent", "--listen", f"127.0.0.1:{bare}", *options, core=0)),
+            "bare aiohttp": stack.enter_context(started("bare", least, f"http://127.0.0.1:{up}", core=0)),
+            "without spans": stack.enter_context(started("silent", "--listen", f"127.0.0.1:{silent}", *options, core=0)),
             "with spans": stack.enter_context(started("proxy", "--listen", f"127.0.0.1:{spans}", *options, core=0)),
         }
         http = aiohttp.ClientSession()
@@ -136,15 +154,20 @@ async def measure(args: argparse.Namespace) -> None:
             f"{name:14} p50 {statistics.median(middle[name]):6.2f} ms  p99 {statistics.median(tail[name]):6.2f} ms"
             f" [{min(tail[name]):.2f} to {max(tail[name]):.2f}]  {used}"
         )
-    ratios = [a / b for a, b in zip(cpu["with spans"], cpu["without spans"], strict=True)]
-    print(f"CPU with / without spans {statistics.median(ratios):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]")
-    added = [a - b for a, b in zip(tail["with spans"], tail["direct"], strict=True)]
-    print(f"added at p99 {statistics.median(added):.2f} ms [{min(added):.2f} to {max(added):.2f}]")
+    for other in ("without spans", "bare aiohttp"):
+        ratios = [a / b for a, b in zip(cpu["with spans"], cpu[other], strict=True)]
+        print(f"CPU with spans / {other}: {statistics.median(ratios):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]")
+    for other in ("direct", "bare aiohttp", "without spans"):
+        for name, values in (("p50", middle), ("p99", tail)):
+            added = [a - b for a, b in zip(values["with spans"], values[other], strict=True)]
+            print(f"{name} with spans less {other}: {statistics.median(added):.2f} ms [{min(added):.2f} to {max(added):.2f}]")
 
 
 def main() -> None:
     if sys.argv[1:2] == ["upstream"]:
         asyncio.run(upstream(int(sys.argv[2])))
+    elif sys.argv[1:2] == ["bare"]:
+        asyncio.run(bare(int(sys.argv[2]), sys.argv[3]))
     elif sys.argv[1:2] in (["proxy"], ["silent"]):
         if sys.argv[1] == "silent":
             command.Spans = Silent  # type: ignore[misc]

@@ -334,7 +334,7 @@ class Proxy:
 
     upstream: str | None = key(None, "URL of the server, such as http://127.0.0.1:8000")
     listen: str = key("127.0.0.1:8080", "where it listens")
-    in_flight: int | None = key(None, "requests at a time that the server gets; others wait, in order", minimum=1)
+    in_flight: int | None = key(None, "inferences at a time that the server gets; others wait, in order", minimum=1)
     queue_timeout: Duration = key(30.0, "so long they wait; then 503", above=0)
     paths: tuple[str, ...] = key((), "how the paths of inferences begin; none: whatever isn't GET, HEAD, OPTIONS or TRACE is one")
     endpoint: str = key("http://127.0.0.1:4318", "where its spans go: OTLP over HTTP")

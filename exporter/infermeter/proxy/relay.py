@@ -94,7 +94,7 @@ class Relay:
         headers = upstream_headers(request.headers, client=request.remote)
         timing = Timing(self._clock.set_by_wall_clock(), upload=request.body_exists)
         if not self._is_inference(request.method, target):
-            return await self._exchange(request, url, headers, timing)
+            return await self._asked(request, url, headers, timing)  # a probe for health doesn't wait for its turn
         trace = trace_of(request.headers)
         trace.hand_on(headers)
         timing.failure = "cancelled"  # unless it gets so far as to say otherwise
@@ -136,6 +136,10 @@ class Relay:
             self._upstream_now(answers=False)
             return refused(HTTPStatus.BAD_GATEWAY, "the upstream server doesn't answer")
         self._upstream_now(answers=True)
+        if upstream.status < HTTPStatus.OK or not framing_is_known(upstream.headers):
+            upstream.close()
+            timing.failure = "upstream_unavailable"
+            return refused(HTTPStatus.BAD_GATEWAY, "the upstream server's answer can't be handed on")
         try:
             await self._hand_back(upstream, request, timing)
         except CutOff:

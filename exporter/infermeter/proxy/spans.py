@@ -110,10 +110,6 @@ class Spans:
             events=() if first_ns is None else (Event(layout.FIRST_TOKEN, timestamp=first_ns),),
         )
 
-    def flush(self) -> bool:
-        """Sends what there is and waits for it; whether that was possible."""
-        return self._processor.force_flush()
-
     async def stop(self) -> None:
         """Sends the last ones, for a bounded time."""
         stopping = asyncio.create_task(asyncio.to_thread(self._processor.shutdown))

@@ -453,7 +453,14 @@ def test_an_answer_that_is_cut_off_looks_cut_off(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"], ids=["no HTTP", "long field"]
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ],
+    ids=["no HTTP", "long field", "coding", "another protocol"],
 )
 def test_what_is_no_answer_is_a_bad_gateway(answer: bytes) -> None:
     async def scenario(proxy: Proxied) -> int:
@@ -585,6 +592,27 @@ def test_requests_take_their_turns() -> None:
         assert most == 2
         assert len(queued) == 6
         assert queued[-1] > 0.01
+
+    asyncio.run(run())
+
+
+def test_a_probe_for_health_takes_no_turn() -> None:
+    async def run() -> None:
+        done, asked = asyncio.Event(), asyncio.Event()
+
+        async def answer(request: web.BaseRequest) -> web.Response:
+            if request.method == "POST":
+                asked.set()
+                await done.wait()
+            return web.Response()
+
+        async with listening(answer) as port, proxied(port, in_flight=1) as proxy:
+            first = asyncio.create_task(proxy.http.post(proxy.url))
+            await asked.wait()
+            async with proxy.http.get(proxy.url) as response:
+                assert response.status == 200
+            done.set()
+            assert (await first).status == 200
 
     asyncio.run(run())
 
