@@ -1,7 +1,8 @@
 """Tokens by the server's own counters: by model and direction, since the first reading and by slot.
 
-A direction has one source for the life of the process, which the first reading settles: the server where it counts that direction, else
-the spans. While that reading is still to come there are no totals; windows are made of spans until then.
+A direction has one source for the life of the process: the server where it counts that direction, else the spans. The first reading with
+such a count settles it, or the first that tells of inferences and has none: a counter may not be there before it counts. Until then
+there are no totals, and windows are made of spans.
 """
 
 from __future__ import annotations
@@ -27,19 +28,21 @@ class Tokens:
     """The tokens that the server has counted. Bounded by the models that there are, and by a day of slots."""
 
     def __init__(self, arrivals: Arrivals, slots: Slots, *, waits: bool) -> None:
-        """`waits`: a reading is to come, and there are no totals before it."""
+        """`waits`: readings are to come, and there are no totals before they settle where these come from."""
         self._arrivals = arrivals
         self._slots = slots
-        self._waits = waits
-        self._counted: tuple[bool, ...] | None = None
+        self._counted: list[bool | None] = [None if waits else False] * len(_DIRECTIONS)
         self._named = np.zeros((0, 2), np.int64)
         self._sums = np.zeros((0, 2), np.int64)
         self._placed: Timeline[np.int64] = Timeline(slots.first_slot, (1, 2), np.int64)
 
     def read(self, reading: ServerReading) -> None:
         """Takes in what was counted since the last reading; models that the server names are known from now on."""
-        if self._counted is None:
-            self._counted = tuple(direction in reading.tokens for direction in _DIRECTIONS)
+        for place, direction in enumerate(_DIRECTIONS):
+            if reading.tokens.get(direction):
+                self._counted[place] = self._counted[place] is not False
+            elif direction not in reading.tokens or any(reading.inferences.values()):
+                self._counted[place] = bool(self._counted[place])
         told = [
             (self._arrivals.code(model), place, round(more))
             for place, direction in enumerate(_DIRECTIONS)
@@ -66,13 +69,12 @@ class Tokens:
 
     def total(self, code: int, of_spans: Both) -> Both:
         """Those of a model since the start, each direction from its source."""
-        return (None, None) if self._waits and self._counted is None else self.choose(code, of_spans, self._sums)
+        tokens = self.choose(code, of_spans, self._sums)
+        return None if self._counted[0] is None else tokens[0], None if self._counted[1] is None else tokens[1]
 
     def choose(self, code: int, of_spans: Both, sums: Ints) -> Both:
         """What `sums` hold of a model, of the directions that the server counts; of others what the spans say."""
-        tokens_input, tokens_output = (
-            self._of(code, place, sums) if self._counted is not None and self._counted[place] else of_spans[place] for place in (0, 1)
-        )
+        tokens_input, tokens_output = (self._of(code, place, sums) if self._counted[place] else of_spans[place] for place in (0, 1))
         return tokens_input, tokens_output
 
     def _of(self, code: int, place: int, sums: Ints) -> int | None:

@@ -43,6 +43,8 @@ def test_where_no_reading_is_to_come_tokens_are_those_of_the_spans() -> None:
     book = book_of(server=Server())
     book.add(batch([LLM]), at(3))
     assert total(book.snapshot(at(3))) == (100, 10)
+    book.add_server_reading(counted(5, {"output": {"chat": 0.0}}))
+    assert total(book.snapshot(at(5))) == (100, 10)
     replay = ledger(config(server=SCRAPED), gpus=())
     replay.add(batch([LLM]), at(3))
     assert total(replay.snapshot(at(3))) == (100, 10)
@@ -55,6 +57,17 @@ def test_each_direction_is_the_servers_where_it_counts_it_and_else_the_spans() -
     assert total(book.snapshot(at(5))) == (100, 0)
     book.add_server_reading(counted(10, {"output": {"chat": 7.0}}, since=5))
     assert total(book.snapshot(at(10))) == (100, 7)
+
+
+def test_a_counter_that_is_not_there_yet_may_come_with_the_first_inference_and_later_it_is_too_late() -> None:
+    book = book_of()
+    book.add(batch([LLM]), at(3))
+    book.add_server_reading(counted(5, {"input": {}, "output": {}}))
+    assert total(book.snapshot(at(5))) == (None, None)
+    book.add_server_reading(counted(10, {"input": {"chat": 80.0}, "output": {}}, since=5, ok=1.0))
+    assert total(book.snapshot(at(10))) == (80, 10)
+    book.add_server_reading(counted(15, {"input": {"chat": 5.0}, "output": {"chat": 9.0}}, since=10, ok=1.0))
+    assert total(book.snapshot(at(15))) == (85, 10)
 
 
 def test_the_source_stays_for_the_life_of_the_process() -> None:
