@@ -32,18 +32,42 @@ class Piece(NamedTuple):
     inference: bool
 
 
+class _Fresh(NamedTuple):
+    """Inferences as columns, not yet sorted by trace."""
+
+    trace_id: Sequence[bytes]
+    start_ns: Ints
+    end_ns: Ints
+    model: Sequence[str | None]
+
+
 class Served:
-    """Where the inferences lie that counted, by trace: of so many traces the latest."""
+    """Where the inferences lie that counted, by trace: of so many traces the latest. They are sorted when somebody asks, which few do."""
 
     def __init__(self, traces_limit: int) -> None:
         self._limit = traces_limit
         self._pieces: dict[bytes, list[Piece]] = {}
         self._count = 0
+        self._fresh: list[_Fresh] = []
+        self._fresh_count = 0
 
     def add(self, batch: InferenceBatch, below: Bools) -> None:
         """Takes inferences whose span is `below` another one: around any other nothing can lie."""
-        for row in np.flatnonzero(below).tolist():
-            self._take(batch.trace_id[row], Piece(int(batch.start_ns[row]), int(batch.end_ns[row]), batch.model[row], inference=True))
+        rows = np.flatnonzero(below)
+        places = rows.tolist()
+        trace_id, model = [batch.trace_id[row] for row in places], [batch.model[row] for row in places]
+        self._fresh.append(_Fresh(trace_id, batch.start_ns[rows], batch.end_ns[rows], model))
+        self._fresh_count += len(rows)
+        while self._fresh_count > self._limit and len(self._fresh) > 1:
+            self._fresh_count -= len(self._fresh.pop(0).trace_id)
+
+    def _sort(self) -> None:
+        for fresh in self._fresh:
+            for trace_id, start_ns, end_ns, model in zip(
+                fresh.trace_id, fresh.start_ns.tolist(), fresh.end_ns.tolist(), fresh.model, strict=True
+            ):
+                self._take(trace_id, Piece(start_ns, end_ns, model, inference=True))
+        self._fresh, self._fresh_count = [], 0
 
     def _take(self, trace_id: bytes, piece: Piece) -> None:
         pieces = self._pieces.setdefault(trace_id, [])
@@ -55,6 +79,9 @@ class Served:
 
     def parts_around(self, rule: Rule, table: Table, rows: Ints, part_names: PartNames) -> Counter[PartKey]:
         """Nanoseconds of the parts that `rule` tells of its matches, around the inferences that lie within these; by their model."""
+        if not any(part.name for stage in rule.stages for part in stage.parts):
+            return Counter()
+        self._sort()
         pieces = [self._within(table, row) for row in rows.tolist()]
         around = [n for n, found in enumerate(pieces) if any(piece.inference for piece in found)]
         if not around:
