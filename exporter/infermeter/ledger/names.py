@@ -19,6 +19,7 @@ class ModelNames:
     def __init__(self, limit: int, *, configured: Iterable[str], unnamed: str | None) -> None:
         self.names: list[str] = []
         self.unnamed = UNKNOWN if unnamed is None else unnamed
+        self._is_settled = unnamed is not None
         self._limit = limit
         self._codes: dict[str | None, int] = {}
         self.configure(configured)
@@ -27,6 +28,19 @@ class ModelNames:
         """These are configured, and no others; whatever is known stays."""
         self._reserved = frozenset((*models, self.unnamed, OTHER))
         self._room = self._limit - len((self._reserved | set(self.names)) - {OTHER, UNKNOWN})
+
+    def served(self, model: str | None) -> None:
+        """What carries no model is of this one from now on, the only one that the server serves; None: it doesn't tell, or serves several.
+
+        A configured one stays.
+        """
+        name = UNKNOWN if model is None else model
+        if self._is_settled or name == self.unnamed:
+            return
+        self.unnamed = name
+        self._codes.pop(None, None)
+        if name in self._codes:
+            self._codes[None] = self._codes[name]
 
     def __len__(self) -> int:
         return len(self.names)

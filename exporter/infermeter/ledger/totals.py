@@ -99,6 +99,7 @@ class Totals:
     def read(self, reading: ServerReading) -> None:
         """Takes in what was served since the last reading; models that the server names are known from now on."""
         self._read_ns = reading.time_ns
+        self._arrivals.names.served(reading.model)
         self.tokens.read(reading)
         told = [(self._column(model, inner=reading.inner_calls), _TELLS[outcome], more) for (model, outcome), more in _sorted(reading)]
         if not told:

@@ -44,7 +44,7 @@ def _told(rules: MetricRules) -> Iterator[str]:
     if rules.ok_is_what_is_left:
         yield "those that ended well are the rest"
     yield from (f"{_GAUGED[gauge]} ({_series(series)})" for gauge, series in rules.gauges.items())
-    yield f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`"
+    yield f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`, or the only one that its API lists"
     if rules.inner_calls:
         yield "calls by other models are among a model's: it counts once a span has shown that it is asked directly"
 

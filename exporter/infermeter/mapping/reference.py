@@ -17,6 +17,8 @@ Generated from the shipped mappings by `infermeter reference servers`; don't edi
 `server.kind` names one of these, or `auto`, which takes all of them. A stage that a server can't tell is absent, and its time is `other`. A
 server whose compute is told neither by instants nor by length counts as computing in that time, as an estimate: it is never called idle.
 Its own metrics are read where `server.metrics_url` is set; only with them are totals those of all inferences, whatever share left a span.
+Spans without a model are then of the only one that these metrics name, or that the server's API lists (`/v1/models`, `/info`; asked once,
+and after a restart), unless `server.model` says so; where there are several, they are of `unknown`.
 The language of these files, for a mapping of one's own in `mappings_dir`:
 [exporter/infermeter/mapping/servers/README.md](../exporter/infermeter/mapping/servers/README.md).
 """

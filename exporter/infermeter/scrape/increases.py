@@ -38,7 +38,8 @@ _Identity: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 class Totals:
     """What the pages up to `time_ns` told. Counts mean something only beside other totals: as what happened between the two.
 
-    `executed` inferences were in so many `executions`. `gauges` are of the last page.
+    `executed` inferences were in so many `executions`. `gauges` are of the last page, as are the `models` that it names; with inner calls
+    none of them is known to be served.
     """
 
     time_ns: int
@@ -48,6 +49,7 @@ class Totals:
     executed: int = 0
     executions: int = 0
     gauges: Mapping[Gauge, float] = field(default_factory=dict)
+    models: frozenset[str] = frozenset()
     inner_calls: bool = False
 
     def since(self, before: Totals | None) -> ServerReading:
@@ -69,6 +71,7 @@ class Totals:
             batch_size=(self.executed - earlier.executed) / executions if executions > 0 else self.gauges.get("batch_size"),
             kv_cache_used_ratio=self.gauges.get("kv_cache_used"),
             resets=self.resets - earlier.resets,
+            model=next(iter(self.models)) if len(self.models) == 1 else None,
         )
 
 
@@ -103,10 +106,16 @@ class Counts:
             self._forget(self._last_page_ns - FORGOTTEN_AFTER_NS)
         self._last_page_ns = time_ns
         page = self._page(series)
+        models = set()
         for count in self._rules.counts:
             for identity, one in self._read(page, count.series):
                 self._take(count, identity, one, time_ns)
-        gauges = {gauge: self._value(gauge, [one.value for _, one in self._read(page, rule)]) for gauge, rule in self._rules.gauges.items()}
+                models.add(self._model(one))
+        gauges = {}
+        for gauge, rule in self._rules.gauges.items():
+            read = [one for _, one in self._read(page, rule)]
+            gauges[gauge] = self._value(gauge, [one.value for one in read])
+            models.update(map(self._model, read))
         return Totals(
             time_ns=time_ns,
             inferences=self._rows(),
@@ -118,6 +127,7 @@ class Counts:
             executed=self._executed["executed"],
             executions=self._executed["executions"],
             gauges={gauge: value for gauge, value in gauges.items() if value is not None},
+            models=frozenset() if self._rules.inner_calls else frozenset(model for model in models if model is not None),
             inner_calls=self._rules.inner_calls,
         )
 
@@ -173,10 +183,12 @@ class Counts:
         if len(self._series) >= SERIES_REMEMBERED:
             self._refused = True  # from here on a new series may be one that was refused: its value is no increase
             return None
-        label = self._rules.model_label
-        model = None if label is None else one.labels.get(label) or None
-        known = self._series[identity] = _Remembered((model, rule.what_of(one.labels)), None, time_ns)
+        known = self._series[identity] = _Remembered((self._model(one), rule.what_of(one.labels)), None, time_ns)
         return known
+
+    def _model(self, one: Series) -> str | None:
+        label = self._rules.model_label
+        return None if label is None else one.labels.get(label) or None
 
     def _forget(self, before_ns: int) -> None:
         """Lets go of the series that weren't seen since `before_ns`, and of the models that none is left of."""

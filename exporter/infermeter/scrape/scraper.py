@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from infermeter.errors import Unavailable
@@ -15,10 +16,14 @@ from infermeter.model import Series, ServerReading
 from infermeter.polling import Poller
 from infermeter.scrape.increases import Counts, Totals
 from infermeter.scrape.recognition import recognised
+from infermeter.scrape.served_model import ANSWER_SECONDS, PATHS, served_model
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS: Final = 10.0
+LOOK_UPS: Final = 3
+"""So many pages in a row make it ask the server for its model, until it is told; a restart of the server begins anew."""
+
 READING_SECONDS: Final = 1.0
 """What taking a page apart, and the resolving of its host's name, may take beyond the time for fetching it."""
 
@@ -55,7 +60,7 @@ class Scraper:
             "the server's own /metrics",
             self._page.totals,
             interval_seconds=interval_seconds,
-            timeout_seconds=wait_seconds + READING_SECONDS,
+            timeout_seconds=wait_seconds + READING_SECONDS + len(PATHS) * ANSWER_SECONDS,
             now=now,
             loop=loop,
             deliver=self._hand_on,
@@ -93,6 +98,9 @@ class _Page:
         self._wanted = tuple(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names)
         self._counts: Counts | None = None
         self._told_ignored = False
+        self._model: str | None = None
+        self._look_ups = LOOK_UPS
+        self._resets = 0
 
     def totals(self, now_ns: int) -> Totals:
         """Asks for the page and adds up what it counts. Raises: Unavailable."""
@@ -103,7 +111,18 @@ class _Page:
         if counts.ignored and not self._told_ignored:
             self._told_ignored = True
             log.warning("the server's own /metrics: what is no whole number, or one series too many, is ignored")
-        return totals
+        return self._with_model(totals)
+
+    def _with_model(self, totals: Totals) -> Totals:
+        """A page that names no model is of the one that the server's own API lists."""
+        if totals.resets > self._resets:
+            self._resets, self._model, self._look_ups = totals.resets, None, LOOK_UPS
+        if totals.models or totals.inner_calls:
+            return totals
+        if self._model is None and self._look_ups:
+            self._look_ups -= 1
+            self._model = served_model(self._url, token_file=self._token_file)
+        return totals if self._model is None else replace(totals, models=frozenset((self._model,)))
 
     def _counts_of(self, page: Sequence[Series]) -> Counts:
         """What counts a page that holds these series: once it was recognised as a server's, it stays that server's."""

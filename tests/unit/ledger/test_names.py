@@ -65,3 +65,33 @@ def test_room_that_was_kept_for_a_name_is_free_once_it_is_no_longer_configured()
     book.configure(["mine"])
     assert book.codes(["a", "b"]).tolist() == [0, 1]
     assert book.names == ["a", "other"]
+
+
+def test_what_carries_no_model_is_of_the_only_one_that_the_server_serves_from_then_on() -> None:
+    names = ModelNames(5, configured=(), unnamed=None)
+    first = names.code(None)
+    names.served("chat")
+    second = names.code(None)
+    assert (names.names[first], names.names[second]) == ("unknown", "chat")
+    assert names.code("chat") == second
+    names.served(None)
+    assert names.code(None) == first
+    names.served("chat")
+    assert names.code(None) == second
+    assert names.name(None) == "chat"
+
+
+def test_a_model_that_is_served_takes_room_as_any_other_and_without_room_it_is_other() -> None:
+    names = ModelNames(1, configured=(), unnamed=None)
+    names.code("a")
+    for model in ("b", "c", "x" * 300):
+        names.served(model)
+        assert names.names[names.code(None)] == names.name(None) == "other"
+    names.served("a")
+    assert names.code(None) == names.code("a")
+
+
+def test_a_configured_model_is_not_overruled_by_what_the_server_says() -> None:
+    names = ModelNames(5, configured=(), unnamed="mine")
+    names.served("chat")
+    assert names.names[names.code(None)] == "mine"

@@ -1,5 +1,7 @@
 """Totals are the server's own, from one source, and only ever grow; spans say when and of what outcome."""
 
+from dataclasses import replace
+
 import pytest
 
 from infermeter.config import Limits, Server, Sla
@@ -111,6 +113,21 @@ def test_without_any_span_what_is_not_told_to_have_failed_is_ok() -> None:
     book = book_of()
     book.add_server_reading(reading(5, {("chat", None): 8.0, ("chat", "error"): 2.0}, since=0))
     assert book.snapshot(at(5)).totals["chat"] == {"ok": 8.0, "error": 2.0}
+
+
+# --- the model that is served --------------------------------------------------------------------------------------------------------
+def test_spans_without_a_model_are_of_the_only_one_that_the_server_names_so_that_its_inferences_have_a_price() -> None:
+    served = every_second(300)
+    unnamed = every_second(300, model=None)
+    told = [replace(one, model="chat") for one in readings(served, until=300)]
+    snapshot = lived(book_of(), unnamed, told, until=300)
+    assert [model.model for model in snapshot.models] == ["chat"]
+    assert of_model(snapshot).windows[0].cost_per_inference == pytest.approx(1.0, rel=0.02)
+
+
+def test_without_a_word_of_the_server_they_are_of_an_unknown_one() -> None:
+    snapshot = lived(book_of(), every_second(60, model=None), readings(every_second(60), until=60), until=60)
+    assert {model.model for model in snapshot.models} == {"chat", "unknown"}
 
 
 # --- ensembles -----------------------------------------------------------------------------------------------------------------------

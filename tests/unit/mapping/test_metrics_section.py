@@ -184,9 +184,9 @@ def test_the_reference_tells_what_each_server_tells() -> None:
 
 
 def test_the_reference_tells_what_a_server_leaves_to_the_configuration() -> None:
-    assert list(metrics_lines(rules("counters: {inferences: {name: a}, errors: {name: b}}"))) == [
-        "- own metrics: inferences (`a`); failed inferences (`b`); those that ended well are the rest; no model: `server.model`"
-    ]
+    (line,) = metrics_lines(rules("counters: {inferences: {name: a}, errors: {name: b}}"))
+    assert line.startswith("- own metrics: inferences (`a`); failed inferences (`b`); those that ended well are the rest; no model: ")
+    assert line.endswith("`server.model`, or the only one that its API lists")
     assert list(metrics_lines(None)) == ["- own metrics: none that are read"]
 
 

@@ -231,6 +231,24 @@ def test_of_several_caches_the_fullest_is_told_and_of_several_queues_all() -> No
     assert server.counts.ignored == 1
 
 
+def test_the_one_model_that_a_page_names_is_served_and_of_several_none() -> None:
+    server = Server(MANY)
+    server.page()
+    assert server.reading.model is None
+    server.page(Series("waiting", {"model": "a"}, 0))
+    assert server.reading.model == "a"
+    server.page(served(1, name="tokens", way="in"), served(1, name="tokens", way="else", model="not read"), Series("current", {}, 1))
+    assert server.reading.model == "a"
+    server.page(served(1, name="tokens", way="in"), Series("waiting", {"model": "b"}, 0))
+    assert server.reading.model is None
+
+
+def test_a_model_whose_counts_hold_calls_by_others_is_not_known_to_be_served() -> None:
+    server = Server(MetricRules((CountRule(SeriesRule(("all",)), "ok"),), {}, "model", inner_calls=True))
+    server.page(served(1))
+    assert server.reading.model is None
+
+
 # --- names that changed --------------------------------------------------------------------------------------------------------------
 RENAMED = MetricRules((CountRule(SeriesRule(("new", "old", "oldest")), "ok"),), {}, "model")
 
