@@ -182,7 +182,7 @@ def _sampled(folder: Path) -> tuple[int, Scrape]:
             meter.wait_until("server_scrape_up", 1, seconds=20)
             sent = server.load() + server.load() + server.load()
             meter.wait_until("inferences_total", sent, seconds=20)
-            meter.wait_until("span_coverage_ratio", 0.01, seconds=60)
+            meter.wait_until("span_coverage_ratio", 0.01, seconds=200)
             last = meter.scrape()
         meter.stop()
     return sent, last
