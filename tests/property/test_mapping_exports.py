@@ -22,6 +22,12 @@ RECORDINGS = {
     "triton": ("triton/001.json", "triton/003.json", "triton/variants/001.json", "triton/variants/002.json"),
     "pytriton": ("pytriton/002.json", "pytriton/005.json", "pytriton/006.pb", "pytriton/007.pb", "pytriton/008.pb"),
     "bentoml": ("bentoml/002.pb",),
+    "ray-serve": (
+        "ray-serve/ray-003-grpc.json",
+        "ray-serve/ray-004-grpc.json",
+        "ray-serve/ray-005-grpc.json",
+        "ray-serve/ray-006-grpc.json",
+    ),
     "vllm": ("vllm/grpc/003.pb", "vllm/grpc/004.pb", "vllm/http/008.pb"),
 }
 

@@ -75,6 +75,16 @@ def test_a_trace_from_several_processes_is_complete_when_it_was_idle() -> None:
     assert count(of.take(ns(17 * SECOND))) == 2
 
 
+def test_of_too_many_traces_from_several_processes_the_oldest_is_complete_early() -> None:
+    of = mapper(mapping(QUEUED, match="{span: inference}\n    complete_when: trace_idle"), limits=Limits(pending_traces=2))
+    for n in range(5):
+        add(of, Span("wait", 0, 10, "w", "root", trace=str(n)), Span("inference", 0, 100, trace=str(n)), at=n)
+    assert of.traces_pending == 2
+    assert count(of.take(ns(5))) == 3
+    assert count(of.take(ns(12 * SECOND + 5))) == 2
+    assert fates(of) == {"mapped": 10}
+
+
 def test_a_parent_that_nobody_exports_holds_nothing_back() -> None:
     of = mapper(mapping(QUEUED))
     add(of, Span("inference", 0, 100, parent="remote"))
