@@ -56,7 +56,7 @@ def test_every_shipped_mapping_is_listed_with_what_it_was_tried_with(capsys: pyt
     assert {line.split()[0] for line in lines[1:]} == set(shipped_mappings())
     (ray,) = (line for line in lines if line.startswith("ray_serve "))
     assert " router " in ray
-    assert " captured " in ray
+    assert " captured, derived from source " in ray
 
 
 def test_own_mappings_are_listed_beside_the_shipped_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
