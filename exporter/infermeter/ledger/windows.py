@@ -162,7 +162,7 @@ class WindowReader:
         prefill_ns, decode_ns = counts[columns.PREFILL_NS], counts[columns.DECODE_NS]
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
-        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and counts[columns.OK] > 0
+        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and (counts[columns.OK] > 0 or self._is_all(code))
         return ModelWindow(
             window=self._window,
             inferences_ok=ok,
@@ -231,6 +231,14 @@ class WindowReader:
     def _ok(self, code: int) -> int:
         """Ok inferences: of the server's own counts, else of the spans."""
         return int(self._sums.counts[code, columns.OK] if self._served is None else self._served[code])
+
+    def _is_all(self, code: int) -> bool:
+        """Whether all that was served and seen is of this model, and all that it cost: then no span is needed to say what is whose."""
+        sums = self._sums
+        alone = self._served is not None and self._served[code] == self._served.sum()
+        seen = sums.counts[:, columns.OBSERVED]
+        others = np.delete(sums.amounts[:, [columns.COST, columns.JOULES]], code, axis=0)
+        return bool(alone and seen[code] == seen.sum() and not others.any())
 
     def _of_all(self, code: int, of_seen: int) -> float | None:
         """What the ok inferences that were seen have together, for all of them; None where none of some was seen."""

@@ -125,6 +125,28 @@ def test_spans_without_a_model_are_of_the_only_one_that_the_server_names_so_that
     assert of_model(snapshot).windows[0].cost_per_inference == pytest.approx(1.0, rel=0.02)
 
 
+def test_a_server_without_spans_has_a_price_if_it_serves_one_model_and_misses_nothing() -> None:
+    served = every_second(700)
+    told = [
+        replace(one, model="chat", tokens={"output": {"chat": 20 * sum(one.inferences.values())}}) for one in readings(served, until=700)
+    ]
+    snapshot = lived(book_of(), [], told, until=700)
+    window = of_model(snapshot).windows[0]
+    assert [model.model for model in snapshot.models] == ["chat"]
+    assert window.cost_per_inference == pytest.approx(1.0, rel=0.02)
+    assert window.tokens == pytest.approx(20 * window.inferences_ok, rel=0.02)
+    assert (window.cost_per_inference_at_sla, window.inferences_within_sla, window.sla_state) == ({}, None, "insufficient")
+    assert snapshot.windows[0].waterfall_cost["idle"] == 0
+
+
+@pytest.mark.parametrize("model", ["chat", None])
+def test_without_spans_nobody_says_what_each_of_two_models_costs_or_who_has_it_that_none_is_named(model: str | None) -> None:
+    served = every_second(700) + (every_second(700, model="else") if model else [])
+    snapshot = lived(book_of(), [], [replace(one, model=model) for one in readings(served, until=700)], until=700)
+    assert of_model(snapshot, "chat").windows[0].inferences_ok > 150
+    assert all(of_model.windows[0].cost_per_inference is None for of_model in snapshot.models)
+
+
 def test_without_a_word_of_the_server_they_are_of_an_unknown_one() -> None:
     snapshot = lived(book_of(), every_second(60, model=None), readings(every_second(60), until=60), until=60)
     assert {model.model for model in snapshot.models} == {"chat", "unknown"}
