@@ -125,6 +125,7 @@ async def measure(args: argparse.Namespace) -> None:
     cpu: dict[str, list[float]] = {name: [] for name in variants}
     tail: dict[str, list[float]] = {name: [] for name in variants}
     middle: dict[str, list[float]] = {name: [] for name in variants}
+    quiet: dict[str, list[float]] = {name: [] for name in variants}  # p99 of the quietest second of a round
     with infermeter("infermeter", core=1) as receiver, contextlib.ExitStack() as stack:
         endpoint = f"http://127.0.0.1:{receiver.http}"
         stack.enter_context(started("upstream", up, core=1))
@@ -147,18 +148,21 @@ async def measure(args: argparse.Namespace) -> None:
                     if name in processes:
                         cpu[name].append((cpu_seconds(processes[name]) - before[name]) / len(latencies) * 1e6)
                     tail[name].append(quantile(latencies, 0.99) * 1e3)
+                    second = int(args.rate)
+                    windows = [latencies[at : at + second] for at in range(0, len(latencies) - second + 1, second)]
+                    quiet[name].append(min(quantile(window, 0.99) for window in windows) * 1e3)
                     middle[name].append(quantile(latencies, 0.5) * 1e3)
     for name in variants:
         used = f"CPU {statistics.median(cpu[name]):4.0f} us [{min(cpu[name]):.0f} to {max(cpu[name]):.0f}]" if cpu[name] else ""
         print(
             f"{name:14} p50 {statistics.median(middle[name]):6.2f} ms  p99 {statistics.median(tail[name]):6.2f} ms"
-            f" [{min(tail[name]):.2f} to {max(tail[name]):.2f}]  {used}"
+            f" [{min(tail[name]):.2f} to {max(tail[name]):.2f}], of its quietest second {min(quiet[name]):.2f}  {used}"
         )
     for other in ("without spans", "bare aiohttp"):
         ratios = [a / b for a, b in zip(cpu["with spans"], cpu[other], strict=True)]
         print(f"CPU with spans / {other}: {statistics.median(ratios):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]")
     for other in ("direct", "bare aiohttp", "without spans"):
-        for name, values in (("p50", middle), ("p99", tail)):
+        for name, values in (("p50", middle), ("p99", tail), ("p99 of the quietest seconds", quiet)):
             added = [a - b for a, b in zip(values["with spans"], values[other], strict=True)]
             print(f"{name} with spans less {other}: {statistics.median(added):.2f} ms [{min(added):.2f} to {max(added):.2f}]")
 

@@ -23,7 +23,7 @@ from opentelemetry.trace import Tracer
 
 from infermeter.demo.batching import Answer, Batcher
 from infermeter.demo.network import INPUTS, MODEL, Matrix, Network
-from infermeter.instrument import SCOPE, StageInterval, SteadyClock, TimedInference, emit
+from infermeter.instrument import SCOPE, StageInterval, TimedInference, WallClock, emit
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def main() -> None:
     if args.otlp:
         exporter = OTLPSpanExporter(endpoint=f"{args.otlp}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MILLISECONDS))
-    now_ns = SteadyClock()
+    now_ns = WallClock().steady()
     batcher = Batcher(Network(), now_ns, max_batch=args.max_batch, max_delay_seconds=args.max_delay_seconds)
     server = InferenceServer(batcher, provider.get_tracer(SCOPE), now_ns)
     try:

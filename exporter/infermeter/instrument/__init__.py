@@ -13,7 +13,7 @@ from infermeter.instrument.asgi import InferenceMiddleware
 from infermeter.instrument.batch import Batch, Waiting, waiting
 from infermeter.instrument.export import export_spans
 from infermeter.instrument.inference import Inference, current, first_token, inference, stage, tokens
-from infermeter.instrument.layout import SCOPE, STAGES, Stage, SteadyClock
+from infermeter.instrument.layout import SCOPE, STAGES, Stage, WallClock
 from infermeter.instrument.recorded import StageInterval, TimedInference, emit
 
 __all__ = [
@@ -24,9 +24,9 @@ __all__ = [
     "InferenceMiddleware",
     "Stage",
     "StageInterval",
-    "SteadyClock",
     "TimedInference",
     "Waiting",
+    "WallClock",
     "current",
     "emit",
     "export_spans",

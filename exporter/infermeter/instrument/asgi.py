@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Tracer, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from infermeter.instrument.inference import _TRACER, CLOCK, Inference, inference
+from infermeter.instrument.inference import _TRACER, Inference, inference
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -67,19 +67,19 @@ class _Network:
 
     async def receive(self) -> Message:
         """A piece of the request's body: from the first to the last, they are one `net_in`."""
-        begin_ns = CLOCK()
+        begin_ns = self._inference.now()
         message = await self._receive()
         if message["type"] == "http.request":
             self._receiving_ns = self._receiving_ns or begin_ns
             if not message.get("more_body", False):
-                self._inference.add("serialisation", self._receiving_ns, CLOCK(), part="net_in")
+                self._inference.add("serialisation", self._receiving_ns, self._inference.now(), part="net_in")
         elif not self.answered:
             self._inference.fail("client_gone")
         return message
 
     async def send(self, message: Message) -> None:
         """A piece of the answer. The first of several is the first token, unless the application has told when that was."""
-        begin_ns = CLOCK()
+        begin_ns = self._inference.now()
         body = message["type"] == "http.response.body"
         last = body and not message.get("more_body", False)
         if message["type"] == "http.response.start" and message["status"] >= 400:
@@ -87,7 +87,7 @@ class _Network:
         if body and not last and message.get("body"):
             self._inference.first_token()
         await self._send(message)
-        end_ns = CLOCK()
+        end_ns = self._inference.now()
         self.answered = self.answered or last
         waited = body and end_ns - begin_ns >= LONG_SEND_NS and self._sends < SENDS_LIMIT
         if last or waited:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from infermeter.instrument.inference import CLOCK, Inference, current
+from infermeter.instrument.inference import Inference, current
 from infermeter.instrument.layout import STAGES, Stage
 
 _BATCHES = itertools.count(1)
@@ -15,7 +16,7 @@ _BATCHES = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An inference that waits for its batch; None: whoever waits is no inference."""
+    """An inference that waits for its batch, since an instant of the monotonic clock; None: whoever waits is no inference."""
 
     inference: Inference | None
     since_ns: int
@@ -24,7 +25,7 @@ class Waiting:
 
 def waiting(part: str = "batch") -> Waiting:
     """The current inference begins to wait. To be put into the queue with the request, and handed to Batch with it."""
-    return Waiting(current(), CLOCK(), part)
+    return Waiting(current(), time.perf_counter_ns(), part)
 
 
 class Batch:
@@ -37,10 +38,11 @@ class Batch:
         self.id = next(_BATCHES)
         self.size = len(waiting)
         self._inferences = [one.inference for one in waiting if one.inference is not None]
-        now_ns = CLOCK()
+        now_ns = time.perf_counter_ns()
         for one in waiting:
             if one.inference is not None:
-                one.inference.add("queue", one.since_ns, now_ns, part=one.part)
+                offset_ns = one.inference.now.offset_ns
+                one.inference.add("queue", offset_ns + one.since_ns, offset_ns + now_ns, part=one.part)
                 one.inference.in_batch_of(self.size)
 
     @contextmanager
@@ -48,10 +50,11 @@ class Batch:
         """Times a stage of the whole batch. Raises: ValueError for a stage that there isn't."""
         if name not in STAGES:
             raise ValueError(f"no stage {name!r}: there are {', '.join(STAGES)}")
-        start_ns = CLOCK()
+        start_ns = time.perf_counter_ns()
         try:
             yield
         finally:
-            end_ns = CLOCK()
+            end_ns = time.perf_counter_ns()
             for one in self._inferences:
-                one.add(name, start_ns, end_ns, part=part, batch_id=self.id)
+                offset_ns = one.now.offset_ns
+                one.add(name, offset_ns + start_ns, offset_ns + end_ns, part=part, batch_id=self.id)

@@ -15,8 +15,8 @@ from infermeter.instrument.layout import Stage
 from infermeter.instrument.recorded import attributes_of
 from infermeter.instrument.timed import Timed
 
-CLOCK = layout.SteadyClock()
-"""Every span is timed with it."""
+WALL_CLOCK = layout.WallClock()
+"""Every inference's time is from it."""
 
 _TRACER = get_tracer(layout.SCOPE)
 """Of the global provider, also of one that is set later."""
@@ -25,12 +25,16 @@ _CURRENT: ContextVar[Inference | None] = ContextVar("infermeter_inference", defa
 
 
 class Inference:
-    """One inference from now until `end`. Other threads may tell of it, too; what is told after its end is dropped."""
+    """One inference from now until `end`. Other threads may tell of it, too; what is told after its end is dropped.
+
+    `now()` are the unix nanoseconds in which it is timed.
+    """
 
     def __init__(self, model: str | None = None, *, tracer: Tracer = _TRACER, context: Context | None = None) -> None:
         """`model` None: told later, or by the receiver. Below the span of `context`, by default the current one."""
+        self.now = WALL_CLOCK.steady()
         attributes = {} if model is None else {layout.MODEL: model}
-        self.span: Span = tracer.start_span(layout.INFERENCE, context, SpanKind.SERVER, attributes, start_time=CLOCK.set_by_wall_clock())
+        self.span: Span = tracer.start_span(layout.INFERENCE, context, SpanKind.SERVER, attributes, start_time=self.now())
         self._tracer = tracer
         self._within = set_span_in_context(self.span, context)
         self._first_token_told = False
@@ -51,7 +55,7 @@ class Inference:
         """The first token is there now. Only the first call counts."""
         if not (self._first_token_told or self._ended):
             self._first_token_told = True
-            self.span.add_event(layout.FIRST_TOKEN, timestamp=CLOCK())
+            self.span.add_event(layout.FIRST_TOKEN, timestamp=self.now())
 
     def in_batch_of(self, size: int) -> None:
         """Tells how many inferences were computed together with this one, itself among them."""
@@ -77,7 +81,7 @@ class Inference:
         """It has ended now. Only the first call counts."""
         if not self._ended:
             self._ended = True
-            self.span.end(CLOCK())
+            self.span.end(self.now())
 
     def _begun(self, name: Stage, start_ns: int, part: str | None, batch_id: int | None = None) -> Span:
         return self._tracer.start_span(name, self._within, SpanKind.INTERNAL, attributes_of(part, batch_id), start_time=start_ns)
@@ -136,12 +140,12 @@ def _staged(one: Inference | None, name: Stage, part: str | None) -> Iterator[No
     if one is None:
         yield
         return
-    span = one._begun(name, CLOCK(), part)  # noqa: SLF001 - of this module
+    span = one._begun(name, one.now(), part)  # noqa: SLF001 - of this module
     try:
         with use_span(span, record_exception=False, set_status_on_exception=False):
             yield
     finally:
-        span.end(CLOCK())
+        span.end(one.now())
 
 
 def _known(name: Stage) -> Stage:

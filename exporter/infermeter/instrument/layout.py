@@ -35,29 +35,32 @@ STAGES: Final[Mapping[Stage, str]] = {
 """What each stage is the time of."""
 
 STEP_NS = 1_000_000
-"""So far may the steady clock and the wall clock drift apart."""
+"""So far may inferences' time and the wall clock drift apart."""
 
 
 class SteadyClock:
-    """Unix nanoseconds that measure durations right: wall-clock time, moved on by the monotonic clock.
+    """Unix nanoseconds that never step: the monotonic clock, and what makes it the wall clock's."""
 
-    It follows the wall clock where that was set or has drifted by STEP_NS, and then only from the next inference on: `set_by_wall_clock` is
-    called when one begins.
-    """
+    def __init__(self, offset_ns: int, monotonic: Callable[[], int]) -> None:
+        self.offset_ns = offset_ns
+        self._monotonic = monotonic
+
+    def __call__(self) -> int:
+        """Now."""
+        return self.offset_ns + self._monotonic()
+
+
+class WallClock:
+    """Gives each inference a steady clock, the same as the last one's unless the wall clock was set or has drifted by STEP_NS."""
 
     def __init__(self, unix: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.perf_counter_ns) -> None:
         self._unix = unix
         self._monotonic = monotonic
-        self._offset_ns = unix() - monotonic()
+        self._steady = SteadyClock(unix() - monotonic(), monotonic)
 
-    def __call__(self) -> int:
-        """Now."""
-        return self._offset_ns + self._monotonic()
-
-    def set_by_wall_clock(self) -> int:
-        """Now, after a look at the wall clock."""
-        monotonic_ns = self._monotonic()
-        offset_ns = self._unix() - monotonic_ns
-        if abs(offset_ns - self._offset_ns) > STEP_NS:
-            self._offset_ns = offset_ns
-        return self._offset_ns + monotonic_ns
+    def steady(self) -> SteadyClock:
+        """For one inference, from its first to its last instant."""
+        offset_ns = self._unix() - self._monotonic()
+        if abs(offset_ns - self._steady.offset_ns) > STEP_NS:
+            self._steady = SteadyClock(offset_ns, self._monotonic)
+        return self._steady

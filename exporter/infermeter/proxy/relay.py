@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from http import HTTPStatus
-from typing import Protocol
+from typing import TypeAlias
 
 import aiohttp
 from aiohttp import HttpVersion11, web
@@ -15,12 +15,16 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
+from infermeter.instrument.layout import WallClock
 from infermeter.proxy.headers import SAFE_METHODS, end_to_end, framing_is_known, target_of, upstream_headers
 from infermeter.proxy.spans import Trace, trace_of
 from infermeter.proxy.timing import Timing
 from infermeter.proxy.turns import NoTurn, Turns
 
 log = logging.getLogger(__name__)
+
+Clock: TypeAlias = Callable[[], int]
+"""Tells unix nanoseconds, steadily."""
 
 RETRY_AFTER_SECONDS = 1
 
@@ -31,18 +35,6 @@ CLIENT_GONE = "client_gone"
 """Nobody is there any more to be answered."""
 
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-
-
-class Clock(Protocol):
-    """Unix nanoseconds."""
-
-    def __call__(self) -> int:
-        """Now."""
-        ...
-
-    def set_by_wall_clock(self) -> int:
-        """Now, after a look at the wall clock."""
-        ...
 
 
 class CutOff(Exception):
@@ -62,7 +54,7 @@ class Relay:
         *,
         turns: Turns | None,
         paths: Sequence[str],
-        clock: Clock,
+        clock: WallClock,
         on_end: Callable[[Trace, Timing], None],
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
@@ -92,16 +84,17 @@ class Relay:
             return refused(HTTPStatus.NOT_IMPLEMENTED, "no transfer coding but chunked goes through this proxy")
         url = URL(f"{self._upstream}{target}", encoded=True)
         headers = upstream_headers(request.headers, client=request.remote)
-        timing = Timing(self._clock.set_by_wall_clock(), upload=request.body_exists)
+        now = self._clock.steady()
+        timing = Timing(now(), upload=request.body_exists)
         if not self._is_inference(request.method, target):
-            return await self._asked(request, url, headers, timing)  # a probe for health doesn't wait for its turn
+            return await self._asked(request, url, headers, timing, now)  # a probe for health doesn't wait for its turn
         trace = trace_of(request.headers)
         trace.hand_on(headers)
         timing.failure = "cancelled"  # unless it gets so far as to say otherwise
         try:
-            return await self._exchange(request, url, headers, timing)
+            return await self._exchange(request, url, headers, timing, now)
         finally:
-            timing.end_ns = self._clock()
+            timing.end_ns = now()
             if timing.failure == "cancelled" and not self.ending:
                 timing.failure = CLIENT_GONE
             self.inferences += 1
@@ -111,20 +104,22 @@ class Relay:
     def _is_inference(self, method: str, target: str) -> bool:
         return target.startswith(self._paths) if self._paths else method not in SAFE_METHODS
 
-    async def _exchange(self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], timing: Timing) -> web.StreamResponse:
+    async def _exchange(
+        self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], timing: Timing, now: Clock
+    ) -> web.StreamResponse:
         turn: AbstractAsyncContextManager[None] = nullcontext() if self._turns is None else self._turns.turn()
         try:
             async with turn:
-                timing.turn_ns = self._clock()
-                return await self._asked(request, url, headers, timing)
+                timing.turn_ns = now()
+                return await self._asked(request, url, headers, timing, now)
         except NoTurn:
             timing.failure = "no_turn"
             return refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests are waiting for their turn", retry=True)
 
-    async def _asked(self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], timing: Timing) -> web.StreamResponse:
+    async def _asked(self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], timing: Timing, now: Clock) -> web.StreamResponse:
         """Asks the upstream server, and hands its answer back."""
         timing.asked = True
-        upload = Upload(request, timing, self._clock, self._patience_seconds)
+        upload = Upload(request, timing, now, self._patience_seconds)
         try:
             upstream = await self._http.request(request.method, url, headers=headers, data=upload.body(), allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
@@ -141,7 +136,7 @@ class Relay:
             timing.failure = "upstream_unavailable"
             return refused(HTTPStatus.BAD_GATEWAY, "the upstream server's answer can't be handed on")
         try:
-            await self._hand_back(upstream, request, timing)
+            await self._hand_back(upstream, request, timing, now)
         except CutOff:
             timing.failure = CLIENT_GONE if upload.broken else "upstream_cut_off"
         except OSError:  # a write to the client: what the upstream server does wrong is CutOff
@@ -155,19 +150,19 @@ class Relay:
             request.transport.abort()  # so that the client sees that the answer isn't whole
         return Answered(keep_alive=False)
 
-    async def _hand_back(self, upstream: aiohttp.ClientResponse, request: web.BaseRequest, timing: Timing) -> None:
+    async def _hand_back(self, upstream: aiohttp.ClientResponse, request: web.BaseRequest, timing: Timing, now: Clock) -> None:
         """Writes the answer piece by piece, no faster than the client takes it.
 
         Raises:
             CutOff: it isn't whole.
             OSError: the client is gone.
         """
-        writer, content, clock = request.writer, upstream.content, self._clock
+        writer, content = request.writer, upstream.content
         headers = end_to_end(upstream.headers)
         empty = request.method == "HEAD" or upstream.status in _EMPTY
         sized = empty or "Content-Length" in headers
         if sized:
-            timing.computed_ns = clock()  # else its end could not be told in advance: it is made piece by piece
+            timing.computed_ns = now()  # else its end could not be told in advance: it is made piece by piece
         elif request.version >= HttpVersion11:
             writer.enable_chunking()
             headers["Transfer-Encoding"] = "chunked"
@@ -180,14 +175,14 @@ class Relay:
         if not content.is_eof():
             writer.send_headers()  # the body may be long in coming
         while piece := await _next_piece(content):
-            before_ns = clock()
+            before_ns = now()
             if timing.first_byte_ns is None:
                 timing.first_byte_ns = before_ns
             await writer.write(piece)
             if not sized:
-                timing.written(before_ns, clock())
+                timing.written(before_ns, now())
         if not sized:
-            timing.computed_ns = clock()
+            timing.computed_ns = now()
         await writer.write_eof()
 
     def _lasts(self, request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> bool:
@@ -211,12 +206,12 @@ class Relay:
 class Upload:
     """A request's body on its way. `broken`: the client didn't send all of it."""
 
-    def __init__(self, request: web.BaseRequest, timing: Timing, clock: Clock, patience_seconds: float) -> None:
+    def __init__(self, request: web.BaseRequest, timing: Timing, now: Clock, patience_seconds: float) -> None:
         """A client that sends nothing for `patience_seconds` is taken for gone; so is one whose chunks can't be read."""
         self._patience_seconds = patience_seconds
         self._request = request
         self._timing = timing
-        self._clock = clock
+        self._now = now
         self.broken = False
 
     def body(self) -> bytes | AsyncIterator[bytes] | None:
@@ -225,7 +220,7 @@ class Upload:
             return None
         content = self._request.content
         if content.is_eof():
-            self._timing.sent_ns = self._clock()
+            self._timing.sent_ns = self._now()
             return content.read_nowait()
         return self._pieces(content)
 
@@ -239,7 +234,7 @@ class Upload:
         except Exception:  # whatever it is, it comes from the client's side
             self.broken = True
             raise
-        self._timing.sent_ns = self._clock()
+        self._timing.sent_ns = self._now()
 
 
 class Answered(web.StreamResponse):

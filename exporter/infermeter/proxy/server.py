@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from infermeter.config import Limits, Proxy
-from infermeter.instrument.layout import SteadyClock
+from infermeter.instrument.layout import WallClock
 from infermeter.proxy.connection import Connection
 from infermeter.proxy.relay import PATIENCE_SECONDS, Relay
 from infermeter.proxy.spans import Spans
@@ -53,7 +53,7 @@ class ProxyServer:
             self._http,
             turns=Turns(proxy.in_flight, proxy.queue_timeout) if proxy.in_flight else None,
             paths=proxy.paths,
-            clock=SteadyClock(),
+            clock=WallClock(),
             on_end=spans.add,
             patience_seconds=patience_seconds,
         )

@@ -20,7 +20,7 @@ from infermeter.config import Assembly, Limits
 from infermeter.demo.batching import Batcher
 from infermeter.demo.network import INPUTS, MODEL, OUTPUTS, Matrix
 from infermeter.demo.server import InferenceServer
-from infermeter.instrument import SCOPE, StageInterval, SteadyClock, TimedInference, emit
+from infermeter.instrument import SCOPE, StageInterval, TimedInference, WallClock, emit
 from infermeter.mapping import Mapper, load_mappings
 from infermeter.model import STAGES, InferenceBatch
 from infermeter.otlp.protobuf import decode_protobuf
@@ -69,7 +69,7 @@ def served(bodies: list[bytes], spans: Spans) -> list[tuple[int, str]]:
     """Status and text of the answers to requests that come at the same time."""
 
     async def ask() -> list[tuple[int, str]]:
-        now_ns = SteadyClock()
+        now_ns = WallClock().steady()
         batcher = Batcher(Busy(), now_ns, max_batch=4, max_delay_seconds=0.002)  # type: ignore[arg-type]
         server = InferenceServer(batcher, spans.tracer, now_ns)
         async with TestClient(TestServer(server.application())) as client:
