@@ -194,6 +194,15 @@ async def test_a_server_that_was_started_anew_counts_from_zero(bench: Bench) -> 
 
 
 @on_a_loop
+async def test_a_server_that_has_not_served_yet_is_up_and_its_first_inferences_count(bench: Bench) -> None:
+    bench.answer = page("# TYPE request_predict_seconds histogram\n")
+    assert (await bench.reading()).inferences == {}
+    assert bench.scraper.up
+    bench.answer = page('# TYPE request_predict_seconds histogram\nrequest_predict_seconds_count{model_name="iris"} 3.0\n')
+    assert (await bench.increase()).inferences == {("iris", None): 3}
+
+
+@on_a_loop
 async def test_an_outage_is_made_up_for_by_the_reading_after_it(bench: Bench) -> None:
     bench.answer = page(triton(100))
     await bench.reading()

@@ -87,6 +87,11 @@ class MetricRules:
         """All metrics that are read, each once."""
         return tuple(dict.fromkeys(name for series in self.series for name in series.names))
 
+    @property
+    def unmistakable_names(self) -> tuple[str, ...]:
+        """Those that need no label to say that they are this server's."""
+        return tuple(name for series in self.series if not series.where for name in series.names)
+
     def reads(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether a series of this name and these labels tells anything."""
         return any(name in series.names and series.fits(labels) for series in self.series)

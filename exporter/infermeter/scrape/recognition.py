@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from infermeter.errors import ConfigError
 from infermeter.fetching import url_problem
@@ -11,6 +13,8 @@ from infermeter.mapping.metrics import MetricRules
 from infermeter.model import Series
 
 KEY = "server.metrics_url"
+
+_TYPE: Final = re.compile(rb"^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]{0,127}) ", re.MULTILINE)
 
 
 def check_metrics_url(url: str, mappings: Sequence[ServerMapping]) -> None:
@@ -38,3 +42,18 @@ def recognised(mappings: Sequence[ServerMapping], page: Iterable[Series]) -> tup
         if rules is not None and any(rules.reads(one.name, one.labels) for one in page):
             return mapping, rules
     return None
+
+
+def declared(mappings: Sequence[ServerMapping], body: bytes) -> tuple[ServerMapping, MetricRules] | None:
+    """The first of the `mappings`, in order of precedence, of whose metrics a page says the type, though it has no series of any yet."""
+    families = {match[1].decode() for match in _TYPE.finditer(body)}
+    for mapping in mappings:
+        rules = mapping.metrics
+        if rules is not None and any(_family(name) in families or name in families for name in rules.unmistakable_names):
+            return mapping, rules
+    return None
+
+
+def _family(name: str) -> str:
+    """What a series of this name belongs to: a histogram's or summary's have endings of their own."""
+    return name.removesuffix("_sum").removesuffix("_count")

@@ -15,7 +15,7 @@ from infermeter.mapping import ServerMapping
 from infermeter.model import Series, ServerReading
 from infermeter.polling import Poller
 from infermeter.scrape.increases import Counts, Totals
-from infermeter.scrape.recognition import recognised
+from infermeter.scrape.recognition import declared, recognised
 from infermeter.scrape.served_model import ANSWER_SECONDS, PATHS, served_model
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class _Page:
         """Asks for the page and adds up what it counts. Raises: Unavailable."""
         body = fetch(self._url, timeout_seconds=self._timeout_seconds, token_file=self._token_file)
         series = series_of(body, self._wanted)
-        counts = self._counts_of(series)
+        counts = self._counts_of(series, body)
         totals = counts.add(series, now_ns)
         if counts.ignored and not self._told_ignored:
             self._told_ignored = True
@@ -124,9 +124,9 @@ class _Page:
             self._model = served_model(self._url, token_file=self._token_file)
         return totals if self._model is None else replace(totals, models=frozenset((self._model,)))
 
-    def _counts_of(self, page: Sequence[Series]) -> Counts:
+    def _counts_of(self, page: Sequence[Series], body: bytes) -> Counts:
         """What counts a page that holds these series: once it was recognised as a server's, it stays that server's."""
-        found = recognised(self._mappings, page)
+        found = recognised(self._mappings, page) or declared(self._mappings, body)
         if found is None:
             raise Unavailable(f"the page has no metric that is read of {', '.join(mapping.server for mapping in self._mappings)}")
         if self._counts is None:

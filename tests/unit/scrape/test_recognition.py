@@ -8,7 +8,7 @@ from infermeter.errors import ConfigError
 from infermeter.mapping import load_mappings, shipped_mappings
 from infermeter.model import Series
 from infermeter.scrape import check_metrics_url
-from infermeter.scrape.recognition import recognised
+from infermeter.scrape.recognition import declared, recognised
 
 URL = "http://127.0.0.1:8002/metrics"
 OWN = """
@@ -69,3 +69,27 @@ def test_a_server_of_whose_metrics_nothing_is_known_is_refused_with_those_that_a
 def test_a_url_that_nobody_can_ask_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^server\.metrics_url: is not an http or https URL"):
         check_metrics_url("127.0.0.1:8002/metrics", load_mappings("triton", {}))
+
+
+# --- a server that hasn't served yet -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("body", "server"),
+    [
+        (b"# HELP x\n# TYPE request_predict_seconds histogram\nup 1\n", "kserve"),
+        (b"# TYPE nv_inference_request_success counter\n", "triton"),
+        (b"# TYPE sglang:num_requests_total counter\n", "sglang"),
+        (b"# TYPE vllm:prompt_tokens_total counter\n# TYPE tgi_queue_size gauge\n", "vllm"),
+        (b"# HELP request_predict_seconds predict request latency\n", None),
+        (b" # TYPE request_predict_seconds histogram\n", None),
+        (b"# TYPE request_predict_seconds_bucket histogram\n", None),
+        (b"", None),
+    ],
+)
+def test_a_page_that_says_the_type_of_a_metric_without_any_series_yet_is_its_servers(body: bytes, server: str | None) -> None:
+    found = declared(load_mappings("auto", {}), body)
+    assert (found[0].server if found else None) == server
+
+
+def test_a_metric_that_needs_labels_to_be_a_servers_is_nobodys_while_it_has_none() -> None:
+    assert declared(load_mappings("auto", {}), b"# TYPE http_requests_total counter\n") is None
+    assert declared(load_mappings("generic_rpc", {}), b"# TYPE http_requests_total counter\n") is None
