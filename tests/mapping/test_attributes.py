@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infermeter import cli
 from infermeter.mapping import shipped_mappings
 from infermeter.mapping.rules import Attribute, Label, Match, Part, Rule, ServerMapping, operators
 from mapping.recordings import TESTS, decoded, mapped, unbounded
@@ -164,6 +165,16 @@ def test_what_people_wrote_is_in_the_spans_and_is_never_copied_out_of_them(name:
     _, inferences, _ = mapped("auto", [path])
     told += repr(inferences.model)
     assert [prompt for prompt in PROMPTS if prompt.decode() in told] == []
+
+
+@pytest.mark.parametrize("name", ["envoy_ai_gateway/openinference.json", "litellm/proxy.json", "generic_genai/conventions.json"])
+def test_what_people_wrote_is_in_no_report_and_in_no_log(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = TESTS / "mapping" / "cases" / name
+    for form in ("json", "text"):
+        assert cli.main(["replay", "--spans", str(path), "--format", form]) == 0
+    out, err = capsys.readouterr()
+    assert "inferences_observed_total" in out
+    assert [prompt for prompt in PROMPTS if prompt.decode() in out + err] == []
 
 
 def test_everything_else_of_a_span_stays_in_the_wire_format() -> None:

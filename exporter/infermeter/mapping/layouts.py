@@ -67,6 +67,7 @@ class Layouts:
         self.rules: tuple[tuple[ServerMapping, Rule], ...] = tuple((mapping, rule) for mapping in mappings for rule in mapping.rules)
         self._reads = [_reads(rule) for _, rule in self.rules]
         self._wheres = tuple(dict.fromkeys(where for reads in self._reads for where in reads if where is not None))
+        self._owned = [where.match for number, reads in enumerate(self._reads) for where in reads if where and self._is_own(number, where)]
         everything = list(operators(tuple(mappings)))
         matches = [match for match in everything if isinstance(match, Match)]
         labels = [label for label in everything if isinstance(label, Label) and label.resource]
@@ -76,6 +77,11 @@ class Layouts:
         self._by_name: dict[tuple[str, str], Layout] = {}
         self._by_meaning: dict[object, Layout] = {}
         self._plans: dict[Layout, Plan] = {}
+
+    def _is_own(self, number: int, where: Where) -> bool:
+        """Whether spans that a rule reads beside its own are its server's by name or scope: nobody else's requests."""
+        mapping, rule = self.rules[number]
+        return mapping.role != "generic" and bool(where.match.span or (where.match.scope and where.match.scope == rule.match.scope))
 
     @property
     def resource_keys(self) -> frozenset[str]:
@@ -110,7 +116,10 @@ class Layouts:
         return self._by_meaning[meaning]
 
     def _candidates(self, scope: str, name: str) -> Iterable[Candidate]:
+        owned = any(remaining(match, scope, name) is True for match in self._owned)
         for number, (mapping, rule) in enumerate(self.rules):
+            if owned and mapping.role == "generic":
+                continue
             condition = remaining(rule.match, scope, name)
             ignore = tuple(rest for match in mapping.ignore if (rest := remaining(match, scope, name)) is not False)
             if condition is False or True in ignore:

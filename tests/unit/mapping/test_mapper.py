@@ -362,6 +362,26 @@ def test_an_engine_below_a_gateway_is_the_one_that_counts() -> None:
     assert fates(of) == {"mapped": 2, "suppressed": 1}
 
 
+def test_what_a_server_s_own_rule_reads_by_name_is_no_request_of_a_generic_one() -> None:
+    generic = mapping("{}", server="generic", role="generic", match="{attrs: {http: true}}")
+    for rule in (QUEUED, "{stages: {queue: {duration: true, in: {rel: child, scope: test}}}}"):
+        of = mapper(mapping(rule, match="{span: inference, scope: test}"), generic, bounded=False)
+        add(of, Span("wait", 0, 40, "w", "root", attributes={"http": "x"}), Span("wait", 0, 40, "lone", "far", attributes={"http": "x"}))
+        add(of, Span("inference", 0, 100))
+        assert count(of.finish()) == 1
+        assert fates(of) == {"mapped": 2, "incomplete": 1}
+
+
+def test_what_a_rule_reads_of_a_scope_that_is_not_its_own_may_be_a_request() -> None:
+    of = mapper(
+        mapping("{stages: {queue: {duration: true, in: {rel: child, scope: lib}}}}"),
+        mapping("{}", server="generic", role="generic", match="{attrs: {http: true}}"),
+        bounded=False,
+    )
+    add(of, Span("wait", 0, 40, "w", "far", scope="lib", attributes={"http": "x"}))
+    assert count(of.finish()) == 1
+
+
 def test_once_a_better_role_was_seen_lower_ones_count_no_more() -> None:
     of = mapper(role("engine", "run"), role("router", "route"), role("gateway", "serve"))
     add(of, Span("serve", 0, 1))
