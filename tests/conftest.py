@@ -1,4 +1,7 @@
-"""What every test sees: no configuration or log handler of anything else, and hypothesis without deadlines."""
+"""What every test sees: no configuration or log handler of anything else, and hypothesis without deadlines.
+
+The examples are the same in every run; `--hypothesis-profile=explore` looks for new ones.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("fast", deadline=None, max_examples=50)
+PATIENT = (HealthCheck.too_slow, HealthCheck.filter_too_much)
+"""A busy machine is no fault of a test, nor is a draw of many configurations that contradict themselves."""
+
+settings.register_profile("fast", deadline=None, max_examples=50, derandomize=True, suppress_health_check=PATIENT)
+settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=PATIENT)
 settings.load_profile("fast")
 
 
