@@ -72,6 +72,8 @@ def test_what_a_shipped_mapping_sees_is_told_by_stages_and_parts(capsys: pytest.
     assert "20 are inferences or parts of them" in out
     assert "         94.080        29.466        57.502             -         7.112         0.000" in out
     assert "serialisation             19.228 ms    7.2%, estimated" in out
+    assert cli.main(["mappings", "test", "vllm", "--spans", str(TESTS / "captures" / "vllm" / "pooling")]) == 0
+    assert "index.jsonl: skipped, no spans" in capsys.readouterr().err
     out = printed(capsys, "test", "vllm", "--spans", TESTS / "captures" / "vllm" / "grpc" / "005.pb")
     assert "compute.prefill" in out
     assert "more\nsums over all" in out

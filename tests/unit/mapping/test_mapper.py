@@ -8,6 +8,7 @@ import pytest
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping, load_mappings
+from infermeter.mapping.schema import read_mapping
 from infermeter.model import InferenceBatch
 from unit.mapping.hand_made import EPOCH_NS, Span, batches, duration_ms, mapped, mapper, mapping, ns, stages_ms
 
@@ -83,6 +84,15 @@ def test_of_too_many_traces_from_several_processes_the_oldest_is_complete_early(
     assert count(of.take(ns(5))) == 3
     assert count(of.take(ns(12 * SECOND + 5))) == 2
     assert fates(of) == {"mapped": 10}
+
+
+def test_a_trace_from_several_processes_that_was_evicted_stays_so() -> None:
+    of = mapper(mapping(QUEUED, match="{span: inference}\n    complete_when: trace_idle"), limits=Limits(pending_traces=1))
+    add(of, Span("wait", 0, 10, "w", "root", trace="1"))
+    add(of, Span("wait", 0, 10, "w", "root", trace="2"))
+    add(of, Span("inference", 0, 100, trace="1"), Span("inference", 0, 100, trace="2"))
+    assert count(of.take(ns(12 * SECOND))) == 1
+    assert fates(of) == {"evicted": 2, "mapped": 2}
 
 
 def test_a_parent_that_nobody_exports_holds_nothing_back() -> None:
@@ -350,6 +360,37 @@ def test_a_span_below_an_inference_is_not_another_one() -> None:
     assert batch is not None
     assert duration_ms(batch) == 100
     assert fates(of)["suppressed"] == 1
+
+
+TWO_RULES = """
+schema: 1
+server: two
+title: a test
+versions: "1"
+role: engine
+rules:
+  - {id: inner, match: {span: inner}, complete_when: subtree, emit: {}}
+  - {id: outer, match: {span: outer}, complete_when: subtree, emit: {}}
+"""
+
+
+def test_a_span_that_contains_an_inference_of_an_earlier_rule_is_none_itself() -> None:
+    of = mapper(read_mapping(TWO_RULES, "two.yaml"))
+    chain = [Span(f"s{n}", 0, 100, f"s{n}", f"s{n - 1}" if n else "o") for n in range(9)]
+    add(of, Span("outer", 0, 100, "o"), *chain, Span("inner", 5, 95, "i", "s8"), Span("outer", 10, 90, "p", "i"))
+    add(of, Span("outer", 0, 100, "alone", trace="2"))
+    batch = of.take(ns(SECOND))
+    assert batch is not None
+    assert sorted(duration_ms(batch, row) for row in range(2)) == [90, 100]
+    assert fates(of) == {"mapped": 2, "suppressed": 2, "no_rule": 9}
+
+
+def test_spans_of_two_rules_that_are_their_own_ancestors_count_nowhere_and_harm_nothing() -> None:
+    of = mapper(read_mapping(TWO_RULES, "two.yaml"))
+    circle = [Span("inner", 0, 100, "a", "c"), Span("outer", 0, 100, "b", "a"), Span("outer", 0, 100, "c", "b")]
+    add(of, *circle, Span("inner", 0, 50, "x", "far", trace="2"), Span("outer", 0, 50, "y", "far", trace="2"))
+    assert count(of.take(ns(SECOND))) == 2
+    assert fates(of) == {"mapped": 2, "suppressed": 3}
 
 
 def test_an_engine_below_a_gateway_is_the_one_that_counts() -> None:
