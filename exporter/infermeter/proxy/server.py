@@ -22,8 +22,11 @@ DRAIN_SECONDS = 25.0
 CANCEL_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
 
-KEEPALIVE_SECONDS = 1.0
-"""How long a connection to the upstream server rests: less than any server waits (gunicorn 2 s, uvicorn 5 s), lest it closes one in use."""
+KEEPALIVE_SECONDS = 4.0
+"""How long a connection to the upstream server rests: less than uvicorn's 5 s, lest one is closed that is just being used.
+
+A server that closes sooner (gunicorn: 2 s) is noticed when it does. Much less than that, and every burst has to connect anew.
+"""
 
 ANSWER_FIELD_BYTES = 64 << 10
 """Bound of each header field of the upstream server; then 502."""
