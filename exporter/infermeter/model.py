@@ -255,7 +255,8 @@ class ServerReading:
     `tokens` holds how many more there were, by direction and model; a direction that the server doesn't tell isn't there. `running` and
     `waiting` are how many inferences run and wait right now, `batch_size` how many the server computes at once (right now, or on the mean
     since the last reading), `kv_cache_used_ratio` how full the fullest of its KV caches is. `resets`: how many counters fell; each then
-    counts from 0. `model` is the only one that the server serves; None: it doesn't tell, or serves several.
+    counts from 0. `model` is the only one that the server serves; None: it doesn't tell, or serves several. `durations`: how many more
+    took at most so many seconds, by model and edge; math.inf for all.
     """
 
     time_ns: int
@@ -269,6 +270,7 @@ class ServerReading:
     batch_size: float | None = None
     kv_cache_used_ratio: float | None = None
     model: str | None = None
+    durations: Mapping[str | None, Mapping[float, float]] = field(default_factory=dict)
 
 
 # --- what the ledger says ----------------------------------------------------------------------------------------------------------

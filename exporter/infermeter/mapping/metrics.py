@@ -6,6 +6,7 @@ all servers.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ Gauge: TypeAlias = Literal["running", "waiting", "batch_size", "kv_cache_used"]
 """What a gauge tells: inferences that run, or wait, right now; how many the server computes at once; how full its KV cache is."""
 
 GAUGES: tuple[Gauge, ...] = get_args(Gauge)
+_PER_SECOND: Mapping[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6}
 _TOKENS: Mapping[str, Direction] = {"tokens_in": "input", "tokens_out": "output"}
 
 
@@ -62,6 +64,22 @@ class CountRule:
 
 
 @dataclass(frozen=True, slots=True)
+class DurationRule:
+    """A histogram of whole inferences' durations: the series of its buckets, and how many of its units make a second."""
+
+    series: SeriesRule
+    units_per_second: float = 1.0
+
+    def edge_seconds(self, labels: Mapping[str, str]) -> float | None:
+        """The upper edge of the bucket with these labels, math.inf for that of all; None: no duration is told."""
+        try:
+            edge = float(labels.get("le", ""))
+        except ValueError:
+            return None
+        return edge / self.units_per_second if edge > 0 and not math.isnan(edge) else None
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRules:
     """What a server's own /metrics says. `endpoint`, and the `origin` of the page that it was tried with, are for people.
 
@@ -76,11 +94,13 @@ class MetricRules:
     inner_calls: bool = False
     endpoint: str | None = None
     origin: str | None = None
+    durations: DurationRule | None = None
 
     @property
     def series(self) -> tuple[SeriesRule, ...]:
         """Everything that is read."""
-        return tuple(chain((count.series for count in self.counts), self.gauges.values()))
+        histograms = () if self.durations is None else (self.durations.series,)
+        return tuple(chain((count.series for count in self.counts), self.gauges.values(), histograms))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +134,7 @@ class MetricRules:
 
 def read_metrics(place: Place) -> MetricRules:
     """The section that stands in `place`; its problems are noted there. Raises: Unreadable."""
-    at = place.keys("endpoint origin labels counters gauges inner_calls")
+    at = place.keys("endpoint origin labels counters gauges histograms inner_calls")
     if not at.keys() & {"counters", "gauges"}:
         raise place.wrong("must have counters or gauges")
     labels = at["labels"].keys("model", required="model") if "labels" in at else {}
@@ -127,13 +147,14 @@ def read_metrics(place: Place) -> MetricRules:
         inner_calls="inner_calls" in at,
         endpoint=at["endpoint"].text() if "endpoint" in at else None,
         origin=at["origin"].choice(ORIGINS) if "origin" in at else None,
+        durations=_durations(at["histograms"]) if "histograms" in at else None,
     )
     counted = [(name, count.series.where) for count in rules.counts for name in count.series.names]
     gauged = {name for one in rules.gauges.values() for name in one.names}
     if len(set(counted)) < len(counted) or not gauged.isdisjoint(name for name, _ in counted):
         raise place.wrong("two readings are of one metric")
-    if rules.inner_calls and rules.directions:
-        raise at["inner_calls"].wrong("with tokens: those of inner calls would count too")
+    if rules.inner_calls and (rules.directions or rules.durations):
+        raise at["inner_calls"].wrong("with tokens or durations: those of inner calls would count too")
     return rules
 
 
@@ -181,6 +202,13 @@ def _gauges(place: Place) -> dict[Gauge, SeriesRule]:
     if not at:
         raise place.wrong("is empty")
     return {gauge: _series(at[gauge]) for gauge in GAUGES if gauge in at}
+
+
+def _durations(place: Place) -> DurationRule:
+    at = place.keys("e2e", required="e2e")["e2e"].keys("name unit older where", required="name unit")
+    older = at["older"].each(_name) if "older" in at else ()
+    names = tuple(f"{name}_bucket" for name in (_name(at["name"]), *older))
+    return DurationRule(SeriesRule(names, _where(at)), _PER_SECOND[at["unit"].choice(tuple(_PER_SECOND))])
 
 
 def _series(place: Place, *, also: str = "") -> SeriesRule:

@@ -44,6 +44,8 @@ def _told(rules: MetricRules) -> Iterator[str]:
     if rules.ok_is_what_is_left:
         yield "those that ended well are the rest"
     yield from (f"{_GAUGED[gauge]} ({_series(series)})" for gauge, series in rules.gauges.items())
+    if rules.durations is not None:
+        yield f"durations, against which those of a sample of spans are held ({_series(rules.durations.series)})"
     yield f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`, or the only one that its API lists"
     if rules.inner_calls:
         yield "calls by other models are among a model's: it counts once a span has shown that it is asked directly"

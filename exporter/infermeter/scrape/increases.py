@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, SeriesRule, What
 from infermeter.model import Direction, Outcome, Series, ServerReading
+from infermeter.scrape.durations import Durations, Edges
 
 SERIES_REMEMBERED: Final = 10_000
 FORGOTTEN_AFTER_NS: Final = 3_600_000_000_000
@@ -51,6 +52,7 @@ class Totals:
     gauges: Mapping[Gauge, float] = field(default_factory=dict)
     models: frozenset[str] = frozenset()
     inner_calls: bool = False
+    durations: Mapping[str | None, Edges] = field(default_factory=dict)
 
     def since(self, before: Totals | None) -> ServerReading:
         """The reading that these totals are, after those that were handed on before; the first is a baseline."""
@@ -72,6 +74,10 @@ class Totals:
             kv_cache_used_ratio=self.gauges.get("kv_cache_used"),
             resets=self.resets - earlier.resets,
             model=next(iter(self.models)) if len(self.models) == 1 else None,
+            durations={
+                model: {edge: float(count - earlier.durations.get(model, {}).get(edge, 0)) for edge, count in counts.items()}
+                for model, counts in self.durations.items()
+            },
         )
 
 
@@ -99,6 +105,7 @@ class Counts:
         self._resets = 0
         self._last_page_ns = 0
         self._refused = False
+        self._durations = Durations()
 
     def add(self, series: Iterable[Series], time_ns: int) -> Totals:
         """Takes one whole page, read at `time_ns` (unix); the totals with it. Metrics that no rule reads are passed over."""
@@ -116,6 +123,11 @@ class Counts:
             read = [one for _, one in self._read(page, rule)]
             gauges[gauge] = self._value(gauge, [one.value for one in read])
             models.update(map(self._model, read))
+        if self._rules.durations is not None:
+            for identity, one in self._read(page, self._rules.durations.series):
+                value = _count(one.value)
+                self.ignored += value is None
+                self._durations.take(identity, self._model(one), self._rules.durations.edge_seconds(one.labels), value)
         return Totals(
             time_ns=time_ns,
             inferences=self._rows(),
@@ -129,6 +141,7 @@ class Counts:
             gauges={gauge: value for gauge, value in gauges.items() if value is not None},
             models=frozenset() if self._rules.inner_calls else frozenset(model for model in models if model is not None),
             inner_calls=self._rules.inner_calls,
+            durations=self._durations.counts,
         )
 
     def _page(self, series: Iterable[Series]) -> dict[str, dict[_Identity, Series]]:

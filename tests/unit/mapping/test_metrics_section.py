@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from infermeter.errors import ConfigErrors, MappingError
 from infermeter.mapping import ServerMapping, shipped_mappings
-from infermeter.mapping.metrics import CountRule, MetricRules, SeriesRule
+from infermeter.mapping.metrics import CountRule, DurationRule, MetricRules, SeriesRule
 from infermeter.mapping.metrics_reference import metrics_lines
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.schema import read_mapping
@@ -68,7 +70,19 @@ def problem(metrics: str) -> str:
         ("counters: {ok: {name: a}}, gauges: {running: {nam: b}}", ".gauges.running.nam: unknown key; did you mean name?"),
         ("counters: {ok: {name: a}}, labels: {}", ".labels: model is missing"),
         ("counters: {ok: {name: a}}, labels: {model: [a]}", ".labels.model: must be a text"),
-        ("counters: {tokens_in: {name: a}}, inner_calls: true", ".inner_calls: with tokens: those of inner calls would count too"),
+        (
+            "counters: {tokens_in: {name: a}}, inner_calls: true",
+            ".inner_calls: with tokens or durations: those of inner calls would count too",
+        ),
+        (
+            "counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: s}}, inner_calls: true",
+            ".inner_calls: with tokens or durations: those of inner calls would count too",
+        ),
+        ("histograms: {e2e: {name: h, unit: s}}", ": must have counters or gauges"),
+        ("counters: {ok: {name: a}}, histograms: {}", ".histograms: e2e is missing"),
+        ("counters: {ok: {name: a}}, histograms: {e2e: {name: h}}", ".histograms.e2e: unit is missing"),
+        ("counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: h}}", ".histograms.e2e.unit: unknown; known are s, ms, us"),
+        ("counters: {ok: {name: a}}, histograms: {ttft: {name: h, unit: s}}", ".histograms.ttft: unknown key; known are e2e"),
         ("counters: {ok: {name: a}}, origin: measured", ".origin: unknown; did you mean captured?"),
         ("counters: {ok: {name: a}}, inner_calls: false", ".inner_calls: must be true (or left out)"),
     ],
@@ -206,3 +220,23 @@ def test_the_reference_tells_older_names_and_which_labels_are_meant() -> None:
 def test_a_server_without_spans_is_said_to_emit_none() -> None:
     text = servers_markdown()
     assert text.count("It emits no spans") == len([1 for read in shipped_mappings().values() if not read.rules]) > 0
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("s", 250.0), ("ms", 0.25), ("us", 0.00025)])
+def test_a_histogram_of_durations_is_read_by_its_buckets_whose_edges_are_in_seconds(unit: str, seconds: float) -> None:
+    read = rules(f"counters: {{ok: {{name: a}}}}, histograms: {{e2e: {{name: h, older: old, unit: {unit}, where: {{way: out}}}}}}")
+    assert read.durations is not None
+    assert read.durations.series == SeriesRule(("h_bucket", "old_bucket"), (("way", TextMatch(exact=frozenset({"out"}))),))
+    assert read.names == ("a", "h_bucket", "old_bucket")
+    assert read.durations.edge_seconds({"le": "250"}) == pytest.approx(seconds)
+    assert read.durations.edge_seconds({"le": "+Inf"}) == math.inf
+
+
+@pytest.mark.parametrize("labels", [{}, {"le": "much"}, {"le": "NaN"}, {"le": "0"}, {"le": "-1"}])
+def test_a_bucket_whose_edge_is_no_duration_tells_nothing(labels: dict[str, str]) -> None:
+    assert DurationRule(SeriesRule(("h_bucket",))).edge_seconds(labels) is None
+
+
+def test_the_reference_tells_of_the_histogram() -> None:
+    lines = list(metrics_lines(rules("counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: s}}")))
+    assert "durations, against which those of a sample of spans are held (`h_bucket`)" in lines[-1]
