@@ -104,7 +104,7 @@ class Sampler:
         self._ever_opened = False
         self._answers = False
         self._due = 0.0
-        self._told: Counter[Rejection] = Counter()
+        self._told: dict[Rejection, int] = {}
 
     def start(self) -> None:
         """Begins to read; returns at once. Called on the loop."""
@@ -290,9 +290,11 @@ class Sampler:
 
     def _rejected(self, *, missed: int = 0) -> Counter[Rejection]:
         """What the source rejected since this was asked last, and these readings."""
-        so_far = Counter(self._source.rejected)
-        new = so_far - self._told
-        self._told = so_far
+        so_far = self._source.rejected
+        new: Counter[Rejection] = Counter()
+        if so_far != self._told:
+            new = Counter(so_far) - Counter(self._told)
+            self._told = dict(so_far)
         if missed:
             new["read"] += missed
         return new

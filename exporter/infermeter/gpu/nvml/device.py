@@ -14,7 +14,7 @@ from infermeter.gpu.nvml.fields import Field, FieldBatch
 from infermeter.gpu.nvml.gpm import counters
 from infermeter.gpu.nvml.history import PowerHistory, power_history
 from infermeter.gpu.nvml.power import POWER_FIELDS, best_way, usage_kind
-from infermeter.gpu.nvml.readings import ESSENTIAL, HARDWARE, Query, power_limit, running
+from infermeter.gpu.nvml.readings import ESSENTIAL, HARDWARE, Query, memory, power_limit, running
 from infermeter.gpu.nvml.throttling import THROTTLE_FIELDS, Throttling
 from infermeter.model import GpuIdentity, GpuSample, Rejection
 
@@ -32,6 +32,7 @@ _NEVER: Final = UNSUPPORTED | {pynvml.NVML_ERROR_INVALID_ARGUMENT}
 _LOWEST: Final = {column.name: column.lowest for column in COLUMNS}
 _HIGHEST: Final = {column.name: column.highest for column in COLUMNS}
 
+_SLOW_NS: Final = 1_000_000_000
 _LONGEST_SILENCE_NS: Final = 1_000_000_000
 
 _LASTING: Final = ("utilisation_ratio", "memory_used_bytes", "memory_total_bytes", "computing_processes")
@@ -60,7 +61,10 @@ class Device:
         self._handle = handle
         self.rejected = no_rejections()
         self._essential: list[Query] = list(ESSENTIAL)
-        self._extra: list[Query] = [*([running] if whole else ()), *(HARDWARE if wishes.hardware else (power_limit,))]
+        self._extra: list[Query] = list(HARDWARE if wishes.hardware else (power_limit,))
+        self._slow_essential: list[Query] = [memory]
+        self._slow_extra: list[Query] = [running] if whole else []
+        self._slow: tuple[int, Fields] | None = None
         self.uuid: str = library.nvmlDeviceGetUUID(handle)
         self._probe_fields(wishes)
         told = self._told()
@@ -101,7 +105,7 @@ class Device:
     def read(self, now_ns: int, chosen: Sequence[str], asking: Callable[[str], None]) -> list[GpuSample]:
         """Its samples since the last time, in order of time: one at `now_ns`, or those that the driver recorded. Raises: NVMLError."""
         asking(chosen[0])
-        fields = self._told()
+        fields = self._told(now_ns)
         if self._gpm is not None:
             fields = {**(optional(self._gpm.ask, now_ns) or {}), **fields}
         fields = self.sane(fields)
@@ -120,15 +124,23 @@ class Device:
         if self._gpm is not None:
             self._gpm.close()
 
-    def _told(self) -> Fields:
-        fields = self._essential_values()
+    def _told(self, now_ns: int | None = None) -> Fields:
+        fields = self._essential_values(self._essential) | self._slow_values(now_ns)
         values = self._batch.ask()
         if self._power.field is not None and self._power.field in values:
             fields["power_watts"] = values[self._power.field] / 1e3
         for field, name in _PCIE.items():
             if field in values:
                 fields[name] = int(values[field])
-        return fields | self._throttling.of(values) | self._extra_values()
+        return fields | self._throttling.of(values) | self._extra_values(self._extra)
+
+    def _slow_values(self, now_ns: int | None) -> Fields:
+        """What changes when models come and go: asked for once a second, however often the device is read. None: now."""
+        if now_ns is not None and self._slow is not None and 0 <= now_ns - self._slow[0] < _SLOW_NS:
+            return self._slow[1]
+        fields = self._essential_values(self._slow_essential) | self._extra_values(self._slow_extra)
+        self._slow = None if now_ns is None else (now_ns, fields)
+        return fields
 
     def _probe_fields(self, wishes: Wishes) -> None:
         wanted = [*POWER_FIELDS, *THROTTLE_FIELDS, *(_PCIE if wishes.hardware else ())]
@@ -140,24 +152,24 @@ class Device:
         if self._power.field is None:
             self._essential.insert(0, _power_usage)
 
-    def _essential_values(self) -> Fields:
+    def _essential_values(self, queries: list[Query]) -> Fields:
         fields: Fields = {}
-        for query in tuple(self._essential):
+        for query in tuple(queries):
             told = unless(UNSUPPORTED, query, self._library, self._handle)
             if told is None:
-                self._essential.remove(query)
+                queries.remove(query)
             else:
                 fields |= told
         return fields
 
-    def _extra_values(self) -> Fields:
+    def _extra_values(self, queries: list[Query]) -> Fields:
         fields: Fields = {}
-        for query in tuple(self._extra):
+        for query in tuple(queries):
             try:
                 fields |= query(self._library, self._handle)
             except pynvml.NVMLError as error:
                 if error.value in _NEVER:
-                    self._extra.remove(query)
+                    queries.remove(query)
                 elif error.value in GONE:
                     raise
         return fields

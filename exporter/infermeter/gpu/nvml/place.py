@@ -94,6 +94,12 @@ class Place:
         held = self._held
         return self._rejected if held is None else self._rejected + held.rejected
 
+    @property
+    def tallies(self) -> tuple[Mapping[Rejection, int], ...]:
+        """The same, not added up yet."""
+        held = self._held
+        return (self._rejected,) if held is None else (self._rejected, held.rejected)
+
     def choose(self, chosen: tuple[GpuIdentity, ...], own_processes: Callable[[], frozenset[int]]) -> None:
         """Reads these and no others."""
         self.chosen = chosen

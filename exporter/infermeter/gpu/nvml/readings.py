@@ -65,7 +65,7 @@ def power_limit(nvml: Untyped, handle: Untyped) -> Fields:
     return {"power_limit_watts": nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3}
 
 
-ESSENTIAL: Final[tuple[Query, ...]] = (energy, utilisation, memory)
-"""A device that fails to answer one of these, though it supports it, is in trouble."""
+ESSENTIAL: Final[tuple[Query, ...]] = (energy, utilisation)
+"""A device that fails to answer one of these, though it supports it, is in trouble; so is one that doesn't tell its memory."""
 
 HARDWARE: Final[tuple[Query, ...]] = (temperature, sm_clock, power_limit)

@@ -63,7 +63,12 @@ class NvmlSource:
     @property
     def rejected(self) -> Mapping[Rejection, int]:
         """Readings of a device that failed, and values that are absurd."""
-        return sum((place.rejected for place in self._places), self._past.copy())
+        counts: dict[Rejection, int] = {}
+        for tally in (self._past, *(tally for place in self._places for tally in place.tallies)):
+            for reason, n in tally.items():
+                if n:
+                    counts[reason] = counts.get(reason, 0) + n
+        return counts
 
     def open(self) -> tuple[GpuIdentity, ...]:
         """The chosen devices; none where NVML sees none. Raises: GpuUnavailable (no library, driver, answer), ConfigError.
