@@ -369,8 +369,21 @@ class CapacityFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CoverageBias:
+    """The spans of a model are no fair sample: another share of the `observed` took at most `edge_seconds` than of all."""
+
+    edge_seconds: float
+    server_ratio: float
+    observed_ratio: float
+    observed: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Everything booked for one model since the start. Counters never fall. None or a missing key: absent."""
+    """Everything booked for one model since the start. Counters never fall. None or a missing key: absent.
+
+    `coverage_bias` None: nothing says that its spans are no fair sample. While one is told, no window has a reading at the SLA.
+    """
 
     model: str
     observed_ok: int
@@ -391,6 +404,7 @@ class ModelFacts:
     cost: Mapping[Use, float]
     windows: tuple[ModelWindow, ...]
     capacity: CapacityFacts | None = None
+    coverage_bias: CoverageBias | None = None
 
 
 @dataclass(frozen=True, slots=True)

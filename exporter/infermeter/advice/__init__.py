@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infermeter.advice.prices import price_missing, price_stale
-from infermeter.advice.telemetry import gpu_mapping_unknown, low_coverage, telemetry_inconsistent
+from infermeter.advice.telemetry import coverage_biased, gpu_mapping_unknown, low_coverage, telemetry_inconsistent
 from infermeter.config import Config
 from infermeter.model import Finding, LedgerSnapshot
 
@@ -22,5 +22,6 @@ def findings(config: Config, ledger: LedgerSnapshot, *, price_as_of_ns: int | No
         *price_stale(config, ledger, as_of_ns=price_as_of_ns),
         *gpu_mapping_unknown(ledger),
         *low_coverage(config, ledger),
+        *coverage_biased(ledger),
         *telemetry_inconsistent(ledger),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infermeter.advice.prices import PRICE_MISSING, PRICE_STALE
-from infermeter.advice.telemetry import GPU_MAPPING_UNKNOWN, LOW_COVERAGE, TELEMETRY_INCONSISTENT
+from infermeter.advice.telemetry import COVERAGE_BIASED, GPU_MAPPING_UNKNOWN, LOW_COVERAGE, TELEMETRY_INCONSISTENT
 
 FINDINGS = {
     PRICE_MISSING: (
@@ -29,6 +29,12 @@ FINDINGS = {
         "fewer of the inferences that the server counts leave a span than `ledger.coverage_below_ratio`",
         "`span_coverage_ratio`, `least_ratio`",
         "trace every inference, or find where spans are lost",
+    ),
+    COVERAGE_BIASED: (
+        "warning",
+        "the server's own histogram has another share of fast inferences than the spans; nothing is told of the model's SLA meanwhile",
+        "`edge_seconds` (near the target), `server_ratio` and `observed_ratio` (at most that long), `observed`",
+        "sample at the head, whatever an inference takes, or trace every one",
     ),
     TELEMETRY_INCONSISTENT: (
         "warning",

@@ -9,6 +9,7 @@ from infermeter.model import Finding, LedgerSnapshot
 
 GPU_MAPPING_UNKNOWN = "gpu_mapping_unknown"
 LOW_COVERAGE = "low_coverage"
+COVERAGE_BIASED = "coverage_biased"
 TELEMETRY_INCONSISTENT = "telemetry_inconsistent"
 
 _LEAST_SECONDS: Final = 600.0
@@ -49,6 +50,27 @@ def low_coverage(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
             what_to_do="Let the server trace every inference, or look where spans are lost (spans_dropped_total, exports_refused_total).",
             falsified_by=f"span_coverage_ratio is at least {least:g}.",
         ),
+    )
+
+
+def coverage_biased(ledger: LedgerSnapshot) -> tuple[Finding, ...]:
+    """One finding for each model whose spans are no fair sample: another share of them is fast than of all that the server counts."""
+    return tuple(
+        Finding(
+            code=COVERAGE_BIASED,
+            level="warning",
+            model=model.model,
+            evidence={
+                "edge_seconds": bias.edge_seconds,
+                "server_ratio": bias.server_ratio,
+                "observed_ratio": bias.observed_ratio,
+                "observed": bias.observed,
+            },
+            what_to_do="Sample at the head, whatever an inference takes, or trace every one: tail sampling keeps the slow ones.",
+            falsified_by=f"The shares that took at most {bias.edge_seconds:g} s agree within two standard errors, or every span is here.",
+        )
+        for model in ledger.models
+        if (bias := model.coverage_bias) is not None
     )
 
 

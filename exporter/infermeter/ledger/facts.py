@@ -10,7 +10,7 @@ from infermeter.ledger.energy import gap_limit_ns
 from infermeter.ledger.histogram import STAGES_AND_OTHER
 from infermeter.ledger.slots import Told
 from infermeter.ledger.tokens import Tokens
-from infermeter.model import CapacityFacts, ModelFacts, ModelWindow, ServerGauges, ServerReading, Use
+from infermeter.model import CapacityFacts, CoverageBias, ModelFacts, ModelWindow, ServerGauges, ServerReading, Use
 
 
 def told(arrivals: Arrivals, code: int) -> Told:
@@ -19,7 +19,7 @@ def told(arrivals: Arrivals, code: int) -> Told:
     return Told(arrivals.names.names[code], arrivals.sla_since(code), bool(tallies[TOLD_INPUT]), bool(tallies[TOLD_OUTPUT]))
 
 
-def model_facts(
+def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has of a model
     arrivals: Arrivals,
     code: int,
     blocks: Blocks | None,
@@ -29,6 +29,7 @@ def model_facts(
     windows: Sequence[ModelWindow],
     capacity: CapacityFacts | None,
     tokens: Tokens,
+    coverage_bias: CoverageBias | None,
 ) -> ModelFacts:
     """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
     histograms, edges, about = arrivals.histograms, arrivals.edges[code], told(arrivals, code)
@@ -55,6 +56,7 @@ def model_facts(
         cost=cost or {},
         windows=tuple(windows),
         capacity=capacity,
+        coverage_bias=coverage_bias,
     )
 
 

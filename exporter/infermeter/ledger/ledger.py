@@ -10,6 +10,7 @@ import numpy as np
 from infermeter.config import Config
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Arrivals, Booked
+from infermeter.ledger.bias import Bias
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.concurrency import concurrency
 from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
@@ -58,6 +59,7 @@ class Ledger:
         self._totals = Totals(config, self._arrivals, self._slots, start_ns=start_ns, offline=offline)
         self._reading: ServerReading | None = None
         self._coverage = Coverage(self._totals, self._slots, below_ratio=config.ledger.coverage_below_ratio)
+        self._bias = Bias(self._arrivals.names)
         self._has_readings = False
         self._settlement = Settlement(
             config, tuple(gpus), self._slots, first_tick=start_ns // TICK_NS, offline=offline, default_code=self._default_code
@@ -88,6 +90,7 @@ class Ledger:
         self._see_clock(max(reading.time_ns, self._now_ns))
         self._has_readings = True
         self._totals.read(reading)
+        self._bias.read(reading)
         self._reading = reading
         self._widen()
         self._settlement.running.read(reading.time_ns, reading.running)
@@ -189,6 +192,7 @@ class Ledger:
         longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
         about = {code: told(arrivals, code) for code in codes}
         facts = {code: self._capacity.facts(code) for code in codes}
+        biases = {code: bias for code in codes if (bias := self._bias.of(code)) is not None}
         capacities = {code: k for code, fact in facts.items() if fact is not None and (k := fact.observed_per_second) is not None}
         readers = [
             WindowReader(
@@ -200,6 +204,7 @@ class Ledger:
                 confidence=confidence,
                 priced=accrual.cost,
                 metered=metered,
+                biased=biases,
             )
             for window in self._config.windows
         ]
@@ -219,6 +224,7 @@ class Ledger:
                     ],
                     capacity=facts[code],
                     tokens=self._totals.tokens,
+                    coverage_bias=biases.get(code),
                 )
                 for code in codes
             ),
@@ -335,6 +341,7 @@ class Ledger:
         latencies = self._quantiles.close(slot, len(self._blocks))
         self._totals.close(slot + 1)
         served = self._served(slot, sums.counts)
+        self._bias.close(slot, latencies, sums.counts, self._arrivals.targets.slas)
         self._capacity.close(slot, sums, served, latencies, self._settlement.devices.limits)
         for blocks, counts, amounts, ok in zip(self._blocks, sums.counts.tolist(), sums.amounts.tolist(), served, strict=False):
             if blocks is not None:

@@ -108,7 +108,7 @@ class WindowQuantiles:
 class WindowReader:
     """Reads one window of closed slots."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it reads, and what is known of it
         self,
         window: Window,
         slots: Slots,
@@ -119,10 +119,12 @@ class WindowReader:
         confidence: float,
         priced: Collection[Component],
         metered: bool,
+        biased: Collection[int] = (),
     ) -> None:
         """With `totals`, they say how many inferences a window holds, and tokens where the server counts them; spans give shares.
 
-        Such a window never reaches back before the totals. `priced`: the components that have ever been priced.
+        Such a window never reaches back before the totals. `priced`: the components that have ever been priced. `biased`: the models whose
+        spans are no fair sample, so that nothing can be told of their SLA.
         """
         self._window = window
         self._slots = slots
@@ -130,6 +132,7 @@ class WindowReader:
         self._confidence = confidence
         self._priced = bool(priced)
         self._metered = metered
+        self._biased = biased
         start = slots.first_slot if totals.first_slot is None else totals.first_slot
         self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
         self._sums: Sums = slots.sums(self._first, slots.closed)
@@ -153,7 +156,8 @@ class WindowReader:
     def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None, capacity: float | None) -> ModelWindow:
         """One model in the window, with its observed capacity in inferences per second."""
         counts, amounts = self._sums.counts[code].tolist(), self._sums.amounts[code].tolist()
-        ok, within = self._ok(code), self._within(code, told.sla_since)
+        is_fair = code not in self._biased
+        ok, within = self._ok(code), self._within(code, told.sla_since) if is_fair else None
         of_spans = (
             self._tokens_of_all(code, counts[columns.TOKENS_INPUT]) if told.tokens_input else None,
             self._tokens_of_all(code, counts[columns.TOKENS_OUTPUT]) if told.tokens_output else None,
@@ -174,10 +178,10 @@ class WindowReader:
             stage_seconds=_stage_seconds(counts) if judged else {},
             cost_per_inference=cost / ok if divisible and self._is_priced and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, told.sla_since, blocks, capacity)
-            if divisible and self._is_priced and cost is not None
+            if divisible and is_fair and self._is_priced and cost is not None
             else {},
-            latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and sla is not None else {},
-            sla_state=None if sla is None or told.sla_since is None else self._state(code, sla, told.sla_since),
+            latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and is_fair and sla is not None else {},
+            sla_state=None if sla is None or told.sla_since is None or not is_fair else self._state(code, sla, told.sla_since),
             tokens_input=tokens_input,
             tokens_output=tokens_output,
             prefill_seconds=prefill_ns / SECOND_NS if prefill_ns or decode_ns else None,
@@ -193,7 +197,7 @@ class WindowReader:
         judged = [self._kept(code, told.sla_since) for code, told in models.items() if told.sla_since is not None]
         unjudged = sum(self._ok(code) for code, told in models.items() if told.sla_since is None)
         steps: Mapping[str, float] = {}
-        if cost is not None and self._is_priced and self._is_long_enough:
+        if cost is not None and self._is_priced and self._is_long_enough and not self._biased:
             steps = waterfall(
                 cost=cost,
                 idle_ratio=min(1.0, idle / accrued),
@@ -208,7 +212,7 @@ class WindowReader:
             joules=sum(self._sums.amounts[:, columns.JOULES].tolist()) if self._metered else None,
             cost=cost,
             inferences_ok=ok,
-            inferences_within_sla=round(sum(judged)) if judged else None,
+            inferences_within_sla=round(sum(judged)) if judged and not self._biased else None,
             waterfall_cost=steps,
             load_ratio=load,
             idle_seconds=idle,

@@ -76,7 +76,7 @@ GPU_STATE = Label("state", get_args(GpuState))
 THROTTLE_REASON = Label("reason", get_args(ThrottleReason))
 PCIE_DIRECTION = Label("direction", ("transmitted", "received"))
 HOST_SOURCE = Label("source", ("rapl", "hwmon", "configured", "replay"))
-CODE = Label("code", ("price_missing", "gpu_mapping_unknown", "low_coverage", "telemetry_inconsistent"))
+CODE = Label("code", ("price_missing", "gpu_mapping_unknown", "low_coverage", "coverage_biased", "telemetry_inconsistent"))
 LEVEL = Label("level", ("info", "warning"))
 PROTOCOL = Label("protocol", ("grpc", "http"))
 DROP_REASON = Label("reason", ("duplicate", "malformed", "future", "ancient", "evicted", "overload", "late"))
@@ -94,6 +94,7 @@ _NO_PRICE = "no price is configured"
 _NO_POWER = "no GPU tells its power"
 _NOT_TOLD = "the device doesn't tell it, or hasn't lately"
 _THIN = "the window holds too little evidence"
+_BIASED = "the spans are no fair sample (finding coverage_biased)"
 
 _NO_TOTALS = "spans are known to be a sample, and no server.metrics_url is set or it hasn't answered yet"
 INFERENCES = Family(
@@ -212,21 +213,21 @@ WINDOW_COST_PER_INFERENCE_AT_SLA = Family(
     "gauge",
     "By basis. goodput: all cost over inferences within the SLA; compliant: in the blocks in which it held; capacity: at full load.",
     (MODEL, WINDOW, BASIS, CURRENCY),
-    absent=f"{_NO_PRICE}, {_NO_SLA}, or {_THIN}",
+    absent=f"{_NO_PRICE}, {_NO_SLA}, {_BIASED}, or {_THIN}",
 )
 WINDOW_LATENCY_AT_SLA_QUANTILE = Family(
     "window_latency_at_sla_quantile_seconds",
     "gauge",
     "Latency at the SLA's quantile, to 1 percent.",
     (MODEL, SIGNAL, WINDOW),
-    absent=f"{_NO_SLA}, or {_THIN}",
+    absent=f"{_NO_SLA}, {_BIASED}, or {_THIN}",
 )
 WINDOW_SLA_STATE = Family(
     "window_sla_state",
     "state set",
     "Whether the SLA is met in the window, as a statement at the configured confidence; insufficient without enough evidence.",
     (MODEL, WINDOW, SLA_STATE),
-    absent=_NO_SLA,
+    absent=f"{_NO_SLA}, or {_BIASED}",
 )
 
 # --- capacity and load -------------------------------------------------------------------------------------------------------------
