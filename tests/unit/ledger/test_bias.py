@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from infermeter.ledger.instants import SLOT_NS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sketch import BUCKETS, bucket_of
 from infermeter.ledger.sla import SIGNALS
-from infermeter.model import Bools, CoverageBias, Floats, LedgerSnapshot, ServerReading, SlaTarget
+from infermeter.model import Bools, CoverageBias, Floats, Ints, LedgerSnapshot, ServerReading, SlaTarget
 from support.ledgers import Inference, S, at, batch, config, ledger, of_model
 from support.server_readings import reading
 
@@ -92,14 +93,15 @@ def test_a_share_of_all_or_nothing_is_no_certainty() -> None:
 
 # --- hour after hour ---------------------------------------------------------------------------------------------------------------
 class Life:
-    """A server of ten inferences a second whose durations are lognormal, scraped every 15 s; slots close as they pass."""
+    """A server of ten inferences a second whose durations are lognormal, scraped every 15 s; slots close `trail` slots later."""
 
-    def __init__(self, seed: int = 1, *, edges: tuple[float, ...] = EDGES, target: SlaTarget | None = TARGET) -> None:
+    def __init__(self, seed: int = 1, *, edges: tuple[float, ...] = EDGES, target: SlaTarget | None = TARGET, trail: int = 0) -> None:
         self.random = np.random.default_rng(seed)
         self.names = ModelNames(100, configured=("chat",), unnamed=None)
         self.code = self.names.code("chat")
         self.bias = Bias(self.names)
-        self.edges, self.target = edges, target
+        self.edges, self.target, self.trail = edges, target, trail
+        self.open: deque[tuple[Ints, Ints, Ints]] = deque()
         self.slot = 0
         self.read_ns: int | None = None
         self.untold = np.zeros(0)
@@ -116,8 +118,10 @@ class Life:
                 self.read(time_ns)
             seen = durations[keep(durations, self.random)]
             keys, counts = np.unique(self.code * len(SIGNALS) * BUCKETS + bucket_of(np.rint(seen * S).astype(np.int64)), return_counts=True)
-            slas = [self.target] * len(self.names)
-            self.bias.close(self.slot, (keys, counts), np.array([[len(seen), len(seen)]]), slas)
+            self.open.append((keys, counts, np.array([[len(seen), len(seen)]])))
+            if len(self.open) > self.trail:
+                keys, counts, sums = self.open.popleft()
+                self.bias.close(self.slot - self.trail, (keys, counts), sums, [self.target] * len(self.names))
             told.append(self.bias.of(self.code))
             self.slot += 1
         return told
@@ -166,8 +170,9 @@ def test_it_ends_once_the_last_hour_is_fair(after: Keep) -> None:
     assert (told[0] is not None, told[-1]) == (True, None)
 
 
-def test_latency_that_changes_is_compared_with_the_same_time() -> None:
-    life = Life()
+@pytest.mark.parametrize("trail", [0, 30])
+def test_latency_that_changes_is_compared_with_the_same_time_however_late_slots_close(trail: int) -> None:
+    life = Life(trail=trail)
     for median in (0.2, 1.5) * 4:
         assert not any(life.go(47, head, median=median))
 
@@ -213,14 +218,14 @@ def test_models_that_go_by_one_name_are_compared_by_the_edges_that_all_have() ->
     names = ModelNames(0, configured=(), unnamed=None)
     code = names.code("one")
     bias = Bias(names)
-    both = {"one": {1.0: 9000.0, 0.5: 1.0, math.inf: 10_000.0}, "two": {1.0: 9000.0, math.inf: 10_000.0}}
+    both = {"one": {1.0: 9000.0, 0.5: 1.0, math.inf: 10_000.0}, "two": {1.0: 5000.0, math.inf: 10_000.0}}
     keys = np.full(1, code * len(SIGNALS) * BUCKETS + BUCKETS - 1)
     for slot in range(62):
         bias.read(ServerReading((slot + 1) * SLOT_NS, slot * SLOT_NS if slot else None, {}, durations=both))
         counts = np.zeros((len(names), 2), np.int64)
         counts[code] = 10
         bias.close(slot, (keys, np.array([10])), counts, [TARGET] * len(names))
-    assert bias.of(code) == CoverageBias(1.0, 0.9, 0.0, 600)
+    assert bias.of(code) == CoverageBias(1.0, 0.7, 0.0, 600)
 
 
 # --- in the ledger -----------------------------------------------------------------------------------------------------------------
