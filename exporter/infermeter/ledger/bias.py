@@ -116,10 +116,10 @@ class Bias:
         self._waiting: dict[int, list[ServerReading]] = {}
         self._compared: dict[int, _Compared] = {}
 
-    def of(self, code: int) -> CoverageBias | None:
-        """How unfair the spans of a model are; None: nothing says that they are."""
-        compared = self._compared.get(code)
-        return None if compared is None else compared.bias
+    @property
+    def found(self) -> dict[int, CoverageBias]:
+        """How unfair the spans of a model are, by code; nothing of those that nothing says it of."""
+        return {code: one.bias for code, one in self._compared.items() if one.bias is not None}
 
     def read(self, reading: ServerReading) -> None:
         """Takes in what the server tells; it counts once its slot closes."""

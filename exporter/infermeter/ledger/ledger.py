@@ -192,7 +192,7 @@ class Ledger:
         longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
         about = {code: told(arrivals, code) for code in codes}
         facts = {code: self._capacity.facts(code) for code in codes}
-        biases = {code: bias for code in codes if (bias := self._bias.of(code)) is not None}
+        biases = self._bias.found
         capacities = {code: k for code, fact in facts.items() if fact is not None and (k := fact.observed_per_second) is not None}
         readers = [
             WindowReader(
@@ -342,7 +342,7 @@ class Ledger:
         self._totals.close(slot + 1)
         served = self._served(slot, sums.counts)
         self._bias.close(slot, latencies, sums.counts, self._arrivals.targets.slas)
-        self._capacity.close(slot, sums, served, latencies, self._settlement.devices.limits)
+        self._capacity.close(slot, sums, served, latencies, self._settlement.devices.limits, biased=self._bias.found)
         for blocks, counts, amounts, ok in zip(self._blocks, sums.counts.tolist(), sums.amounts.tolist(), served, strict=False):
             if blocks is not None:
                 observed, within = counts[columns.OBSERVED], counts[columns.WITHIN]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -66,8 +66,13 @@ class ServerCapacity:
         rows = np.flatnonzero(booked.ok & (compute_ns > 0) & (slots >= self._open_slot))
         self._services.add(slots[rows], booked.codes[rows] * BUCKETS + bucket_of(compute_ns[rows]))
 
-    def close(self, slot: int, sums: Sums, served: Sequence[int], latencies: tuple[Ints, Ints], setup: Setup) -> None:
-        """A slot has closed, whose latencies are counted by code x _ROW + signal x BUCKETS + bucket, ascending."""
+    def close(
+        self, slot: int, sums: Sums, served: Sequence[int], latencies: tuple[Ints, Ints], setup: Setup, *, biased: Collection[int] = ()
+    ) -> None:
+        """A slot has closed, whose latencies are counted by code x _ROW + signal x BUCKETS + bucket, ascending.
+
+        Of the models whose spans are no fair sample, the codes `biased`, it says nothing.
+        """
         if setup:
             if self._setup and _differs(self._setup, setup):
                 self.restart()
@@ -83,7 +88,8 @@ class ServerCapacity:
         for code, model in enumerate(self._models):
             if model is not None and slot >= self._first_slots.get(code, slot):
                 first, stop = edges[code], edges[code + 1]
-                model.close(_closed(slot, sums, code, served[code], (keys[first:stop] - code * _WIDE_ROW, counts[first:stop])))
+                closed = _closed(slot, sums, code, served[code], (keys[first:stop] - code * _WIDE_ROW, counts[first:stop]))
+                model.close(replace(closed, known_seconds=0.0) if code in biased else closed)
 
     def restart(self) -> None:
         """The server isn't what it was: nothing that was seen of its capacity counts any more."""

@@ -122,7 +122,7 @@ class Life:
             if len(self.open) > self.trail:
                 keys, counts, sums = self.open.popleft()
                 self.bias.close(self.slot - self.trail, (keys, counts), sums, [self.target] * len(self.names))
-            told.append(self.bias.of(self.code))
+            told.append(self.bias.found.get(self.code))
             self.slot += 1
         return told
 
@@ -225,7 +225,7 @@ def test_models_that_go_by_one_name_are_compared_by_the_edges_that_all_have() ->
         counts = np.zeros((len(names), 2), np.int64)
         counts[code] = 10
         bias.close(slot, (keys, np.array([10])), counts, [TARGET] * len(names))
-    assert bias.of(code) == CoverageBias(1.0, 0.7, 0.0, 600)
+    assert bias.found.get(code) == CoverageBias(1.0, 0.7, 0.0, 600)
 
 
 # --- in the ledger -----------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,10 @@ import pytest
 
 from infermeter.config import Advice, Config, Server, Sla, Slas
 from infermeter.ledger import Ledger
-from infermeter.model import GpuIdentity, GpuSample, InferenceBatch, LedgerSnapshot
+from infermeter.ledger import slots as columns
+from infermeter.ledger.server_capacity import ServerCapacity
+from infermeter.ledger.slots import Sums
+from infermeter.model import GpuIdentity, GpuSample, InferenceBatch, LedgerSnapshot, SlaTarget
 
 SECOND_NS = 10**9
 START_NS = 1_784_548_800 * SECOND_NS
@@ -202,3 +205,21 @@ def test_another_sla_begins_anew_once_nothing_else_judges() -> None:
     life.ledger.reconfigure(CONFIG)
     life.serve(120, 100)
     assert life.observed() == before
+
+
+@pytest.mark.parametrize("biased", [(), (0,)])
+def test_while_the_spans_of_a_model_are_no_fair_sample_nothing_is_learnt_of_its_capacity(biased: tuple[int, ...]) -> None:
+    capacity = ServerCapacity(CONFIG, start_ns=START_NS)
+    capacity.widen(["m"], [SlaTarget(0.99, duration_seconds=0.5)])
+    counts = np.zeros((1, columns.FIRST_STAGE + 5), np.int64)
+    counts[0, [columns.OBSERVED, columns.OK, columns.WITHIN, columns.TOKENS_OUTPUT]] = 100
+    amounts = np.zeros((1, 4))
+    amounts[0, columns.BUSY_SECONDS] = 5.0
+    sums = Sums(counts, amounts, np.array([10.0, 5.0, 5.0, 0.0]), np.zeros(1), np.zeros(1))
+    none = np.empty(0, np.int64), np.empty(0, np.int64)
+    first_slot = START_NS // (10 * SECOND_NS)
+    for slot in range(first_slot, first_slot + 360):
+        capacity.close(slot, sums, [100], none, {}, biased=biased)
+    facts = capacity.facts(0)
+    assert facts is not None
+    assert (facts.observed_per_second is None) == bool(biased)
