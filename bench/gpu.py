@@ -182,7 +182,7 @@ def peer_costs(pid: int, port: int, seconds: float, scrapes: int = 300) -> dict[
 # --- a device that hangs ------------------------------------------------------------------------------------------------------------
 def scrape_seconds(environment: dict[str, str], *, hangs: bool, seconds: float) -> tuple[list[float], str]:
     """How long scrapes of the sidecar took, one every 20 ms, and what the last one said of the first GPU."""
-    hang = {"STUB_HANG": "0", "STUB_HANG_FROM": "3"} if hangs else {}
+    hang = {"STUB_HANG": "0", "STUB_HANG_FROM": "20"} if hangs else {}
     with replaced(os.environ, environment | hang), infermeter("vllm", gpu="{source: nvml, interval: 100ms}") as receiver:
         port = receiver.web or 0
         page(port)

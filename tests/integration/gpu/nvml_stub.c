@@ -199,6 +199,7 @@ int nvmlDeviceGetCudaComputeCapability(device *d, int *major, int *minor) {
 int nvmlDeviceGetPowerUsage(device *d, unsigned *milliwatts) { WHOLE(d); *milliwatts = average_mw(d); return SUCCESS; }
 
 int nvmlDeviceGetTotalEnergyConsumption(device *d, u64 *millijoules) {
+    if (!d->parent) count_reading(d);
     WHOLE(d);
     double t = age(), step = number("STUB_COUNTER_MS", 0) / 1e3, reset = number("STUB_RESET_MS", -1) / 1e3;
     if (step > 0) t = floor(t / step) * step;
@@ -212,7 +213,6 @@ int nvmlDeviceGetUtilizationRates(device *d, utilization *rates) {
 }
 int nvmlDeviceGetMemoryInfo(device *d, memory *info) { CHECK(d); *info = (memory){80000, 60000, 20000}; return SUCCESS; }
 int nvmlDeviceGetMemoryInfo_v2(device *d, memory_v2 *info) {
-    if (!d->parent) count_reading(d);
     CHECK(d);
     if (info->version != (2u << 24 | sizeof(memory_v2))) return INVALID_ARGUMENT;
     u64 total = d->parent ? 10000 * (u64)d->slices : 80000;
