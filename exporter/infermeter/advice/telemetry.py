@@ -18,6 +18,9 @@ _LEAST_CONCURRENCY: Final = 1.0
 _MOST_RATIO: Final = 1.5
 _STANDARD_ERRORS: Final = 3.0
 
+_TRACE_MORE = "Let the server trace every inference, or look where spans are lost (spans_dropped_total, exports_refused_total)."
+_TRACE_AT_ALL = "Switch the server's tracing on; if it has none, put `infermeter proxy` before it, or instrument it."
+
 
 def gpu_mapping_unknown(ledger: LedgerSnapshot) -> tuple[Finding, ...]:
     """One finding where the server is given several GPUs only because they were seen: some may be another server's."""
@@ -47,7 +50,7 @@ def low_coverage(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
             level="warning",
             model=None,
             evidence={"span_coverage_ratio": ledger.coverage_ratio, "least_ratio": least},
-            what_to_do="Let the server trace every inference, or look where spans are lost (spans_dropped_total, exports_refused_total).",
+            what_to_do=_TRACE_MORE if ledger.coverage_ratio > 0 else _TRACE_AT_ALL,
             falsified_by=f"span_coverage_ratio is at least {least:g}.",
         ),
     )

@@ -23,5 +23,8 @@ def test_spans_that_are_missing_are_a_finding_below_the_configured_share() -> No
     (finding,) = findings(config, replace(LEDGER, coverage_ratio=0.79))
     assert finding.code == "low_coverage"
     assert finding.evidence == {"span_coverage_ratio": 0.79, "least_ratio": 0.8}
+    assert "every inference" in finding.what_to_do
+    (none,) = findings(config, replace(LEDGER, coverage_ratio=0.0))
+    assert "infermeter proxy" in none.what_to_do
     assert findings(config, replace(LEDGER, coverage_ratio=0.8)) == ()
     assert findings(config, replace(LEDGER, coverage_ratio=None)) == ()
