@@ -17,7 +17,7 @@ from infermeter.config_reference import config_markdown
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.shipped import shipped_mappings
 from infermeter.metrics.catalog import CATALOG, PREFIX
-from infermeter.model import Concurrency
+from infermeter.model import Concurrency, CoverageBias
 from support.snapshots import rich_snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,8 @@ def test_the_findings_page_has_every_finding_that_there_is() -> None:
     assumed = replace(ledger.gpus[0], identity=replace(ledger.gpus[0].identity, assumed=True))
     ledger = replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1, stage_quality={"compute": "measured"})
     ledger = replace(ledger, concurrency=Concurrency(seconds=3600.0, inferences=500, running=9.0, computing=3.0, standard_error=0.5))
-    found = findings(Config(cost=Cost()), ledger, price_as_of_ns=0)
+    biased = replace(ledger.models[0], coverage_bias=CoverageBias(edge_seconds=5.0, server_ratio=0.5, observed_ratio=0.1, observed=500))
+    found = findings(Config(cost=Cost()), replace(ledger, models=(biased,)), price_as_of_ns=0)
     assert {finding.code for finding in found} == set(FINDINGS)
 
 
