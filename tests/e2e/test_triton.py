@@ -177,7 +177,8 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Scrape]:
 
 def _sampled(folder: Path) -> tuple[int, Scrape]:
     (metrics_port,) = free_ports(1)
-    with sidecar(configured(metrics_port, sampled=True), folder) as meter:
+    patient = configured(metrics_port, sampled=True).replace("span_delay: 2s", "span_delay: 5s")  # a span that is late is in no slot
+    with sidecar(patient, folder) as meter:
         with triton(meter.otlp_http, log=folder / "triton.log", metrics_port=metrics_port, trace_rate=RATE) as server:
             meter.wait_until("server_scrape_up", 1, seconds=20)
             sent = server.load() + server.load() + server.load()
