@@ -190,6 +190,7 @@ class Ledger:
         counted = self._totals.known or not self.sampled
         codes = sorted(range(len(names)), key=names.__getitem__)
         longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
+        coverage_ratio = self._coverage.ratio(longest)
         about = {code: told(arrivals, code) for code in codes}
         facts = {code: self._capacity.facts(code) for code in codes}
         biases = self._bias.found
@@ -246,19 +247,19 @@ class Ledger:
             unpriced_gpus=accrual.tariff.unpriced_gpus,
             late_for_energy=self._late_for_energy,
             totals=self._totals.by_model() if self._totals.known else None,
-            coverage_ratio=self._coverage.ratio(longest),
+            coverage_ratio=coverage_ratio,
             thin=self._coverage.thin(sampled=self.sampled),
             peak_load_ratio=self._capacity.peak_load if counted else None,
-            concurrency=self._concurrency(longest),
+            concurrency=self._concurrency(longest, coverage_ratio),
             gauges=server_gauges(self._reading, now_ns, interval_seconds=self._config.server.metrics_interval),
         )
 
-    def _concurrency(self, slots: int) -> Concurrency | None:
-        """Over the last so many closed slots; None where the server has told nothing."""
+    def _concurrency(self, slots: int, coverage_ratio: float | None) -> Concurrency | None:
+        """Over the last so many closed slots, of which that is the coverage; None where the server has told nothing."""
         if not self._has_readings:
             return None
         closed = self._slots.closed
-        ratio = self._coverage.ratio(slots) if self._totals.known else None if self.sampled else 1.0
+        ratio = coverage_ratio if self._totals.known else None if self.sampled else 1.0
         interval_seconds = self._config.server.metrics_interval
         return concurrency(self._slots.sums(closed - slots, closed), coverage_ratio=ratio, interval_seconds=interval_seconds)
 
