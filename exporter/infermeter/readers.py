@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from infermeter.config import Config, opencost_of
+from infermeter.config import Config, Gpu, Server, opencost_of
 from infermeter.gpu.sampler import Sampler
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.host.source import HostSource
@@ -59,52 +59,13 @@ class Readers:
         takers: Takers,
     ) -> None:
         """`now_ns` is unix nanoseconds, called on the threads."""
-        loop = asyncio.get_running_loop()
-        interval_seconds, timeout_seconds = config.gpu.interval, config.gpu.timeout
-        self._sampler = (
-            None
-            if gpus is None
-            else Sampler(
-                gpus,
-                interval_seconds=interval_seconds,
-                timeout_seconds=timeout_seconds,
-                now=now_ns,
-                loop=loop,
-                deliver=takers.gpus,
-                fail=takers.fail,
-            )
-        )
-        self._host = (
-            None
-            if host is None
-            else Poller(
-                f"host power ({host.name})",
-                host.read,
-                interval_seconds=interval_seconds,
-                timeout_seconds=timeout_seconds,
-                now=now_ns,
-                loop=loop,
-                deliver=takers.host,
-                fail=takers.fail,
-            )
-        )
-        url = config.server.metrics_url
-        self._scraper = (
-            None
-            if url is None
-            else Scraper(
-                url,
-                mappings,
-                interval_seconds=config.server.metrics_interval,
-                token_file=config.server.metrics_token_file,
-                now=now_ns,
-                loop=loop,
-                deliver=takers.server,
-                fail=takers.fail,
-            )
-        )
+        self._loop = asyncio.get_running_loop()
         self._now_ns = now_ns
         self._takers = takers
+        self._sampler = None if gpus is None else self._gpu_reader(config.gpu, gpus)
+        self._host = None if host is None else self._host_reader(config.gpu, host)
+        url = config.server.metrics_url
+        self._scraper = None if url is None else self._server_reader(config.server, url, mappings)
         self._opencost = opencost_of(config)
         self._prices = self._price_reader()
 
@@ -134,6 +95,42 @@ class Readers:
         every: tuple[_Reader | None, ...] = (self._sampler, self._host, self._scraper, self._prices)
         return [reader for reader in every if reader]
 
+    def _gpu_reader(self, settings: Gpu, source: GpuSource) -> Sampler:
+        return Sampler(
+            source,
+            interval_seconds=settings.interval,
+            timeout_seconds=settings.timeout,
+            now=self._now_ns,
+            loop=self._loop,
+            deliver=self._takers.gpus,
+            fail=self._takers.fail,
+        )
+
+    def _host_reader(self, settings: Gpu, source: HostSource) -> Poller[HostSample]:
+        """It is read as often as the GPUs."""
+        return Poller(
+            f"host power ({source.name})",
+            source.read,
+            interval_seconds=settings.interval,
+            timeout_seconds=settings.timeout,
+            now=self._now_ns,
+            loop=self._loop,
+            deliver=self._takers.host,
+            fail=self._takers.fail,
+        )
+
+    def _server_reader(self, settings: Server, url: str, mappings: Sequence[ServerMapping]) -> Scraper:
+        return Scraper(
+            url,
+            mappings,
+            interval_seconds=settings.metrics_interval,
+            token_file=settings.metrics_token_file,
+            now=self._now_ns,
+            loop=self._loop,
+            deliver=self._takers.server,
+            fail=self._takers.fail,
+        )
+
     def _price_reader(self) -> _Reader | None:
         opencost = OpenCostPrices.configured(self._opencost)
         if opencost is None:
@@ -144,7 +141,7 @@ class Readers:
             interval_seconds=opencost.retry_seconds,
             timeout_seconds=TIMEOUT_SECONDS + 1,
             now=self._now_ns,
-            loop=asyncio.get_running_loop(),
+            loop=self._loop,
             deliver=self._takers.prices,
             fail=self._takers.fail,
         )
