@@ -49,6 +49,7 @@ def _server(mapping: ServerMapping) -> Iterator[str]:
     yield f"- versions: {mapping.versions}"
     if mapping.origins:
         yield f"- tried with spans that are {' and '.join(_ORIGINS[origin] for origin in mapping.origins)}"
+    yield from (f"- run for real: {run.version}: {run.shows}" for run in mapping.runs)
     yield f"- role: {_ROLES[mapping.role]}"
     for about, text in mapping.tracing.items():
         yield f"- {about}: {text}"

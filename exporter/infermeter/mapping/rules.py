@@ -208,11 +208,19 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """What was shown by a real server of some version."""
+
+    version: str
+    shows: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerMapping:
     """One server's file. `rules` in order of precedence; spans that fit `ignore` are none of its inferences.
 
-    `metrics`: what its own /metrics says; None: nothing that is read. `origins` of the recorded spans that it was tried with, and what it
-    can't tell (`not_told`), are for people.
+    `metrics`: what its own /metrics says; None: nothing that is read. `origins` of the recorded spans that it was tried with, what real
+    `runs` showed, and what it can't tell (`not_told`), are for people.
     """
 
     server: str
@@ -227,6 +235,7 @@ class ServerMapping:
     ignore: tuple[Match, ...]
     metrics: MetricRules | None
     origins: tuple[str, ...] = ()
+    runs: tuple[Run, ...] = ()
     not_told: tuple[str, ...] = ()
 
 

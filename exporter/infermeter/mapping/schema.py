@@ -36,6 +36,7 @@ from infermeter.mapping.rules import (
     Quotient,
     Role,
     Rule,
+    Run,
     ServerMapping,
     StageRule,
     Texts,
@@ -71,7 +72,7 @@ def read_mapping(text: str, where: str) -> ServerMapping:
 
 
 def _mapping(place: Place) -> ServerMapping:
-    known = "schema server title versions origins sources tracing not_told priority role sampled rules ignore metrics"
+    known = "schema server title versions origins runs sources tracing not_told priority role sampled rules ignore metrics"
     at = place.keys(known, required="schema server title versions role rules")
     if at["schema"].text() != "1":
         raise at["schema"].wrong("must be 1")
@@ -94,8 +95,14 @@ def _mapping(place: Place) -> ServerMapping:
         ignore=at["ignore"].each(_match) if "ignore" in at else (),
         metrics=read_metrics(at["metrics"]) if "metrics" in at else None,
         origins=at["origins"].each(lambda origin: origin.choice(ORIGINS)) if "origins" in at else (),
+        runs=at["runs"].each(_run) if "runs" in at else (),
         not_told=at["not_told"].each(Place.text) if "not_told" in at else (),
     )
+
+
+def _run(place: Place) -> Run:
+    at = place.keys("version shows", required="version shows")
+    return Run(at["version"].text(), at["shows"].text())
 
 
 def _flag(at: dict[str, Place], key: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from infermeter.errors import ConfigErrors, MappingError
 from infermeter.mapping import load_mappings, shipped_mappings
-from infermeter.mapping.rules import ROLES, Attribute, Between, Duration, Edge, Event, Match, Where
+from infermeter.mapping.rules import ROLES, Attribute, Between, Duration, Edge, Event, Match, Run, Where
 from infermeter.mapping.schema import read_mapping
 from infermeter.mapping.texts import TextMatch
 
@@ -123,6 +123,12 @@ def problems(text: str) -> list[str]:
             rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "origins: [measured]\n"),
             "origins[0]: unknown; did you mean captured?",
         ),
+        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "runs: [{version: '1'}]\n"), "runs[0]: shows is missing"),
+        (
+            rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "runs: [{version: '1', show: x, shows: y}]\n"),
+            "runs[0].show: unknown key; did you mean shows?",
+        ),
+        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "runs: [{version: '', shows: y}]\n"), "runs[0].version: is empty"),
         (emit("latency: {e2e: {attr: a, valid: {max_of: e2e}}}"), "rules[0].emit.latency.e2e: can't be limited by itself (max_of: e2e)"),
         (emit("latency: {ttft: {attr: a, valid: {max_of: ttft}}}"), "rules[0].emit.latency.ttft.valid.max_of: unknown; known are e2e"),
         (emit("labels: {model: {}}"), "rules[0].emit.labels.model: must have exactly one of attr, resource"),
@@ -195,10 +201,14 @@ def test_instants_and_values_of_other_spans_are_what_their_file_says() -> None:
     assert read.complete_when == "subtree"
 
 
+RUNS = "runs: [{version: 1.4.38, shows: one a request}, {version: '2', shows: two}]\n"
+
+
 def test_what_is_for_people_is_kept() -> None:
-    text = rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "origins: [captured, published]\nnot_told: [tokens]\n")
+    text = rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "origins: [captured, published]\nnot_told: [tokens]\n" + RUNS)
     mapping = read_mapping(text, "f.yaml")
     assert (mapping.origins, mapping.not_told) == (("captured", "published"), ("tokens",))
+    assert mapping.runs == (Run("1.4.38", "one a request"), Run("2", "two"))
 
 
 # --- which mappings apply ------------------------------------------------------------------------------------------------------------
