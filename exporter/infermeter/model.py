@@ -30,6 +30,9 @@ Component: TypeAlias = Literal["instance", "amortisation", "power", "cooling", "
 Quality: TypeAlias = Literal["measured", "estimated", "fallback"]
 GpuState: TypeAlias = Literal["active", "held_idle", "idle", "unknown"]
 ThrottleReason: TypeAlias = Literal["power", "thermal", "other"]
+Workload: TypeAlias = Literal["latency", "batch", "edge"]
+Resource: TypeAlias = Literal["memory", "compute", "launch", "queue", "unknown"]
+"""What binds the server: memory bandwidth, arithmetic, launching of kernels, scheduling; or nothing tells."""
 Outcome: TypeAlias = Literal["ok", "error"]
 Direction: TypeAlias = Literal["input", "output"]
 EnergyKind: TypeAlias = Literal["counter", "integrated", "modelled"]
@@ -326,7 +329,9 @@ class ModelWindow:
     """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured).
 
     `prefill_seconds` and `decode_seconds` are of the inferences that were seen and tell both: only their ratio speaks of all.
-    `signal_inferences`: how many inferences are behind the quantile of each signal.
+    `signal_inferences`: how many inferences are behind the quantile of each signal. `slowdown_at_sla_ratio`: if queue and compute (and the
+    token signals) took so many times as long, the SLA would just be met on this evidence; below 1 it isn't now. None without an SLA, the
+    evidence, or a compute stage that is told.
     """
 
     window: Window
@@ -346,19 +351,35 @@ class ModelWindow:
     prefill_seconds: float | None = None
     decode_seconds: float | None = None
     signal_inferences: Mapping[Signal, int] = field(default_factory=dict)
+    slowdown_at_sla_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """The line through compute time against batch: seconds an inference computes = `at_zero_seconds` + `slope_seconds` x batch.
+
+    `batch_mean` is weighted by inferences, `batch_largest` the largest that was seen with enough of them.
+    """
+
+    at_zero_seconds: float
+    slope_seconds: float
+    batch_mean: float
+    batch_largest: float
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityFacts:
     """What one model can do at its SLA, in inferences per second: observed (a lower bound) and modelled. None: not known.
 
-    `reached`: a higher load than the observed capacity was proven to miss. `inferences` are behind what was observed.
+    `reached`: a higher load than the observed capacity was proven to miss. `inferences` are behind what was observed. `step_time` None:
+    too few sizes of batch were seen, or too much alike.
     """
 
     observed_per_second: float | None = None
     reached: bool = False
     modelled_per_second: float | None = None
     inferences: int = 0
+    step_time: StepTime | None = None
 
     @property
     def best_per_second(self) -> float | None:
@@ -409,7 +430,10 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """One device: its identity, last fresh sample (None while stale), and what was counted of the whole device."""
+    """One device: its identity, last fresh sample (None while stale), and what was counted of the whole device.
+
+    `quiet_since_ns`: since when every settled second found it idle or held idle; None: the last one didn't. `held`: a model is on it.
+    """
 
     identity: GpuIdentity
     up: bool
@@ -421,6 +445,25 @@ class GpuFacts:
     throttled_seconds: Mapping[ThrottleReason, float] = field(default_factory=dict)
     pcie_transmitted_bytes: int | None = None
     pcie_received_bytes: int | None = None
+    quiet_since_ns: int | None = None
+    held: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareWindow:
+    """What the server's GPUs did in a window: means over time and GPUs, None where a reading is missing for over a tenth of it.
+
+    `memory_peak_bytes` and `memory_peak_ratio` are of the fullest GPU at its fullest. `throttled_ratio`: the part of the time in which its
+    clocks were held down by power or heat, of the GPU that was longest.
+    """
+
+    utilisation_ratio: float | None = None
+    sm_active_ratio: float | None = None
+    tensor_active_ratio: float | None = None
+    dram_active_ratio: float | None = None
+    memory_peak_bytes: int | None = None
+    memory_peak_ratio: float | None = None
+    throttled_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +485,7 @@ class ServerWindow:
     load_ratio: float | None = None
     idle_seconds: float | None = None
     unpriced_seconds: float | None = None
+    hardware: HardwareWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +537,104 @@ class Finding:
     what_to_do: str
     falsified_by: str
     saving_per_hour: float | None = None
+
+
+BlockedBy: TypeAlias = Literal["memory", "precision", "load", "latency", "price", "evidence", "unknown"]
+"""What speaks against a candidate: it fails there, or nothing tells."""
+
+SizingVerdict: TypeAlias = Literal["fits", "unsure", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvidence:
+    """What right-sizing goes by of one model; `slowdown_at_sla_ratio` as in `ModelWindow`, with so many `inferences` behind it."""
+
+    model: str
+    workload: Workload
+    has_sla: bool
+    slowdown_at_sla_ratio: float | None
+    inferences: int
+
+
+@dataclass(frozen=True, slots=True)
+class SizingEvidence:
+    """All that right-sizing goes by, of one server: what a report carries, so that it can be asked again with other prices or devices.
+
+    `products`: the GPUs, as their driver names them, each as often as there are; `gpus` is the sum of the shares. `memory_peak_bytes` is of
+    the fullest GPU; `memory_is_reserved`: the server takes whatever there is (a pool for its KV cache), so that the peak says nothing.
+    `price_age_seconds`: of the oldest price in force. `busy_ratio` and `throttled_ratio` are of the longest window, of `window_seconds`.
+    None: not told.
+    """
+
+    products: tuple[str, ...]
+    gpus: float
+    is_partitioned: bool
+    cost_per_hour: Mapping[Component, float]
+    currency: str | None
+    price_age_seconds: float | None
+    peak_load_ratio: float | None
+    busy_ratio: float | None
+    memory_peak_bytes: int | None
+    memory_is_reserved: bool
+    precision: str | None
+    throttled_ratio: float | None
+    window_seconds: float | None
+    models: tuple[ModelEvidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Another device in place of each GPU, and what speaks for and against it. None: not known.
+
+    Throughput is relative to the present device: `low` the published lower bound, `point` with its range up to `high`. `load_ratio`: peak
+    demand over the lower bound of capacity there (headroom not included). `slowdown_ratio`: how much longer compute may take there.
+    `reasons` has a sentence for each of `blocked_by`. `facts_verified`: every fact that decided was checked against its source.
+    """
+
+    product: str
+    verdict: SizingVerdict
+    blocked_by: tuple[BlockedBy, ...]
+    reasons: Mapping[BlockedBy, str]
+    throughput_ratio_low: float | None
+    throughput_ratio_point: float | None
+    throughput_ratio_high: float | None
+    load_ratio: float | None
+    slowdown_ratio: float | None
+    cost_per_hour: float | None
+    saving_per_hour: float | None
+    provider: str | None
+    facts_verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Something cheaper to try before other hardware: fewer replicas, a slice, sharing, or none while nothing is asked for."""
+
+    kind: Literal["fewer_replicas", "mig_slice", "share", "scale_to_zero"]
+    verdict: SizingVerdict
+    evidence: Mapping[str, float | str]
+    what_to_do: str
+    falsified_by: str
+    saving_per_hour: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RightSizing:
+    """Candidates, the best first, and the cheaper first moves; with the evidence they rest on."""
+
+    evidence: SizingEvidence
+    candidates: tuple[Candidate, ...]
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What the advice says of one snapshot. `bound` None: nothing was computed in the window that it is judged by."""
+
+    findings: tuple[Finding, ...] = ()
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    bound: Resource | None = None
+    sizing: RightSizing | None = None
 
 
 @dataclass(frozen=True, slots=True)
