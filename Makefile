@@ -9,11 +9,12 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest
 DEMO ?=
 TESTS ?=
+SERVER ?=
 
-.PHONY: help setup demo test coverage check format docs lock e2e e2e-vllm bench clean
+.PHONY: help setup demo test coverage check format docs lock e2e e2e-vllm e2e-servers bench clean
 
 help:  ## what there is
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## a virtual environment in .venv with everything pinned
 
@@ -68,6 +69,10 @@ e2e: $(READY)  ## a real Triton beside the sidecar (installs 370 MB under .cache
 e2e-vllm: $(READY)  ## a real vLLM on the CPU beside the sidecar (2 GB under .cache, some minutes)
 	@.ci/need prometheus
 	@$(PYTEST) tests/e2e -m e2e_vllm
+
+e2e-servers: $(READY)  ## other real servers beside the sidecar, one after the other (each installed under .cache the first time; SERVER=mlserver for one)
+	@.ci/need prometheus libpython3.11
+	@$(PYTEST) tests/e2e$(if $(SERVER),/test_$(SERVER).py) -m e2e_servers
 
 bench: $(READY)  ## CPU seconds per million spans, resident memory, time to ready; on a quiet machine
 	@$(BIN)/python bench/ingest.py
