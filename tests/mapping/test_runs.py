@@ -22,6 +22,6 @@ def test_the_reference_tells_what_real_runs_showed() -> None:
 
 @pytest.mark.parametrize(("server", "run"), RUNS, ids=[server for server, _ in RUNS])
 def test_a_run_is_of_a_version_that_an_end_to_end_test_runs(server: str, run: Run) -> None:
-    version, name = run.version.split()[0], server.split("_")[0]
+    version, name = run.version.split()[0], server.split("_", maxsplit=1)[0]
     texts = [path.read_text("utf-8") for path in (TESTS / "e2e").glob("*.py")]
     assert any(version in text and name in text.lower() for text in texts), "pin the version in tests/e2e"
