@@ -23,6 +23,7 @@ from infermeter.ledger.tariff import Prices
 from infermeter.mapping import Mapper, ServerMapping
 from infermeter.model import (
     Export,
+    ForwardFacts,
     GpuIdentity,
     GpuSample,
     HostSample,
@@ -61,6 +62,7 @@ class Surroundings:
     state_files_rejected: int | None = None
     config_loaded_ns: int | None = None
     config_reload_successful: bool = True
+    forward: ForwardFacts | None = None
 
 
 class Meter:
@@ -340,6 +342,7 @@ def _snapshot(
         gpu_hardware=config.gpu.hardware,
         server_scrape_up=surroundings.server_scrape_up,
         state_files_rejected=surroundings.state_files_rejected,
+        forward=surroundings.forward,
     )
 
 

@@ -118,6 +118,17 @@ class Export:
     outermost: tuple[bytes, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An export that was taken, as it was sent: to be passed on. `spans` are all that it holds, `unpacked_bytes` is its length unpacked."""
+
+    body: bytes
+    encoding: Literal["protobuf", "json"]
+    packing: Literal["identity", "gzip"]
+    spans: int
+    unpacked_bytes: int
+
+
 # --- inferences: from mapping to ledger ------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class PartColumn:
@@ -697,7 +708,7 @@ class Snapshot:
 
     `totals_from`: what tells how many inferences were served, for the life of the process; None: nothing does. `server_scrape_up` and
     `state_files_rejected` are None where no metrics_url or state_file is set. `config_reload_ns`: when the configuration in force was
-    loaded, None where that is nobody's business (a replay).
+    loaded, None where that is nobody's business (a replay). `forward` is None where nothing is passed on.
     """
 
     server: str
@@ -712,6 +723,17 @@ class Snapshot:
     price_as_of_ns: int | None
     price_source: str | None
     series_limit: int
+@dataclass(frozen=True, slots=True)
+class ForwardFacts:
+    """What became of the spans to pass on: forwarded, dropped (by reason), or still in the queue. `spans_reencoded`: of those forwarded."""
+
+    spans_forwarded: int
+    spans_reencoded: int
+    spans_dropped: Mapping[str, int]
+    queue_bytes: int
+    queue_limit_bytes: int
+
+
     config_reload_ns: int | None
     config_reload_successful: bool = True
     sampled: bool = False
@@ -719,3 +741,4 @@ class Snapshot:
     gpu_hardware: bool = False
     server_scrape_up: bool | None = None
     state_files_rejected: int | None = None
+    forward: ForwardFacts | None = None

@@ -1,7 +1,8 @@
 """OTLP over gRPC. grpcio's threads hand bytes over to the event loop and wait for its answer; they touch no state.
 
 The methods are unary in OTLP and served as methods that take a stream, which is the same on the wire: only so the time that an
-export takes to arrive can be bounded, and what arrives is bytes that grpcio didn't look into.
+export takes to arrive can be bounded, and what arrives is bytes that grpcio didn't look into. It doesn't unpack them either: what was sent
+is what may be passed on.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ import grpc
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Export
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
-from infermeter.otlp.parts import check_parts
 from infermeter.otlp.receiver import Receiver
-from infermeter.otlp.refusals import REFUSALS, TooSlow, WrongSignal
+from infermeter.otlp.refusals import REFUSALS, TooSlow, WrongContentType, WrongSignal
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _OTHER_SIGNALS = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
@@ -31,6 +31,12 @@ _CONCURRENT_EXPORTS = 16
 
 _IDLE_MILLISECONDS = 600_000
 """How long a connection may rest between two exports."""
+
+_GZIP = b"\x1f\x8b"
+"""How gzip begins, and protobuf never does: 0x1f would be wire type 7, which there isn't. Source: RFC 1952, protobuf encoding guide."""
+
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""How the other packing that grpcio knows begins, which OTLP doesn't. Source: RFC 1950, section 2.2."""
 
 _STOP_SECONDS = 0.5
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -64,6 +70,7 @@ class GrpcReceiver:
             ],
             options=(
                 ("grpc.so_reuseport", 0),
+                ("grpc.per_message_decompression", 0),
                 ("grpc.max_receive_message_length", 2 * self._limit_bytes),  # grpcio tells nobody what it refuses: most is refused here
                 ("grpc.max_concurrent_streams", _CONCURRENT_EXPORTS),
                 ("grpc.max_allowed_incoming_connections", limits.connections),
@@ -161,8 +168,9 @@ class GrpcReceiver:
             hold(len(body))
             if len(body) > self._limit_bytes:
                 raise TooLarge("more than limits.body_bytes")
-            check_parts(body, "protobuf")
-            return self._receiver.export(body, "protobuf", "grpc")
+            if body.startswith(_ZLIB):
+                raise WrongContentType("the message is packed in another way than gzip")
+            return self._receiver.take(body, "protobuf", "gzip" if body.startswith(_GZIP) else "identity", "grpc")
 
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

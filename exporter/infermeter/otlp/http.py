@@ -14,14 +14,13 @@ from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Export
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
 from infermeter.otlp.connection import Connection
-from infermeter.otlp.inflate import gunzip
-from infermeter.otlp.parts import check_parts
-from infermeter.otlp.receiver import Receiver
+from infermeter.otlp.receiver import Packing, Receiver
 from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow, WrongContentType, WrongSignal
 
 _TRACES = "/v1/traces"
 _PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
 _ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
+_PACKINGS: dict[str, Packing] = {"identity": "identity", "gzip": "gzip"}
 _STOP_SECONDS = 0.5
 _CANCEL_SECONDS = 0.1
 
@@ -102,20 +101,14 @@ class HttpReceiver:
         encoding = _ENCODINGS.get(request.content_type)
         if encoding is None:
             raise WrongContentType("the content type is neither application/x-protobuf nor application/json")
-        packing = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if packing not in {"identity", "gzip"}:
+        packing = _PACKINGS.get(request.headers.get("Content-Encoding", "identity").strip().lower())
+        if packing is None:
             raise WrongContentType("the content encoding is neither gzip nor identity")
-        limits = self._receiver.limits
         with self._receiver.receiving() as hold:
             body = await self._body(request, hold)
             if request.path != _TRACES:
                 raise WrongSignal("only traces are taken here: nothing of this export was kept")
-            if packing == "gzip":
-                body = gunzip(body, limits.decompressed_bytes)
-            elif len(body) > limits.decompressed_bytes:
-                raise TooLarge("more than limits.decompressed_bytes")
-            check_parts(body, encoding)
-            return self._receiver.export(body, encoding, "http")
+            return self._receiver.take(body, encoding, packing, "http")
 
     async def _body(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
         """The body as it was sent, within its bounds of bytes and time."""

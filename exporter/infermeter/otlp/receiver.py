@@ -8,15 +8,18 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from infermeter.config import Limits
-from infermeter.errors import Overloaded
-from infermeter.model import Export, SpanFilter
+from infermeter.errors import Overloaded, TooLarge
+from infermeter.model import Accepted, Export, SpanFilter
 from infermeter.otlp.answers import Encoding
+from infermeter.otlp.inflate import gunzip
 from infermeter.otlp.json import decode_json
+from infermeter.otlp.parts import check_parts
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.refusals import REFUSALS, Reason, Refusal
 from infermeter.otlp.templates import Templates
 
 Protocol: TypeAlias = Literal["grpc", "http", "file"]
+Packing: TypeAlias = Literal["identity", "gzip"]
 
 REMEMBERED_EXPORTS = 4096
 """How many exports a retried one is looked for among."""
@@ -28,7 +31,16 @@ class Receiver:
     `spans_received` is by protocol and includes what is dropped here; `exports_refused` is by protocol and reason.
     """
 
-    def __init__(self, wanted: SpanFilter, consume: Callable[[Export], None], limits: Limits, *, overloaded: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        wanted: SpanFilter,
+        consume: Callable[[Export], None],
+        limits: Limits,
+        *,
+        overloaded: Callable[[], bool],
+        accepted: Callable[[Accepted], None] | None = None,
+    ) -> None:
+        """`accepted` gets, as it was sent, what of the transports was consumed; None: nobody wants it."""
         self.limits = limits
         self.spans_received: Counter[Protocol] = Counter({"grpc": 0, "http": 0})
         self.exports_refused: Counter[tuple[Protocol, Reason]] = Counter()
@@ -37,6 +49,7 @@ class Receiver:
         self._templates = Templates(wanted)
         self._consume = consume
         self._overloaded = overloaded
+        self._accepted = accepted
         self._held_bytes = 0
         self._remembered: dict[tuple[int, bytes, bytes], None] = {}
 
@@ -47,15 +60,17 @@ class Receiver:
             Overloaded: nothing was read; the sender shall try again.
             DecodeError: nothing was taken.
         """
-        self._admit()
-        export = decode_json(body, self._wanted) if encoding == "json" else decode_protobuf(body, self._wanted, self._templates)
-        self.spans_received[protocol] += export.spans
-        self.spans_dropped["malformed"] += export.malformed
-        if export.batches:
-            if self._is_repeated((len(body), *export.outermost)):
-                self.spans_dropped["duplicate"] += export.spans - export.malformed
-            else:
-                self._consume(export)
+        return self._export(body, encoding, protocol)[0]
+
+    def take(self, body: bytes, encoding: Encoding, packing: Packing, protocol: Protocol) -> Export:
+        """Takes one export as a transport got it, within the limits of what it unpacks to; otherwise as `export` does."""
+        unpacked = gunzip(body, self.limits.decompressed_bytes) if packing == "gzip" else body
+        if len(unpacked) > self.limits.decompressed_bytes:
+            raise TooLarge("more than limits.decompressed_bytes")
+        check_parts(unpacked, encoding)
+        export, consumed = self._export(unpacked, encoding, protocol)
+        if consumed and self._accepted is not None:
+            self._accepted(Accepted(body, encoding, packing, export.spans, len(unpacked)))
         return export
 
     def refuse(self, error: Exception, protocol: Protocol) -> Refusal:
@@ -85,6 +100,20 @@ class Receiver:
             yield hold
         finally:
             self._held_bytes -= held_bytes
+
+    def _export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> tuple[Export, bool]:
+        """The export, and whether it was consumed: it holds something that wasn't taken before."""
+        self._admit()
+        export = decode_json(body, self._wanted) if encoding == "json" else decode_protobuf(body, self._wanted, self._templates)
+        self.spans_received[protocol] += export.spans
+        self.spans_dropped["malformed"] += export.malformed
+        if not export.batches:
+            return export, False
+        if self._is_repeated((len(body), *export.outermost)):
+            self.spans_dropped["duplicate"] += export.spans - export.malformed
+            return export, False
+        self._consume(export)
+        return export, True
 
     def _admit(self) -> None:
         if self._overloaded():

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from infermeter.config import Limits
 from infermeter.otlp.grpc import GrpcReceiver
+from infermeter.otlp.refusals import Reason
 from integration.otlp.listening import Listening, listening, on_a_loop, settled
 from unit.otlp.exports import body, span
 
@@ -20,25 +21,29 @@ COLLECTOR = "/opentelemetry.proto.collector."
 TRACES = f"{COLLECTOR}trace.v1.TraceService/Export"
 
 
-def call(port: int, method: str, sent: bytes) -> bytes:
+def call(port: int, method: str, sent: bytes, compression: grpc.Compression = grpc.Compression.NoCompression) -> bytes:
     """One call from a channel of its own.
 
     Raises:
         grpc.RpcError: the call's status, if it isn't OK.
     """
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        answer: bytes = channel.unary_unary(method)(sent, timeout=10)
+        answer: bytes = channel.unary_unary(method)(sent, timeout=10, compression=compression)
         return answer
 
 
-async def export(now: Listening, sent: bytes, method: str = TRACES) -> bytes:
-    return await asyncio.to_thread(call, now.grpc_port, method, sent)
+async def export(
+    now: Listening, sent: bytes, method: str = TRACES, compression: grpc.Compression = grpc.Compression.NoCompression
+) -> bytes:
+    return await asyncio.to_thread(call, now.grpc_port, method, sent, compression)
 
 
-async def refusal(now: Listening, sent: bytes, method: str = TRACES) -> grpc.Call:
+async def refusal(
+    now: Listening, sent: bytes, method: str = TRACES, compression: grpc.Compression = grpc.Compression.NoCompression
+) -> grpc.Call:
     """The status of a call that is refused."""
     with pytest.raises(grpc.RpcError) as refused:
-        await export(now, sent, method)
+        await export(now, sent, method, compression)
     assert isinstance(refused.value, grpc.Call)
     return refused.value
 
@@ -82,6 +87,31 @@ async def test_what_is_no_export_is_an_invalid_argument_and_counted() -> None:
         assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert now.receiver.exports_refused == {("grpc", "malformed"): 1}
         assert now.intake.exports == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "compression", "code", "reason"),
+    [
+        (body(span()) * 9, grpc.Compression.Deflate, grpc.StatusCode.INVALID_ARGUMENT, "malformed"),
+        (bytes(40_001), grpc.Compression.Gzip, grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large"),
+        (b"\x1f\x8b", grpc.Compression.NoCompression, grpc.StatusCode.INVALID_ARGUMENT, "malformed"),
+    ],
+    ids=["deflate", "bomb", "cut"],
+)
+@on_a_loop
+async def test_what_is_packed_otherwise_or_unpacks_to_too_much_is_refused_and_counted(
+    sent: bytes, compression: grpc.Compression, code: grpc.StatusCode, reason: Reason
+) -> None:
+    async with listening(Limits(body_bytes=20_000, decompressed_bytes=40_000)) as now:
+        assert (await refusal(now, sent, compression=compression)).code() is code
+        assert now.receiver.exports_refused == {("grpc", reason): 1}
+
+
+@on_a_loop
+async def test_what_unpacks_to_more_than_may_be_sent_is_taken() -> None:
+    async with listening(Limits(body_bytes=20_000, decompressed_bytes=40_000)) as now:
+        await export(now, body(*(span(number) for number in range(500))), compression=grpc.Compression.Gzip)
+        assert now.receiver.spans_received["grpc"] == 500
 
 
 @on_a_loop

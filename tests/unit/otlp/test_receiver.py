@@ -1,9 +1,11 @@
+import gzip
+
 import pytest
 
 from infermeter.config import Limits
 from infermeter.errors import DecodeError, Overloaded, TooLarge
-from infermeter.model import Export
-from infermeter.otlp.receiver import REMEMBERED_EXPORTS, Receiver
+from infermeter.model import Accepted, Export
+from infermeter.otlp.receiver import REMEMBERED_EXPORTS, Packing, Receiver
 from infermeter.otlp.refusals import TooSlow, WrongContentType, WrongSignal
 from unit.otlp.exports import body, span, wants
 
@@ -110,3 +112,48 @@ def test_each_refusal_is_counted_and_has_one_answer(error: Exception, reason: st
     assert (refusal.reason, refusal.http_status, refusal.grpc_status) == (reason, http_status, grpc_status)
     assert refusal.retry == (reason == "overload")
     assert receiver.exports_refused == {("grpc", reason): 1}
+
+
+class Onward:
+    """A receiver with what it passes on."""
+
+    def __init__(self, **limits: int) -> None:
+        self.accepted: list[Accepted] = []
+        self.receiver = Receiver(wants(), lambda _: None, Limits(**limits), overloaded=lambda: False, accepted=self.accepted.append)
+
+
+def test_what_was_taken_is_passed_on_as_it_was_sent() -> None:
+    onward = Onward()
+    plain, packed = body(span(1), span(2, span_id=b"")), gzip.compress(body(span(3)))
+    onward.receiver.take(plain, "protobuf", "identity", "http")
+    onward.receiver.take(packed, "protobuf", "gzip", "grpc")
+    assert onward.accepted == [
+        Accepted(plain, "protobuf", "identity", 2, len(plain)),
+        Accepted(packed, "protobuf", "gzip", 1, len(body(span(3)))),
+    ]
+    assert onward.accepted[1].body is packed
+
+
+def test_what_was_refused_is_empty_unfit_or_repeated_is_not_passed_on() -> None:
+    onward = Onward(decompressed_bytes=1000, in_flight_bytes=1000)
+    sent = body(span(1))
+    onward.receiver.take(sent, "protobuf", "identity", "http")
+    onward.receiver.take(gzip.compress(sent), "protobuf", "gzip", "http")
+    onward.receiver.take(b"", "protobuf", "identity", "http")
+    onward.receiver.take(body(span(span_id=b"")), "protobuf", "identity", "http")
+    refused: tuple[tuple[bytes, Packing], ...] = (
+        (sent[:-1], "identity"),
+        (sent, "gzip"),
+        (gzip.compress(bytes(1001)), "gzip"),
+        (bytes(1001), "identity"),
+    )
+    for unfit, packing in refused:
+        with pytest.raises(DecodeError):
+            onward.receiver.take(unfit, "protobuf", packing, "http")
+    assert [accepted.body for accepted in onward.accepted] == [sent]
+
+
+def test_what_a_file_holds_is_not_passed_on() -> None:
+    onward = Onward()
+    onward.receiver.export(body(span(1)), "protobuf", "file")
+    assert onward.accepted == []
