@@ -13,7 +13,7 @@ from infermeter.ledger.columns import tally, widened
 from infermeter.ledger.histogram import Histograms
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.names import ModelNames
-from infermeter.ledger.sla import Targets, sla_of
+from infermeter.ledger.sla import Targets, is_within, sla_of
 from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, PartKey, Quality, SlaTarget, Stage
 
 OK, ERROR, WITHIN, LATE, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT = range(8)
@@ -28,7 +28,8 @@ class Booked:
     """A batch as columns that the rest of the ledger goes on with.
 
     `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2), `phases_ns` (n, 2), prefill and decode, and `stages_ns`
-    (n, 5), the last being `other`: all 0 where unknown, and for an inference with an error.
+    (n, 5), the last being `other`: all 0 where unknown, and for an inference with an error. `limits_ns` are the targets as in
+    `Targets.limits_ns`.
     """
 
     codes: Ints
@@ -38,6 +39,7 @@ class Booked:
     tokens: Ints
     phases_ns: Ints
     stages_ns: Ints
+    limits_ns: Ints
 
 
 class Arrivals:
@@ -89,7 +91,8 @@ class Arrivals:
         ok = ~batch.error
         durations_ns = batch.end_ns - batch.start_ns
         signals_ns = np.stack((durations_ns, _as_ns(batch.ttft_seconds), _as_ns(batch.tpot_seconds)), axis=1)
-        within = self.targets.within(codes, signals_ns, ok, np.minimum(batch.end_ns, last_ns))
+        limits_ns = self.targets.limits_ns(codes, np.minimum(batch.end_ns, last_ns))
+        within = is_within(signals_ns, limits_ns, ok)
         told = np.stack((batch.tokens_input, batch.tokens_output), axis=1)
         tokens = np.where(ok[:, None], np.maximum(told, 0), 0)
         amounts = np.zeros((len(codes), _TALLIES), np.int64)
@@ -105,7 +108,7 @@ class Arrivals:
         if batch.compute_estimated.any():
             self._rate("compute", "estimated")
         stages_ns = np.where(ok[:, None], np.maximum(stages_ns, 0), 0)
-        return Booked(codes, ok, within, signals_ns, tokens, _phases(signals_ns, tokens, stages_ns[:, _QUEUE], ok), stages_ns)
+        return Booked(codes, ok, within, signals_ns, tokens, _phases(signals_ns, tokens, stages_ns[:, _QUEUE], ok), stages_ns, limits_ns)
 
     def add_around(self, around_ns: Mapping[PartKey, int]) -> None:
         """Books time in parts that lie outside of inferences: it is in these parts' sums, and nowhere else."""

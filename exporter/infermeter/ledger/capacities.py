@@ -12,7 +12,7 @@ from infermeter.ledger.capacity import ObservedCapacity, Stretch, stretch_slots
 from infermeter.ledger.instants import HOUR_SECONDS, SLOT_SECONDS
 from infermeter.ledger.mg1 import ONE_AT_A_TIME, highest_rate
 from infermeter.ledger.sketch import BUCKETS, estimate_seconds
-from infermeter.ledger.steptime import ROWS, modelled_capacity, targets_of
+from infermeter.ledger.steptime import ROWS, modelled_capacity, step_time, targets_of
 from infermeter.model import CapacityFacts, Ints, SlaTarget
 
 _LEAST_SHARE: Final = 0.9
@@ -112,6 +112,7 @@ class ModelCapacity:
                 reached=observed is not None and observed.reached,
                 modelled_per_second=self._modelled(None if observed is None else observed.missed_per_second),
                 inferences=0 if observed is None else observed.inferences,
+                step_time=step_time(self._observed.steps),
             )
         return self._facts
 

@@ -12,7 +12,8 @@ from infermeter.config import Gpu
 from infermeter.ledger.attribution import Lane, Split
 from infermeter.ledger.baseline import MOST_DEVICES, Baseline, Hours, recalled, remembered
 from infermeter.ledger.energy import EnergyMeter, Reading, Reason, Step, gap_limit_ns, stale_limit_ns
-from infermeter.ledger.instants import TICK_NS, ticks_between
+from infermeter.ledger.hardware import Hardware
+from infermeter.ledger.instants import SLOT_TICKS, TICK_NS, ticks_between
 from infermeter.ledger.tallies import Tallies
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import GpuFacts, GpuIdentity, GpuSample, GpuState
@@ -44,7 +45,8 @@ def is_resident(sample: GpuSample) -> bool:
 class _Device:
     """One device; `column` is its place in the rows of ticks. `stays` are the ticks from and before which the server has had it.
 
-    Of these only the last may be open, and those are kept that reach into ticks which aren't settled.
+    Of these only the last may be open, and those are kept that reach into ticks which aren't settled. `quiet_since` is the first of the
+    settled ticks since which it has been idle throughout, `held` whether a model was on it in the last.
     """
 
     column: int
@@ -55,6 +57,8 @@ class _Device:
     joules: float | None = None
     states: dict[GpuState, float] = field(default_factory=lambda: {"active": 0.0, "held_idle": 0.0, "idle": 0.0, "unknown": 0.0})
     stays: list[tuple[int, int | None]] = field(default_factory=list)
+    quiet_since: int | None = None
+    held: bool | None = None
 
     @property
     def present(self) -> bool:
@@ -89,6 +93,7 @@ class Devices:
         self._metered = 0
         self._shares_changed = 0
         self._ticks: Timeline[np.float64] = Timeline(first_tick, (1, _FIELDS), np.float64)
+        self.hardware = Hardware(first_tick // SLOT_TICKS)
         self.rejected: dict[Reason, int] = {"read": 0, "gap": 0, "reset": 0, "outlier": 0}
         self.change(identities, tick=first_tick)
 
@@ -112,6 +117,7 @@ class Devices:
             if device.identity.uuid not in here:
                 device.leave(tick)
         self._ticks.widen(len(self._devices))
+        self.hardware.gpus = len(here)
 
     def _new(self, identity: GpuIdentity) -> _Device:
         """A device that wasn't there before. Of a modelled energy, and of a module with a CPU in it, the power is no second witness."""
@@ -187,9 +193,14 @@ class Devices:
         if device.joules is None and (sample.energy_joules is not None or sample.power_watts is not None):
             device.joules = 0.0
             self._metered += 1
+        throttled_before = device.tallies.held_down_seconds
         if rejected := device.tallies.read(sample):
             self.reject("outlier", rejected)
         self._see(device, sample, reading)
+        if reading.watched_from_ns is not None:
+            after = device.tallies.held_down_seconds
+            throttled_seconds = None if after is None or throttled_before is None else after - throttled_before
+            self.hardware.add(sample, since_ns=reading.watched_from_ns, throttled_seconds=throttled_seconds)
         pieces = [] if reading.step is None else self._book(device, reading.step)
         if sample.share_ratio is not None and sample.share_ratio != device.identity.share_ratio:
             self._share(device, sample.share_ratio)
@@ -261,6 +272,11 @@ class Devices:
             device.states["active"] += (active + worked) * seconds
             device.states["held_idle" if resident else "idle"] += time.idle * seconds
             device.states["unknown"] += (time.active - active + time.unattributed - worked) * seconds
+            device.held = resident
+            if time.idle < _WHOLE:
+                device.quiet_since = None
+            elif device.quiet_since is None:
+                device.quiet_since = tick
             if (
                 resident
                 and device.learns
@@ -295,6 +311,8 @@ class Devices:
             throttled_seconds=device.tallies.throttled_seconds,
             pcie_transmitted_bytes=device.tallies.transmitted_bytes,
             pcie_received_bytes=device.tallies.received_bytes,
+            quiet_since_ns=device.quiet_since * TICK_NS if up and device.quiet_since is not None else None,
+            held=device.held if up else None,
         )
 
     def _is_fresh(self, device: _Device, now_ns: int) -> bool:

@@ -20,6 +20,7 @@ from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TI
 from infermeter.ledger.server_capacity import ServerCapacity
 from infermeter.ledger.settlement import Settlement
 from infermeter.ledger.slots import Slots
+from infermeter.ledger.slowdown import Slowdowns
 from infermeter.ledger.tariff import Prices
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.watermarks import Watermarks
@@ -65,6 +66,7 @@ class Ledger:
             config, tuple(gpus), self._slots, first_tick=start_ns // TICK_NS, offline=offline, default_code=self._default_code
         )
         self._quantiles = WindowQuantiles(config.windows)
+        self._slowdowns = Slowdowns(config.windows)
         self._capacity = ServerCapacity(config, start_ns=start_ns)
         self._blocks: list[Blocks | None] = []
         self._late_for_energy = 0
@@ -175,7 +177,8 @@ class Ledger:
         self._watermarks.finish(max(end_ns, self._settlement.stop_tick * TICK_NS))
         for window in self._config.windows:
             if self._offline and window.seconds * SECOND_NS >= end_ns - self._start_ns:
-                self._quantiles.stretch(window, self._watermarks.counting_slot - self._slots.first_slot)
+                for sketches in (self._quantiles, self._slowdowns):
+                    sketches.stretch(window, self._watermarks.counting_slot - self._slots.first_slot)
         self._settle(self._watermarks.energy_tick, self._watermarks.counting_slot, ends=True)
         for blocks in self._blocks:
             if blocks is not None:
@@ -200,6 +203,8 @@ class Ledger:
                 window,
                 self._slots,
                 self._quantiles,
+                self._slowdowns,
+                devices.hardware,
                 self._totals,
                 sampled=self.sampled,
                 confidence=confidence,
@@ -283,7 +288,8 @@ class Ledger:
             phases_ns=booked.phases_ns[rows],
             stages_ns=booked.stages_ns[rows],
         )
-        self._quantiles.add(slots, booked, rows)
+        self._quantiles.count(slots, booked, rows)
+        self._slowdowns.count(slots, booked, rows)
 
     def _compute_between(self, inferences: InferenceBatch, codes: Ints, last_ns: int) -> None:
         """Hands the compute intervals on; those that began before the energy watermark take part from there on."""
@@ -321,6 +327,7 @@ class Ledger:
         for slot in range(self._slots.closed, min(stop_slot, self._slots.stop)):
             self._close(slot)
         self._quantiles.skip(stop_slot)
+        self._slowdowns.skip(stop_slot)
         self._totals.close(stop_slot)
         self._slots.close(stop_slot)
         self._capacity.complete(stop_slot * SLOT_NS)
@@ -340,6 +347,7 @@ class Ledger:
         """A slot has closed: windows and blocks take it in."""
         sums = self._slots.sums(slot, slot + 1)
         latencies = self._quantiles.close(slot, len(self._blocks))
+        self._slowdowns.close(slot, len(self._blocks))
         self._totals.close(slot + 1)
         served = self._served(slot, sums.counts)
         self._bias.close(slot, latencies, sums.counts, self._arrivals.targets.slas)

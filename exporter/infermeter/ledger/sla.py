@@ -62,6 +62,12 @@ def holds(sla: SlaTarget, *, observed: int, within: int) -> bool:
     return observed - within <= allowed_miss_ratio(sla) * observed
 
 
+def is_within(signals_ns: Ints, limits_ns: Ints, ok: Bools) -> Bools:
+    """Which inferences ended well and met every target that they have a value for; equal to the target is within. Arrays as `SIGNALS`."""
+    within: Bools = ok & (signals_ns <= limits_ns).all(axis=1)
+    return within
+
+
 @dataclass(slots=True, eq=False)
 class _Era:
     """The SLAs of what ends after an instant, in nanoseconds, and alone from a slot on; `limits_ns` has shape (models, 3)."""
@@ -119,13 +125,16 @@ class Targets:
             self.slas[code], self.since_slots[code] = sla_of(self._models[code], slas), first_slot
         return concerned
 
-    def within(self, codes: Ints, signals_ns: Ints, ok: Bools, ends_ns: Ints) -> Bools:
-        """Which inferences ended well and met every target that they have a value for; equal to the target is within."""
+    def limits_ns(self, codes: Ints, ends_ns: Ints) -> Ints:
+        """The targets that inferences with these ends are held against, shape (n, 3).
+
+        Where there is none it is what nothing exceeds, and -1 without an SLA: nothing is within one that isn't there.
+        """
         limits_ns = self._eras[-1].limits_ns[codes]
         for era, after in zip(self._eras[-2::-1], self._eras[:0:-1], strict=True):
             before = ends_ns <= after.since_ns
             limits_ns[before] = era.limits_ns[codes[before]]
-        return ok & (signals_ns <= limits_ns).all(axis=1)
+        return limits_ns
 
 
 def _limits_ns(sla: SlaTarget | None) -> tuple[int, ...]:

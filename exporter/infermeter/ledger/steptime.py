@@ -11,7 +11,7 @@ import numpy as np
 
 from infermeter.ledger.sketch import BUCKETS, estimate_seconds, quantile_bucket
 from infermeter.ledger.sla import SIGNALS
-from infermeter.model import Floats, Ints, Signal, SlaTarget
+from infermeter.model import Floats, Ints, Signal, SlaTarget, StepTime
 
 EXTRAPOLATION: Final = 2.0
 """Up to so many times the largest batch seen. Of 602 published cases that reach at most 2.1 times as far, the median error is -8 %, and
@@ -135,11 +135,9 @@ def modelled_capacity(steps: Sequence[Step], sla: SlaTarget, *, max_batch: int |
 
     Source: throughput = batch / compute time of an inference at that batch (Little 1961), compute time affine in the batch.
     """
-    if len(steps) < _LEAST_STEPS:
+    if not _tells_a_slope(steps):
         return None
     batches = np.array([step.batch for step in steps])
-    if batches.max() < _LEAST_SPREAD * batches.min():
-        return None
     weights = np.array([float(step.inferences) for step in steps])
     batch = EXTRAPOLATION * float(batches.max())
     if max_batch is not None:
@@ -153,6 +151,20 @@ def modelled_capacity(steps: Sequence[Step], sla: SlaTarget, *, max_batch: int |
     if batch <= 0:
         return None
     return batch / fitted(batches, np.array([step.compute_seconds for step in steps]), weights).at(batch)
+
+
+def step_time(steps: Sequence[Step]) -> StepTime | None:
+    """The line of compute time against batch; None where the steps are too few or too much alike to tell a slope."""
+    if not _tells_a_slope(steps):
+        return None
+    batches, weights = np.array([step.batch for step in steps]), np.array([float(step.inferences) for step in steps])
+    line = fitted(batches, np.array([step.compute_seconds for step in steps]), weights)
+    return StepTime(line.at_zero, line.slope, float(np.average(batches, weights=weights)), float(batches.max()))
+
+
+def _tells_a_slope(steps: Sequence[Step]) -> bool:
+    batches = [step.batch for step in steps]
+    return len(steps) >= _LEAST_STEPS and max(batches) >= _LEAST_SPREAD * min(batches)
 
 
 def targets_of(sla: SlaTarget) -> dict[Signal, float]:

@@ -69,6 +69,12 @@ class Tallies:
         return {reason: tally.total for reason, tally in self._throttled.items() if tally.total is not None}
 
     @property
+    def held_down_seconds(self) -> float | None:
+        """By power and heat together, None where neither is told: other reasons (a clock that was set, idleness) are nobody's loss."""
+        told = [tally.total for reason, tally in self._throttled.items() if reason != "other" and tally.total is not None]
+        return sum(told) if told else None
+
+    @property
     def transmitted_bytes(self) -> int | None:
         """From the device."""
         return None if self._transmitted.total is None else int(self._transmitted.total)

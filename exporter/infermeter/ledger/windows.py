@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
@@ -11,14 +10,16 @@ import numpy as np
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.blocks import Blocks
-from infermeter.ledger.columns import widened
-from infermeter.ledger.instants import SECOND_NS, SLOT_SECONDS
-from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket
+from infermeter.ledger.hardware import Hardware
+from infermeter.ledger.instants import SECOND_NS
+from infermeter.ledger.sketch import BUCKETS, bucket_of, estimate_seconds, quantile_bucket
 from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Slots, Sums, Told, unpriced_longest
+from infermeter.ledger.slowdown import Slowdowns
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
+from infermeter.ledger.window_sketches import WindowSketches
 from infermeter.model import STAGES, Component, Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
 
 _LEAST_SECONDS: Final = 30.0
@@ -34,75 +35,31 @@ _DURATION_QUANTILE: Final = 0.99
 _ROW: Final = len(SIGNALS) * BUCKETS
 
 
-class WindowQuantiles:
-    """The values of every signal in each window, as sketches that slots enter when they close and leave when the window has passed."""
+class WindowQuantiles(WindowSketches):
+    """The values of every signal in each window."""
 
     def __init__(self, windows: Sequence[Window]) -> None:
-        self._arriving = SlotSketches()
-        self._lengths = {window.label: round(window.seconds) // SLOT_SECONDS for window in windows}
-        self._sums = {window.label: np.zeros((0, _ROW), np.int64) for window in windows}
-        self._inside: deque[tuple[int, Ints, Ints]] = deque()
-        self._left = dict.fromkeys(self._sums, 0)
+        super().__init__(windows, _ROW)
 
-    def add(self, slots: Ints, booked: Booked, rows: Ints) -> None:
+    def count(self, slots: Ints, booked: Booked, rows: Ints) -> None:
         """Counts the signals of the inferences `rows` in their slots."""
         signals_ns = booked.signals_ns[rows]
         told = (signals_ns >= 0) & booked.ok[rows, None]
         inference, signal = told.nonzero()
         keys = booked.codes[rows][inference] * _ROW + signal * BUCKETS + bucket_of(signals_ns[told])
-        self._arriving.add(slots[inference], keys)
-
-    def close(self, slot: int, models: int) -> tuple[Ints, Ints]:
-        """A slot has closed: it enters every window, and the oldest leave. Its signals by code, signal and bucket: (keys, counts)."""
-        keys, counts = self._arriving.take(slot)
-        self._inside.append((slot, keys, counts))
-        for label, sums in self._sums.items():
-            self._sums[label] = widened(sums, models)
-            self._sums[label].reshape(-1)[keys] += counts
-        self._leave(slot)
-        return keys, counts
-
-    def skip(self, stop: int) -> None:
-        """Slots before `stop` have closed without anything in them."""
-        self._arriving.drop(stop)
-        self._leave(stop - 1)
-
-    def length(self, window: Window) -> int:
-        """How many slots a window holds."""
-        return self._lengths[window.label]
-
-    def stretch(self, window: Window, slots: int) -> None:
-        """A window that is longer than the period covers it, slots cut at both ends included."""
-        self._lengths[window.label] = slots
+        self.add(slots[inference], keys)
 
     def quantile(self, window: Window, code: int, signal: Signal, quantile: float) -> float | None:
         """The quantile of a signal in a window, in seconds; None without enough values."""
-        sums = self._sums[window.label]
-        if code >= len(sums):
-            return None
         first = SIGNALS.index(signal) * BUCKETS
-        counts = sums[code, first : first + BUCKETS]
+        counts = self.row(window, code)[first : first + BUCKETS]
         bucket = quantile_bucket(counts, quantile) if counts.sum() >= _LEAST_INFERENCES else None
         return None if bucket is None else estimate_seconds(bucket)
 
     def inferences(self, window: Window, code: int) -> dict[Signal, int]:
         """How many inferences have a value for each signal in a window; none of those that nobody has."""
-        sums = self._sums[window.label]
-        if code >= len(sums):
-            return {}
-        told = zip(SIGNALS, sums[code].reshape(len(SIGNALS), BUCKETS).sum(axis=1).tolist(), strict=True)
+        told = zip(SIGNALS, self.row(window, code).reshape(len(SIGNALS), BUCKETS).sum(axis=1).tolist(), strict=True)
         return {signal: inferences for signal, inferences in told if inferences}
-
-    def _leave(self, newest: int) -> None:
-        for label, length in self._lengths.items():
-            sums = self._sums[label].reshape(-1)
-            while self._left[label] < len(self._inside) and self._inside[self._left[label]][0] <= newest - length:
-                _, keys, counts = self._inside[self._left[label]]
-                sums[keys] -= counts
-                self._left[label] += 1
-        for _ in range(min(self._left.values(), default=len(self._inside))):
-            self._inside.popleft()
-            self._left = {label: left - 1 for label, left in self._left.items()}
 
 
 class WindowReader:
@@ -113,6 +70,8 @@ class WindowReader:
         window: Window,
         slots: Slots,
         quantiles: WindowQuantiles,
+        slowdowns: Slowdowns,
+        hardware: Hardware,
         totals: Totals,
         *,
         sampled: bool,
@@ -129,6 +88,8 @@ class WindowReader:
         self._window = window
         self._slots = slots
         self._quantiles = quantiles
+        self._slowdowns = slowdowns
+        self._hardware = hardware
         self._confidence = confidence
         self._priced = bool(priced)
         self._metered = metered
@@ -187,6 +148,7 @@ class WindowReader:
             prefill_seconds=prefill_ns / SECOND_NS if prefill_ns or decode_ns else None,
             decode_seconds=decode_ns / SECOND_NS if prefill_ns or decode_ns else None,
             signal_inferences=self._quantiles.inferences(self._window, code),
+            slowdown_at_sla_ratio=self._slowdown(code, sla, told.sla_since) if is_fair else None,
         )
 
     def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
@@ -217,6 +179,7 @@ class WindowReader:
             load_ratio=load,
             idle_seconds=idle,
             unpriced_seconds=self._unpriced_seconds if self._priced else None,
+            hardware=self._hardware.window(self._first, self._slots.closed, seconds=accrued),
         )
 
     def _server_cost(self) -> float | None:
@@ -267,6 +230,12 @@ class WindowReader:
         if since <= self._first:
             return self._of_all(code, within)
         return self._ok(code) * (within / judged_ok) if judged_ok >= _LEAST_INFERENCES else None
+
+    def _slowdown(self, code: int, sla: SlaTarget | None, since: int | None) -> float | None:
+        """None where another SLA has judged a part of the window: its inferences were held against other targets."""
+        if sla is None or since is None or since > self._first:
+            return None
+        return self._slowdowns.at_sla(self._window, code, sla, confidence=self._confidence)
 
     def _kept(self, code: int, since: int) -> float:
         """Inferences within the SLA; where that can't be told, nothing says that any missed it."""

@@ -1,7 +1,7 @@
 import numpy as np
 
 from infermeter.config import Sla, Slas
-from infermeter.ledger.sla import Targets, sla_of
+from infermeter.ledger.sla import Targets, is_within, sla_of
 from infermeter.model import SlaTarget
 from support.ledgers import S
 
@@ -26,14 +26,15 @@ def test_equal_to_the_target_is_within_and_a_nanosecond_more_is_not() -> None:
     targets.know(["m"])
     rows = np.array([[300_000_000, -1, -1], [300_000_001, -1, -1], [1, 100_000_001, -1], [1, 100_000_000, 10**9], [1, -1, -1]])
     ok = np.array([True, True, True, True, False])
-    assert targets.within(np.zeros(5, np.int64), rows, ok, np.zeros(5, np.int64)).tolist() == [True, False, False, True, False]
+    limits_ns = targets.limits_ns(np.zeros(5, np.int64), np.zeros(5, np.int64))
+    assert is_within(rows, limits_ns, ok).tolist() == [True, False, False, True, False]
 
 
 def ended(targets: Targets, *ends_ns: int, code: int = 0, duration_ns: int = 2 * S) -> list[bool]:
     """Which of some inferences of a model, each as long, are within."""
     n = len(ends_ns)
     rows = np.tile(np.array([duration_ns, -1, -1]), (n, 1))
-    return targets.within(np.full(n, code), rows, np.ones(n, np.bool_), np.array(ends_ns)).tolist()
+    return is_within(rows, targets.limits_ns(np.full(n, code), np.array(ends_ns)), np.ones(n, np.bool_)).tolist()
 
 
 def changed(targets: Targets, sla: Sla | None, second: int, *, open_second: int = 0) -> list[int]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from infermeter.ledger.sketch import BUCKETS, bucket_of
-from infermeter.ledger.steptime import EXTRAPOLATION, ROWS, Line, Step, StepBins, fitted, modelled_capacity, targets_of
-from infermeter.model import Ints, SlaTarget
+from infermeter.ledger.steptime import EXTRAPOLATION, ROWS, Line, Step, StepBins, fitted, modelled_capacity, step_time, targets_of
+from infermeter.model import Ints, SlaTarget, StepTime
 from support.simulated_servers import Floats, Served, arrivals, continuous_batching, highest_held_rate
 
 TPOT = SlaTarget(0.99, tpot_seconds=0.04)
@@ -22,6 +22,13 @@ def step(batch: float, *, tpot: float | None = None, inferences: int = 1000) -> 
 def test_a_line_that_is_known_is_found_and_the_batch_at_which_it_meets_the_target() -> None:
     capacity = modelled_capacity([step(8), step(10), step(12)], TPOT)
     assert capacity == pytest.approx(20 / 4.0)
+
+
+def test_the_line_of_compute_time_is_told_with_the_batches_behind_it() -> None:
+    found = step_time([step(8), step(10, inferences=3000), step(12)])
+    assert found == StepTime(pytest.approx(2.0), pytest.approx(0.1), pytest.approx(10.0), 12.0)
+    assert step_time([step(8), step(12)]) is None
+    assert step_time([step(8), step(8.5), step(9)]) is None
 
 
 def test_no_further_than_twice_the_largest_batch_is_told() -> None:

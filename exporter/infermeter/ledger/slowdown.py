@@ -1,0 +1,77 @@
+"""How much slower the hardware could be with the SLA still met: the largest factor for each inference, counted by slot. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from infermeter.ledger.arrivals import Booked
+from infermeter.ledger.instants import SECOND_NS
+from infermeter.ledger.sketch import BUCKETS, bucket_of, upper_edge_ns
+from infermeter.ledger.verdict import verdict
+from infermeter.ledger.window_sketches import WindowSketches
+from infermeter.model import STAGES, Bools, Floats, Ints, SlaTarget, Window
+
+_FIXED: Final = [STAGES.index("transfer"), STAGES.index("serialisation")]
+_MOST: Final = 1e6
+"""Factors beyond it count as this: an inference that no hardware could make too slow."""
+
+
+def tolerated(signals_ns: Ints, fixed_ns: Ints, limits_ns: Ints, ok: Bools) -> Floats:
+    """By what factor queue and compute of each inference may grow within its targets, from 0 to infinity; 0 for one with an error.
+
+    `signals_ns` and `limits_ns` as in `SIGNALS`, `fixed_ns` the part of the duration that stays as it is. Of the token signals nothing is
+    known to stay, so that all of them grows.
+    """
+    fixed_ns = np.minimum(fixed_ns, signals_ns[:, 0])
+    grows_ns = signals_ns.astype(np.float64)
+    grows_ns[:, 0] -= fixed_ns
+    left_ns = limits_ns.astype(np.float64)
+    left_ns[:, 0] -= fixed_ns
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = np.where(grows_ns > 0, left_ns / grows_ns, np.where(left_ns >= 0, np.inf, 0.0))
+    factors[signals_ns < 0] = np.inf
+    smallest: Floats = np.clip(factors.min(axis=1), 0.0, None)
+    return np.where(ok, smallest, 0.0)
+
+
+class Slowdowns(WindowSketches):
+    """The factors of every inference of a model with an SLA, in each window: to the sketch's 2 %, never above the truth."""
+
+    def __init__(self, windows: tuple[Window, ...]) -> None:
+        super().__init__(windows, BUCKETS)
+
+    def count(self, slots: Ints, booked: Booked, rows: Ints) -> None:
+        """Counts the inferences `rows` of models with an SLA in their slots."""
+        chosen = booked.limits_ns[rows, 0] >= 0
+        if not chosen.any():
+            return
+        rows = rows[chosen]
+        fixed_ns = booked.stages_ns[rows][:, _FIXED].sum(axis=1)
+        factors = tolerated(booked.signals_ns[rows], fixed_ns, booked.limits_ns[rows], booked.ok[rows])
+        self.add(slots[chosen], booked.codes[rows] * BUCKETS + bucket_of((np.minimum(factors, _MOST) * SECOND_NS).astype(np.int64)))
+
+    def at_sla(self, window: Window, code: int, sla: SlaTarget, *, confidence: float) -> float | None:
+        """The largest factor at which the inferences of a window would prove the SLA to be met; None if there are too few to prove it."""
+        counts = self.row(window, code)
+        misses = most_misses(sla, observed=int(counts.sum()), confidence=confidence)
+        if misses is None:
+            return None
+        bucket = int(np.searchsorted(np.cumsum(counts), misses + 1))
+        return 0.0 if bucket == 0 else upper_edge_ns(bucket - 1) / SECOND_NS
+
+
+def most_misses(sla: SlaTarget, *, observed: int, confidence: float) -> int | None:
+    """How many of so many inferences may miss, and the rest still proves the SLA to be met; None if even none missing proves nothing."""
+
+    def proves(misses: int) -> bool:
+        return verdict(sla, observed=observed, within=observed - misses, confidence=confidence) == "met"
+
+    if not observed or not proves(0):
+        return None
+    least, most = 0, observed
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if proves(middle) else (least, middle)
+    return least
