@@ -23,7 +23,7 @@ from infermeter.model import STAGES, CapacityFacts, Ints, SlaTarget
 Setup: TypeAlias = Mapping[str, float | None]
 """The GPUs by UUID, each with its power limit in watts (None: not told)."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _COMPUTE: Final = STAGES.index("compute")
 _ROW: Final = len(SIGNALS) * BUCKETS
 _WIDE_ROW: Final = ROWS * BUCKETS
@@ -141,7 +141,7 @@ class ServerCapacity:
             "version": _VERSION,
             "gpus": dict(self._setup),
             "models": {name: {"sla": asdict(model.sla), "epochs": model.remember()} for name, model in known.items()},
-            "demand": self._demand.remember(self._names),
+            "demand": self._demand.remember(),
         }
 
     def recall(self, remembered: Mapping[str, Any]) -> None:

@@ -172,13 +172,13 @@ def test_another_sla_starts_anew(served: Life) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {"version": 2},
+        {"version": 1},
         {"gpus": []},
         {"gpus": {"a": "x"}},
         {"models": {"m": {"sla": {"quantile": 1}, "epochs": []}}},
         {"models": {"m": {"epochs": []}}},
         {"models": []},
-        {"demand": {}},
+        {"demand": {"20000": {}}},
     ],
 )
 def test_a_section_that_is_damaged_is_refused_as_a_whole(served: Life, broken: dict[str, Any]) -> None:
