@@ -97,7 +97,7 @@ async def proxied(
     port: int, *, limits: Limits | None = None, base: str = "", patience_seconds: float = PATIENCE_SECONDS, **options: Any
 ) -> AsyncIterator[Proxied]:
     """A proxy for the server at this port; `options` are keys of `proxy`."""
-    proxy = Proxy(upstream=f"http://127.0.0.1:{port}{base}", listen="127.0.0.1:0", **options)
+    proxy = Proxy(**{"upstream": f"http://127.0.0.1:{port}{base}", "listen": "127.0.0.1:0", **options})
     exported = InMemorySpanExporter()
     spans = Spans(exported, service="test", model=proxy.model, limited=proxy.in_flight is not None)
     server = ProxyServer(proxy, limits or Limits(), spans, patience_seconds=patience_seconds)

@@ -12,9 +12,6 @@ from infermeter.config import Limits
 IDLE_SECONDS = 75.0
 """How long a connection may rest between two requests."""
 
-LINGER_SECONDS = 2.0
-"""How long the rest of a body that nobody wants is read and dropped, so that its sender gets to read the answer."""
-
 LINE_BYTES, FIELDS = 16 << 10, 128
 """Bounds of a request's target and of each of its header fields, and of their number; then 400."""
 
@@ -33,7 +30,7 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # how aiohttp spells: no access log
             auto_decompress=False,
             keepalive_timeout=IDLE_SECONDS,
-            lingering_time=LINGER_SECONDS,
+            lingering_time=0,  # the server does it: what is left of a body may be no HTTP
             max_line_size=LINE_BYTES,
             max_field_size=LINE_BYTES,
             max_headers=FIELDS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from http import HTTPStatus
 from typing import TypeAlias
 
 import aiohttp
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
@@ -29,11 +29,15 @@ Clock: TypeAlias = Callable[[], int]
 RETRY_AFTER_SECONDS = 1
 
 PATIENCE_SECONDS = 60.0
-"""How long a client may send nothing in the midst of a body. aiohttp doesn't tell of chunks that can't be read: they end like this too."""
+"""How long a client may send nothing in the midst of a body, or take nothing of an answer. Else it would keep its turn for ever.
+
+aiohttp doesn't tell of chunks that can't be read: they end like this too.
+"""
 
 CLIENT_GONE = "client_gone"
 """Nobody is there any more to be answered."""
 
+_VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -77,6 +81,8 @@ class Relay:
         """The answer to any request: the upstream server's, already written, or why there is none."""
         if request.method == "CONNECT" or request.headers.get("Upgrade", "").strip().lower() == "websocket":
             return refused(HTTPStatus.NOT_IMPLEMENTED, "tunnels and WebSockets don't go through this proxy")
+        if request.version not in _VERSIONS:
+            return refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.0 and HTTP/1.1 go through this proxy")
         target = target_of(request.raw_path)
         if target is None:
             return refused(HTTPStatus.BAD_REQUEST, "no path of a server")
@@ -121,6 +127,14 @@ class Relay:
         timing.asked = True
         upload = Upload(request, timing, now, self._patience_seconds)
         try:
+            return await self._answered(request, url, headers, upload, timing, now)
+        finally:
+            await upload.give_up()
+
+    async def _answered(
+        self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str], upload: Upload, timing: Timing, now: Clock
+    ) -> web.StreamResponse:
+        try:
             upstream = await self._http.request(request.method, url, headers=headers, data=upload.body(), allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             if upload.broken or self.ending:
@@ -136,41 +150,40 @@ class Relay:
             timing.failure = "upstream_unavailable"
             return refused(HTTPStatus.BAD_GATEWAY, "the upstream server's answer can't be handed on")
         try:
-            await self._hand_back(upstream, request, timing, now)
+            keep_alive = await self._hand_back(upstream, request, timing, now)
         except CutOff:
             timing.failure = CLIENT_GONE if upload.broken else "upstream_cut_off"
-        except OSError:  # a write to the client: what the upstream server does wrong is CutOff
+        except OSError:  # a write to the client, or none in time: what the upstream server does wrong is CutOff
             timing.failure = CLIENT_GONE
         else:
             timing.failure = None if upstream.status < HTTPStatus.BAD_REQUEST else str(upstream.status)
-            return Answered(keep_alive=request.keep_alive and self._lasts(request, upstream))
+            return Answered(keep_alive=keep_alive)
         finally:
             upstream.close()  # which ends it if it wasn't complete
         if request.transport is not None:
             request.transport.abort()  # so that the client sees that the answer isn't whole
         return Answered(keep_alive=False)
 
-    async def _hand_back(self, upstream: aiohttp.ClientResponse, request: web.BaseRequest, timing: Timing, now: Clock) -> None:
-        """Writes the answer piece by piece, no faster than the client takes it.
+    async def _hand_back(self, upstream: aiohttp.ClientResponse, request: web.BaseRequest, timing: Timing, now: Clock) -> bool:
+        """Writes the answer piece by piece, no faster than the client takes it. Whether the client's connection outlives it.
 
         Raises:
             CutOff: it isn't whole.
-            OSError: the client is gone.
+            OSError: the client is gone, or takes nothing any more.
         """
-        writer, content = request.writer, upstream.content
+        writer, content, version = request.writer, upstream.content, request.version
         headers = end_to_end(upstream.headers)
-        empty = request.method == "HEAD" or upstream.status in _EMPTY
-        sized = empty or "Content-Length" in headers
+        sized = request.method == "HEAD" or upstream.status in _EMPTY or "Content-Length" in headers
         if sized:
             timing.computed_ns = now()  # else its end could not be told in advance: it is made piece by piece
-        elif request.version >= HttpVersion11:
+        elif version >= HttpVersion11:
             writer.enable_chunking()
             headers["Transfer-Encoding"] = "chunked"
-        if not (request.keep_alive and self._lasts(request, upstream)):
+        lasts = request.keep_alive and not self.draining and (sized or version >= HttpVersion11)  # else its end is told by closing
+        if not lasts:
             headers["Connection"] = "close"
-        elif request.version < HttpVersion11:
+        elif version < HttpVersion11:
             headers["Connection"] = "keep-alive"
-        version = request.version
         await writer.write_headers(f"HTTP/{version.major}.{version.minor} {upstream.status} {upstream.reason or ''}", headers)
         if not content.is_eof():
             writer.send_headers()  # the body may be long in coming
@@ -178,21 +191,18 @@ class Relay:
             before_ns = now()
             if timing.first_byte_ns is None:
                 timing.first_byte_ns = before_ns
-            await writer.write(piece)
+            await self._taken(writer.write(piece))
             if not sized:
                 timing.written(before_ns, now())
         if not sized:
             timing.computed_ns = now()
-        await writer.write_eof()
+        await self._taken(writer.write_eof())
+        return lasts and not self.draining
 
-    def _lasts(self, request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> bool:
-        """Whether the client's connection outlives this answer, as far as the proxy is concerned."""
-        told_by_closing = (
-            request.version < HttpVersion11
-            and "Content-Length" not in upstream.headers
-            and not (request.method == "HEAD" or upstream.status in _EMPTY)
-        )
-        return not (self.draining or told_by_closing)
+    async def _taken(self, writing: Awaitable[None]) -> None:
+        """Waits for the client to take what is written. Raises: OSError, which TimeoutError is."""
+        async with asyncio.timeout(self._patience_seconds):
+            await writing
 
     def _upstream_now(self, *, answers: bool) -> None:
         if answers != self._upstream_answers:
@@ -212,6 +222,7 @@ class Upload:
         self._request = request
         self._timing = timing
         self._now = now
+        self._sending: asyncio.Task[object] | None = None
         self.broken = False
 
     def body(self) -> bytes | AsyncIterator[bytes] | None:
@@ -224,9 +235,17 @@ class Upload:
             return content.read_nowait()
         return self._pieces(content)
 
+    async def give_up(self) -> None:
+        """Sends no more of it: the request is over, and what is left of the body is somebody else's to read."""
+        if self._sending is not None and not self._sending.done():
+            self._sending.cancel()
+            await asyncio.wait((self._sending,))
+
     async def _pieces(self, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         request = self._request
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        self._sending = asyncio.current_task()  # the client session's, which reads the answer in another
+        expected = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+        if expected and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             while piece := await asyncio.wait_for(content.readany(), self._patience_seconds):

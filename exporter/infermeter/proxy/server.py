@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -27,6 +28,9 @@ KEEPALIVE_SECONDS = 4.0
 
 A server that closes sooner (gunicorn: 2 s) is noticed when it does. Much less than that, and every burst has to connect anew.
 """
+
+LINGER_SECONDS = 2.0
+"""How long the rest of a body that nobody wants is read and dropped, so that its sender gets to read the answer."""
 
 ANSWER_FIELD_BYTES = 64 << 10
 """Bound of each header field of the upstream server; then 502."""
@@ -92,7 +96,20 @@ class ProxyServer:
         task = cast("asyncio.Task[object]", asyncio.current_task())
         self._answering.add(task)
         try:
-            return await self.relay.answer(request)
+            response = await self.relay.answer(request)
+            if not request.content.is_eof():
+                await response.prepare(request)
+                await response.write_eof()
+                await _drop(request.content)
+            return response
         finally:
             self._answering.discard(task)
             connection.request_ended()
+
+
+async def _drop(rest: aiohttp.StreamReader) -> None:
+    """Reads what is left of a body, for a bounded time."""
+    with suppress(Exception):  # cut off, malformed or endless: nobody wants it
+        async with asyncio.timeout(LINGER_SECONDS):
+            while not rest.is_eof():
+                await rest.readany()

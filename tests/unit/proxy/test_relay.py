@@ -326,6 +326,38 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
     assert through(echo, scenario).endswith(b"\r\n\r\nbody")
 
 
+def test_an_old_client_that_can_t_be_asked_for_its_body_isn_t() -> None:
+    async def scenario(proxy: Proxied) -> bytes:
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+        writer.write(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        await asyncio.sleep(0)
+        writer.write(b"body")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    assert through(echo, scenario).startswith(b"HTTP/1.0 200 OK\r\n")
+
+
+def test_an_answer_whose_length_stays_on_its_connection_still_ends_for_an_old_client() -> None:
+    async def scenario(proxy: Proxied) -> bytes:
+        return await proxy.wire(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+
+    answer = b"HTTP/1.1 200 OK\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nok"
+    assert through_wire(canned(answer), scenario) == b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nok"
+
+
+def test_clients_may_come_over_ipv6() -> None:
+    async def run() -> tuple[str, str]:
+        async def client(request: web.BaseRequest) -> web.Response:
+            return web.Response(text=request.headers["X-Forwarded-For"])
+
+        async with listening(client) as port, proxied(port, listen="[::1]:0") as proxy, proxy.http.post(proxy.url) as response:
+            return proxy.url.rpartition(":")[0], await response.text()
+
+    assert asyncio.run(run()) == ("http://[::1]", "::1")
+
+
 # --- what doesn't go through ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("request_head", "status"),
@@ -336,10 +368,24 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
         (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", b"400"),
         (b"GET @elsewhere/ HTTP/1.1\r\nHost: h\r\n\r\n", b"400"),
         (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /\r\n\r\n", b"505"),
+        (b"POST / HTTP/2.0\r\nHost: h\r\nContent-Length: 0\r\n\r\n", b"505"),
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: a\r\n" * 200 + b"\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\nx", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 1\r\n\r\nx", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\nHost: h\nContent-Length: 0\n\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n", b"400"),
     ],
     ids=[
         "tunnel",
@@ -348,10 +394,24 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
         "no path",
         "another server",
         "no HTTP",
+        "HTTP/0.9",
+        "HTTP/2",
         "long target",
         "long field",
         "many fields",
+        "length and chunks",
+        "chunks and length",
         "two lengths",
+        "signed length",
+        "space before the colon",
+        "two codings",
+        "hidden coding",
+        "folded field",
+        "chunks without CR",
+        "chunk beyond 64 bits",
+        "two hosts",
+        "lines without CR",
+        "CR in a field",
     ],
 )
 def test_what_can_t_go_through_is_refused_and_reaches_nobody(request_head: bytes, status: bytes) -> None:
@@ -363,7 +423,7 @@ def test_what_can_t_go_through_is_refused_and_reaches_nobody(request_head: bytes
         assert await proxy.spans() == ()
         return answer
 
-    assert re.match(rb"HTTP/1.. " + status, through(unreached, scenario))
+    assert re.match(rb"HTTP/\d.\d " + status, through(unreached, scenario))
 
 
 def test_an_upgrade_that_a_server_may_ignore_is_ignored() -> None:
@@ -555,6 +615,61 @@ def test_a_body_that_doesn_t_go_on_is_a_bad_request(rest: bytes) -> None:
     answer, failure = through(echo, scenario, patience_seconds=0.05)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert failure == ("ERROR", "client_gone")
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["server stays", "server closes"])
+def test_an_answer_before_the_end_of_the_body_reaches_its_client_and_breaks_nothing(
+    caplog: pytest.LogCaptureFixture, *, closing: bool
+) -> None:
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        if not closing:
+            await reader.read()
+
+    async def scenario(proxy: Proxied) -> tuple[bytes, tuple[str, str | None]]:
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+        answers = b""
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf")
+            answers += await reader.readuntil(b"no")
+            writer.write(b"half")  # it is dropped, and the connection goes on
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf")
+        await reader.readuntil(b"no")
+        writer.transport.abort()
+        return answers, [span.attributes for span in await proxy.inferences()]  # type: ignore[return-value]
+
+    answers, failures = through_wire(early, scenario)
+    assert answers.count(b"HTTP/1.1 413 Content Too Large\r\n") == 2
+    assert failures == [{"error.type": "413"}] * 3
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_a_client_that_takes_nothing_doesn_t_keep_its_turn() -> None:
+    async def run() -> list[Any]:
+        cancelled = asyncio.Event()
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            try:
+                while request.path == "/endless":
+                    await response.write(bytes(1 << 16))
+            finally:
+                cancelled.set()
+            return response
+
+        async with listening(answer) as port, proxied(port, in_flight=1, patience_seconds=0.1) as proxy:
+            _, writer = await asyncio.open_connection(proxy.host, proxy.port, limit=1)
+            writer.write(b"POST /endless HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+            await cancelled.wait()
+            async with proxy.http.post(proxy.url) as response:
+                assert response.status == 200
+            writer.transport.abort()
+            return [span.attributes for span in await proxy.inferences()]
+
+    assert asyncio.run(run()) == [{"error.type": "client_gone"}, {}]
 
 
 # --- turns ---------------------------------------------------------------------------------------------------------------------------
