@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from e2e.exposition import total
 from e2e.processes import answers, free_ports, running, text_at, wait_until
 
 START_SECONDS = 30
@@ -28,12 +27,7 @@ class Scrape:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name which carry these labels; 0 if there is none."""
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(self.text)
-            for sample in family.samples
-            if sample.name == f"infermeter_{name}" and labels.items() <= sample.labels.items()
-        )
+        return total(self.text, f"infermeter_{name}", **labels)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from e2e.exposition import total
 from e2e.processes import free_ports
 from e2e.sidecar import Ending, Scrape, sidecar
 from e2e.vllm import MODEL, ROUNDS, vllm
@@ -38,12 +38,7 @@ class Evidence:
 
     def own(self, name: str) -> float:
         """The sum of vLLM's samples of that name."""
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(self.vllm)
-            for sample in family.samples
-            if sample.name == f"vllm:{name}"
-        )
+        return total(self.vllm, f"vllm:{name}")
 
 
 @pytest.fixture(scope="module")
