@@ -54,6 +54,7 @@ REVIEWED = {
     "http.target": "a path, of which a model's name is cut out (/v2/models/NAME)",
     "http.url": "as http.target",
     "rpc.grpc.status_code": "a number or a word, only compared",
+    "rpc.response.status_code": "a word, only compared",
     "rpc.status_code": "a word, only compared",
     "rpc.system": "only whether it is there",
     "rpc.system.name": "only whether it is there",

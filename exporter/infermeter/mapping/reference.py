@@ -19,6 +19,9 @@ server whose compute is told neither by instants nor by length counts as computi
 Its own metrics are read where `server.metrics_url` is set; only with them are totals those of all inferences, whatever share left a span.
 Spans without a model are then of the only one that these metrics name, or that the server's API lists (`/v1/models`, `/info`; asked once,
 and after a restart), unless `server.model` says so; where there are several, they are of `unknown`.
+Not listed under its own name: PyTriton is [triton](#triton); KServe is [kserve](#kserve), for an LLMInferenceService [vllm](#vllm), else
+what its runtime is; Ray Serve LLM, and BentoML around vLLM, are [vllm](#vllm) where that traces; LitServe, FastAPI, Flask and
+whatever emits no spans are [infermeter](#infermeter), through `infermeter proxy` or with `infermeter.instrument`.
 The language of these files, for a mapping of one's own in `mappings_dir`:
 [exporter/infermeter/mapping/servers/README.md](../exporter/infermeter/mapping/servers/README.md).
 """
