@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from multidict import CIMultiDict
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from infermeter.instrument import layout
+from infermeter.proxy.delivery import Delivery
 from infermeter.proxy.timing import Timing
 
-log = logging.getLogger(__name__)
-
 QUEUE_SPANS = 16_384
-EXPORT_SPANS = 256
+EXPORT_SPANS = 2_048
 EXPORT_EVERY_MILLISECONDS = 1_000
-EXPORT_TIMEOUT_SECONDS = 5.0
 
 STOP_SECONDS = 3.0
 """How long the last spans may take when the proxy ends."""
@@ -152,40 +148,3 @@ class Spans:
             )
         )
         self.made += 1
-
-
-class Delivery(SpanExporter):
-    """Another exporter, counted; that it fails, and that it works again, is told once. Runs in the batch processor's thread."""
-
-    def __init__(self, exporter: SpanExporter) -> None:
-        self.delivered = 0
-        self._exporter = exporter
-        self._working = True
-        self._ended = False
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Sends spans, or drops them."""
-        if self._ended:
-            return SpanExportResult.FAILURE
-        result = self._exporter.export(spans)
-        working = result is SpanExportResult.SUCCESS
-        if working:
-            self.delivered += len(spans)
-        if working and not self._working:
-            log.info("spans are taken again")
-        if not working and self._working and not self._ended:
-            log.warning("spans aren't taken by the end point; requests are served, their spans are dropped")
-        self._working = working
-        return result
-
-    def shutdown(self) -> None:
-        """Ends at once what is under way."""
-        if not self._ended:
-            self._ended = True
-            self._exporter.shutdown()
-
-
-def otlp_exporter(endpoint: str) -> SpanExporter:
-    """Over HTTP to `endpoint`, a URL without the path. What it has to say about failures is told by Delivery, once."""
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    return OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS)

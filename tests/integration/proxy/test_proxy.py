@@ -134,6 +134,13 @@ def test_what_is_missing_or_wrong_is_told_line_by_line(tmp_path: Path, capsys: p
     ]
 
 
+def test_a_certificate_that_can_t_be_read_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere")
+    assert main(["proxy", "--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "OTEL_EXPORTER_OTLP_*CERTIFICATE: can't be read: No such file or directory"
+
+
 def test_a_taken_address_is_told_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

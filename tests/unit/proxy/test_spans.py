@@ -19,7 +19,7 @@ from infermeter.mapping import Mapper, load_mappings
 from infermeter.model import STAGES, InferenceBatch
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.proxy import Spans
-from infermeter.proxy.spans import STOP_SECONDS, Delivery, trace_of
+from infermeter.proxy.spans import STOP_SECONDS, trace_of
 from infermeter.proxy.timing import Timing
 from support.proxied import Proxied, listening, proxied
 
@@ -250,22 +250,6 @@ def test_an_answer_without_a_body_has_no_first_token() -> None:
 
 
 # --- delivery ------------------------------------------------------------------------------------------------------------------------
-def test_that_nobody_takes_the_spans_is_told_once_and_that_somebody_does_again(caplog: pytest.LogCaptureFixture) -> None:
-    exporter = Collected()
-    delivery = Delivery(exporter)
-    with caplog.at_level("INFO"):
-        for refusing in (False, True, True, False):
-            exporter.refusing = refusing
-            delivery.export([ReadableSpan("inference")])
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("infermeter")] == [
-        "spans aren't taken by the end point; requests are served, their spans are dropped",
-        "spans are taken again",
-    ]
-    assert delivery.delivered == len(exporter.spans) == 2
-    delivery.shutdown()
-    assert delivery.export([ReadableSpan("inference")]) is SpanExportResult.FAILURE
-
-
 def test_an_end_point_that_hangs_doesn_t_keep_the_proxy() -> None:
     class Hanging(SpanExporter):
         def __init__(self) -> None:
