@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "capture": "records this machine's GPUs into a file that replay plays",
     "proxy": "for servers without spans: a reverse proxy that makes them",
     "mappings": "the mappings; what one would see in recorded spans",
+    "catalogue": "the devices that are known, and how well",
     "reference": "the generated references, as Markdown",
 }
 """Each one is a module of infermeter.commands with `add_arguments(parser)` and `run(args) -> exit code`."""

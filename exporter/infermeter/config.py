@@ -317,8 +317,8 @@ class Advice:
     """What findings look at."""
 
     enabled: bool = key(default=True, doc="findings at all")
-    devices_file: str | None = key(None, "own devices", planned=True)
-    prices_file: str | None = key(None, "prices of candidates", planned=True)
+    devices_file: str | None = key(None, "own devices, and what differs from shipped ones; keys as in `infermeter catalogue --format json`")
+    prices_file: str | None = key(None, "prices of candidates, in the format of cost.prices_file", planned=True)
     candidates: Literal["all"] | tuple[str, ...] = key("all", "devices to consider", planned=True)
     headroom: float = key(1.3, "over the peak", planned=True, minimum=1)
     idle_after: Duration = key(1800.0, "a GPU that idles this long is a finding", planned=True, above=0)

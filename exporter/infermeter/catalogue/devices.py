@@ -1,66 +1,79 @@
-"""The devices that are known, and which of them a product name means. Pure: package data is all that is read."""
+"""What is known of a kind of device: each fact with its source, and whether it was verified. Pure: no files, no text formats."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
-import yaml
+from infermeter.config import key
+
+Value_co = TypeVar("Value_co", covariant=True)
+
+Precision: TypeAlias = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp6", "int8", "int4", "fp4"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Generic[Value_co]):
+    """A value, who says so, and whether it was read there. What isn't verified may be shown as such, and never decides alone."""
+
+    value: Value_co
+    source: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MigProfile:
+    """A part of a device that MIG can cut: its memory, and its part of the compute units and of the bandwidth of the device without MIG."""
+
+    name: str = key(doc="as nvidia-smi prints it", pattern=r"[0-9]+g\.[0-9]+gb")
+    memory_bytes: float = key(doc="its memory", minimum=1e8, maximum=1e13)
+    compute_ratio: float = key(doc="its part of the compute units", above=0, maximum=1)
+    bandwidth_ratio: float = key(doc="its part of the bandwidth", above=0, maximum=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One kind of device. `match`: products as a management library prints them, `*` standing for anything.
+    """One kind of device, as a management library shows it. `match`: products as the library prints them, `*` standing for anything.
 
-    `power_limit_watts` is the whole board's as it ships, None where none is published; the library shows one board as `shown_as` devices.
-    `verified`: the limit was found in a source that its maker stands behind.
+    None: not known, or not published. `dense_flops`: operations a second by precision, peak, without sparsity. `precisions`: what its units
+    compute natively; a precision may be there without a rate. `power_limit_watts`: as it ships. `memory_bytes`: as advertised.
+    `source`: of the facts as a whole.
     """
 
     name: str
     match: tuple[str, ...]
-    power_limit_watts: float | None
+    architecture: str | None
+    form_factor: str | None
+    memory_bytes: Fact[float] | None
+    memory_bandwidth_bytes_per_second: Fact[float] | None
+    dense_flops: Mapping[Precision, Fact[float]]
+    power_limit_watts: Fact[float] | None
+    precisions: Fact[tuple[Precision, ...]] | None
+    mig_profiles: Fact[tuple[MigProfile, ...]] | None
     source: str
-    verified: bool
-    shown_as: int = 1
+    note: str | None = None
 
     @property
-    def limit_as_shown_watts(self) -> float | None:
-        """The power limit of one device as the library shows it."""
-        return None if self.power_limit_watts is None else self.power_limit_watts / self.shown_as
+    def facts(self) -> Mapping[str, Fact[Any]]:
+        """Every fact that is known, by its dotted name, such as `dense_flops.fp8`."""
+        return dict(self._facts())
+
+    @property
+    def verified(self) -> bool:
+        """Whether every fact that is known was verified."""
+        return all(fact.verified for fact in self.facts.values())
+
+    def _facts(self) -> Iterator[tuple[str, Fact[Any]]]:
+        for name in SINGLE_FACTS:
+            if (fact := getattr(self, name)) is not None:
+                yield name, fact
+        for precision in PRECISIONS:
+            if precision in self.dense_flops:
+                yield f"dense_flops.{precision}", self.dense_flops[precision]
 
 
-@cache
-def shipped_devices() -> tuple[Device, ...]:
-    """The devices that come with the package, in the order of the file."""
-    content = yaml.safe_load(files("infermeter.catalogue").joinpath("devices.yaml").read_text("utf-8"))
-    return tuple(_device(entry) for entry in content["devices"])
-
-
-def device_of(product: str) -> Device | None:
-    """The device that a product name means; None: unknown. Where several patterns fit, the one that says most.
-
-    The whole name must fit, so that a slice of a device (MIG, vGPU) is never taken for all of it. Drivers before 470 left out `NVIDIA`.
-    """
-    name = product.strip()
-    for candidate in (name, f"NVIDIA {name}"):
-        fitting = [
-            (len(pattern.replace("*", "")), pattern == candidate, device)
-            for device in shipped_devices()
-            for pattern in device.match
-            if _fits(pattern, candidate)
-        ]
-        if fitting:
-            return max(fitting, key=lambda fit: fit[:2])[2]
-    return None
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), name) is not None
-
-
-def _device(entry: Mapping[str, Any]) -> Device:
-    return Device(**{**entry, "match": tuple(entry["match"])})
+SINGLE_FACTS = ("memory_bytes", "memory_bandwidth_bytes_per_second", "power_limit_watts", "precisions", "mig_profiles")
+"""The facts of which a device has one each: all but its rates."""

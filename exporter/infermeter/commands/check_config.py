@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from infermeter.commands.configuration import listed_prices, own_mappings, written_configuration
+from infermeter.commands.configuration import candidate_prices, known_devices, listed_prices, own_mappings, written_configuration
 from infermeter.mapping import load_mappings
 from infermeter.structure import notices
 
@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
     config = written_configuration(args.file)
     load_mappings(config.server.kind, own_mappings(config))
     listed_prices(config)
+    candidate_prices(config, known_devices(config))
     print("ok")
     for notice in notices(config):
         print(notice)

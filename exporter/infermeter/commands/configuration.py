@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
+from infermeter.catalogue import Catalogue, shipped_catalogue, with_devices
 from infermeter.config import Config, Cost, Log, Server
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
@@ -62,6 +63,9 @@ def _absent(config: Config) -> Iterator[Problem]:
     token_file = config.server.metrics_token_file
     if token_file is not None and not Path(token_file).is_file():
         yield "server.metrics_token_file", f"no such file: {token_file}"
+    for path, file in (("advice.devices_file", config.advice.devices_file), ("advice.prices_file", config.advice.prices_file)):
+        if file is not None and not Path(file).is_file():
+            yield path, f"no such file: {file}"
     if config.cost is not None:
         yield from _absent_prices(config.cost)
     try:
@@ -120,6 +124,21 @@ def listed_prices(config: Config) -> PriceList | None:
         return None
     path = config.cost.prices_file
     return price_list(configuration_text(path), path, currency=config.cost.currency)
+
+
+def known_devices(config: Config) -> Catalogue:
+    """The devices that are shipped, and what `advice.devices_file` says of its own and of these. Raises: ConfigErrors, ConfigError."""
+    path = config.advice.devices_file
+    return shipped_catalogue() if path is None else with_devices(shipped_catalogue(), configuration_text(path), path)
+
+
+def candidate_prices(config: Config, catalogue: Catalogue) -> PriceList | None:
+    """What `advice.prices_file` holds, in the currency of the costs; None without one. Raises: ConfigErrors, ConfigError."""
+    path = config.advice.prices_file
+    if path is None:
+        return None
+    currency = None if config.cost is None else config.cost.currency
+    return price_list(configuration_text(path), path, currency=currency, catalogue=catalogue)
 
 
 def configuration_text(path: str) -> str:

@@ -78,4 +78,4 @@ def _limit_watts(identity: GpuIdentity) -> float | None:
     if identity.power_limit_watts:
         return identity.power_limit_watts
     device = device_of(identity.product) if identity.product else None
-    return None if device is None else device.limit_as_shown_watts
+    return None if device is None or device.power_limit_watts is None else device.power_limit_watts.value

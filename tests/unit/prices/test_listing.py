@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infermeter.catalogue import example_prices, shipped_catalogue, with_devices
 from infermeter.config import DevicePrice
 from infermeter.errors import ConfigErrors
-from infermeter.prices.listing import ENTRIES_MOST, device_key, price_list
+from infermeter.prices.listing import ENTRIES_MOST, device_key, example_price_lists, price_list
 
 L4 = {"device": "l4", "provider": "AWS", "per_hour": 0.8048, "currency": "USD", "as_of": "2026-07-20", "source": "on demand, us-east-1"}
 H100 = {**L4, "device": "NVIDIA H100 80GB HBM3", "per_hour": 6.88}
+ACME = """
+- name: acme-1
+  match: [ACME One]
+  memory_bytes: 32e9
+  memory_bandwidth_bytes_per_second: 1e12
+  dense_flops: {bf16: 200e12}
+  precisions: [bf16]
+  source: ACME data sheet
+"""
 YAML = """
 - device: l4
   provider: AWS
@@ -46,6 +56,20 @@ def test_a_device_is_called_by_its_name_in_the_catalogue_or_by_its_product() -> 
     slice_ = "NVIDIA H100 80GB HBM3 MIG 1g.10gb"
     assert device_key(slice_) == slice_, "a slice is no whole device, and has a price of its own"
     assert device_key(" Some New GPU ") == "Some New GPU"
+
+
+def test_a_price_of_an_own_device_is_found_by_its_name_and_by_its_product() -> None:
+    own = with_devices(shipped_catalogue(), ACME, "devices.yaml")
+    assert device_key("ACME One", own) == "acme-1"
+    for device in ("acme-1", "ACME One"):
+        assert set(price_list(json.dumps([{**L4, "device": device}]), "f", currency=None, catalogue=own)) == {"acme-1"}
+
+
+def test_examples_are_a_list_for_each_provider() -> None:
+    lists = example_price_lists()
+    assert list(lists) == ["AWS", "Azure", "RunPod", "Google Cloud"]
+    assert lists["AWS"]["t4"].per_hour == lists["Azure"]["t4"].per_hour == 0.526
+    assert sum(map(len, lists.values())) == len(example_prices())
 
 
 def test_of_one_provider_s_prices_the_newest_is_in_force() -> None:
