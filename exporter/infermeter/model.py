@@ -40,6 +40,8 @@ EnergyKind: TypeAlias = Literal["counter", "integrated", "modelled"]
 Rejection: TypeAlias = Literal["read", "gap", "reset", "outlier"]
 """Why a reading was rejected: the device didn't answer or the row was out of order (`read`), nothing for too long (`gap`), its counter
 fell (`reset`), or its value is absurd (`outlier`)."""
+NotForwarded: TypeAlias = Literal["queue_full", "rejected", "expired", "unencodable", "shutdown"]
+"""Why spans weren't passed on: no room, their receiver said so, too old, not to be encoded for its protocol, the end of the process."""
 
 STAGES: tuple[Stage, ...] = ("queue", "compute", "transfer", "serialisation")
 """The four stages, in the order of the columns of `InferenceBatch.stages_ns`."""
@@ -259,6 +261,21 @@ class Series:
     value: float
 
 
+TimeOf: TypeAlias = Signal | Stage | tuple[Stage, str]
+"""Of what a time is: of a whole inference, up to its first token, per token; in a stage; in a named part of a stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTime:
+    """What a server's own metrics tell of one time, as increases: `seconds` of all inferences together, and how many took how long.
+
+    `at_most`: so many took at most so many seconds, by seconds; math.inf: all of them. Without any edge nothing says how many there were.
+    """
+
+    seconds: float
+    at_most: Mapping[float, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ServerReading:
     """What the server's own /metrics said at `time_ns`, as increases since `since_ns` (None: the first reading, a baseline of zeros).
@@ -269,8 +286,9 @@ class ServerReading:
     `tokens` holds how many more there were, by direction and model; a direction that the server doesn't tell isn't there. `running` and
     `waiting` are how many inferences run and wait right now, `batch_size` how many the server computes at once (right now, or on the mean
     since the last reading), `kv_cache_used_ratio` how full the fullest of its KV caches is. `resets`: how many counters fell; each then
-    counts from 0. `model` is the only one that the server serves; None: it doesn't tell, or serves several. `durations`: how many more
-    took at most so many seconds, by model and edge; math.inf for all.
+    counts from 0. `model` is the only one that the server serves; None: it doesn't tell, or serves several. `times`: by model, what is told
+    of durations, stages and parts. `flops_per_gpu` and `memory_bytes_per_gpu` (read and written): how many more, of one of its GPUs on the
+    mean, as it estimates them.
     """
 
     time_ns: int
@@ -284,7 +302,9 @@ class ServerReading:
     batch_size: float | None = None
     kv_cache_used_ratio: float | None = None
     model: str | None = None
-    durations: Mapping[str | None, Mapping[float, float]] = field(default_factory=dict)
+    times: Mapping[str | None, Mapping[TimeOf, ServerTime]] = field(default_factory=dict)
+    flops_per_gpu: float | None = None
+    memory_bytes_per_gpu: float | None = None
 
 
 # --- what the ledger says ----------------------------------------------------------------------------------------------------------
@@ -339,6 +359,7 @@ class Window:
 class ModelWindow:
     """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured).
 
+    `stage_seconds` are of the inferences that were seen; where none was, of all, as the server itself tells them (quality fallback).
     `prefill_seconds` and `decode_seconds` are of the inferences that were seen and tell both: only their ratio speaks of all.
     `signal_inferences`: how many inferences are behind the quantile of each signal. `slowdown_at_sla_ratio`: if queue and compute (and the
     token signals) took so many times as long, the SLA would just be met on this evidence; below 1 it isn't now. None without an SLA, the
@@ -483,6 +504,8 @@ class ServerWindow:
 
     `load_ratio` is demand over capacity, of all models together. `idle_seconds`: known to be idle. `unpriced_seconds`: so long the price
     of a component was not known that was known at another time (the one that was missing longest); None where nothing has ever been priced.
+    `flops_per_gpu` and `memory_bytes_per_gpu`: what one of the GPUs computed, read and wrote, on the mean, as the server estimates it; None
+    unless it told so over the whole window, and more than nothing.
     """
 
     window: Window
@@ -496,6 +519,8 @@ class ServerWindow:
     load_ratio: float | None = None
     idle_seconds: float | None = None
     unpriced_seconds: float | None = None
+    flops_per_gpu: float | None = None
+    memory_bytes_per_gpu: float | None = None
     hardware: HardwareWindow | None = None
 
 
@@ -703,6 +728,17 @@ class IntakeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardFacts:
+    """What became of the spans to pass on: forwarded, dropped (by reason), or still in the queue. `spans_reencoded`: of those forwarded."""
+
+    spans_forwarded: int
+    spans_reencoded: int
+    spans_dropped: Mapping[NotForwarded, int]
+    queue_bytes: int
+    queue_limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that `/metrics` and the report are made from. `sampled`: spans are known to be a sample.
 
@@ -723,17 +759,6 @@ class Snapshot:
     price_as_of_ns: int | None
     price_source: str | None
     series_limit: int
-@dataclass(frozen=True, slots=True)
-class ForwardFacts:
-    """What became of the spans to pass on: forwarded, dropped (by reason), or still in the queue. `spans_reencoded`: of those forwarded."""
-
-    spans_forwarded: int
-    spans_reencoded: int
-    spans_dropped: Mapping[str, int]
-    queue_bytes: int
-    queue_limit_bytes: int
-
-
     config_reload_ns: int | None
     config_reload_successful: bool = True
     sampled: bool = False

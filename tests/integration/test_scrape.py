@@ -172,7 +172,7 @@ async def test_a_page_that_changes_tells_its_increases_after_a_baseline_of_zeros
     assert not bench.scraper.up
     bench.answer = page(triton(330, 2))
     first = await bench.reading()
-    assert first == ServerReading(first.time_ns, None, {("mlp", "ok"): 0.0, ("mlp", "error"): 0.0}, inner_calls=True)
+    assert first == ServerReading(first.time_ns, None, {("mlp", "ok"): 0.0, ("mlp", "error"): 0.0}, model="mlp")
     assert bench.scraper.up
     assert await bench.line() == "INFO the server's own /metrics is read as triton's"
     bench.answer = page(triton(345, 3))

@@ -2,10 +2,12 @@
 
 A case: `origin` (as in test_cases.py), `kind`, `page` (a file below tests/), and `expect`: `inferences` by model and outcome (`unknown`:
 the server doesn't tell it) and `tokens` by direction and model ("": it names none) since all counters of the page were 0, and the gauges.
+`times` by model: seconds, and of how many inferences (null: it doesn't tell), of the duration, each stage and, as `stage.part`, its parts.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from infermeter.scrape.recognition import recognised
 
 TESTS = Path(__file__).parents[1]
 CASES = sorted((TESTS / "mapping" / "pages").glob("*.yaml"))
-GAUGES = ("running", "waiting", "batch_size", "kv_cache_used_ratio")
+GAUGES = ("running", "waiting", "batch_size", "kv_cache_used_ratio", "flops_per_gpu", "memory_bytes_per_gpu")
 
 
 def case_of(path: Path) -> dict[str, Any]:
@@ -49,10 +51,19 @@ def test_a_page_says_what_its_server_counted(path: Path) -> None:
         inferences.setdefault(model or "", {})[outcome or "unknown"] = count
     tokens = {direction: {model or "": count for model, count in counts.items()} for direction, counts in reading.tokens.items()}
     told = {gauge: getattr(reading, gauge) for gauge in GAUGES if getattr(reading, gauge) is not None}
+    times = {
+        model or "": {of if isinstance(of, str) else ".".join(of): [time.seconds, time.at_most.get(math.inf)] for of, time in told.items()}
+        for model, told in reading.times.items()
+    }
     expect = case["expect"]
     assert inferences == expect["inferences"]
     assert tokens == expect.get("tokens", {})
     assert told == {gauge: expect[gauge] for gauge in GAUGES if gauge in expect}
+    assert times.keys() == expect.get("times", {}).keys()
+    for model, of_model in expect.get("times", {}).items():
+        seconds = {of: one for of, (one, _) in times[model].items()}
+        assert seconds == pytest.approx({of: one for of, (one, _) in of_model.items()}, rel=1e-5)
+        assert {of: count for of, (_, count) in times[model].items()} == {of: count for of, (_, count) in of_model.items()}
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infermeter.mapping.metrics import CountRule, MetricRules, SeriesRule
+from infermeter.mapping.metrics import CountRule, MetricRules
+from infermeter.mapping.series import SeriesRule
 from infermeter.mapping.texts import TextMatch
 from infermeter.model import Series, ServerReading
 from infermeter.scrape.increases import Counts, Totals

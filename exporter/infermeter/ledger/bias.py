@@ -122,8 +122,8 @@ class Bias:
         return {code: one.bias for code, one in self._compared.items() if one.bias is not None}
 
     def read(self, reading: ServerReading) -> None:
-        """Takes in what the server tells; it counts once its slot closes."""
-        if reading.durations:
+        """Takes in what the server tells, if no calls by other models are in it; it counts once its slot closes."""
+        if not reading.inner_calls and any("duration" in times for times in reading.times.values()):
             self._waiting.setdefault((reading.time_ns - 1) // SLOT_NS, []).append(reading)
 
     def close(self, slot: int, latencies: tuple[Ints, Ints], counts: Ints, slas: Sequence[SlaTarget | None]) -> None:
@@ -154,9 +154,9 @@ class Bias:
     def _by_code(self, reading: ServerReading) -> dict[int, Mapping[float, float]]:
         """What is told of models that are known; those that share a name are one."""
         told: dict[int, dict[float, float]] = {}
-        for model, more in reading.durations.items():
-            code = self._names.find(self._names.name(model))
-            if code is not None:
+        for model, times in reading.times.items():
+            code, more = self._names.find(self._names.name(model)), times["duration"].at_most if "duration" in times else {}
+            if code is not None and more:
                 sums = told.setdefault(code, dict.fromkeys(more, 0.0))
                 for edge in _shared(sums, more):
                     sums[edge] += more[edge]

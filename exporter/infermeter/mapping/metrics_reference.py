@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, SeriesRule, What
+from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, What, Work
+from infermeter.mapping.series import SeriesRule
 from infermeter.mapping.texts import TextMatch
+from infermeter.mapping.times import TimeRule
+from infermeter.model import TimeOf
 
 _COUNTED: dict[What, str] = {
     "ok": "inferences that ended well",
@@ -21,6 +24,12 @@ _GAUGED: dict[Gauge, str] = {
     "waiting": "inferences that wait",
     "batch_size": "batch size",
     "kv_cache_used": "use of the KV cache",
+}
+_TIMED: dict[TimeOf, str] = {"duration": "durations", "ttft": "times to first token", "tpot": "times per output token"}
+_WORKED: dict[Work, str] = {
+    "flops": "floating-point operations of a GPU",
+    "bytes_read": "bytes that it read from its memory",
+    "bytes_written": "bytes that it wrote there",
 }
 _ORIGINS = {
     "captured": "captured (a real server exposed it)",
@@ -44,11 +53,11 @@ def _told(rules: MetricRules) -> Iterator[str]:
     if rules.ok_is_what_is_left:
         yield "those that ended well are the rest"
     yield from (f"{_GAUGED[gauge]} ({_series(series)})" for gauge, series in rules.gauges.items())
-    if rules.durations is not None:
-        yield f"durations, against which those of a sample of spans are held ({_series(rules.durations.series)})"
+    yield from (_time(time) for time in rules.times)
+    yield from (f"{_WORKED[work]}, estimated ({_series(series)})" for work, series in rules.work.items())
     yield f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`, or the only one that its API lists"
     if rules.inner_calls:
-        yield "calls by other models are among a model's: it counts once a span has shown that it is asked directly"
+        yield "calls by other models are among a model's: where there are several, one counts once a span has shown it asked directly"
 
 
 def _count(rule: CountRule) -> str:
@@ -56,6 +65,14 @@ def _count(rule: CountRule) -> str:
     if rule.outcome_label is not None:
         told += f", failed where `{rule.outcome_label}` is {_any(rule.errors)}"
     return f"{_COUNTED[rule.what]} ({told})"
+
+
+def _time(rule: TimeRule) -> str:
+    name = f"{rule.of[0]}'s part `{rule.of[1]}`" if isinstance(rule.of, tuple) else _TIMED.get(rule.of, f"time in {rule.of}")
+    if rule.counts is None or not rule.counts.names[0].endswith("_count"):
+        return f"{name} ({_series(rule.sums)}, a sum{'' if rule.counts is None else f' over `{rule.counts.names[0]}`'})"
+    whole = SeriesRule(tuple(one.removesuffix("_sum") for one in rule.sums.names), rule.sums.where)
+    return f"{name} ({_series(whole)}, {'a sum' if rule.buckets is None else 'a histogram'})"
 
 
 def _series(rule: SeriesRule) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal, TypeAlias
 
+from infermeter.mapping import texts
 from infermeter.mapping.metrics import MetricRules
 from infermeter.mapping.texts import TextMatch
 from infermeter.model import Stage
@@ -19,7 +20,7 @@ Role: TypeAlias = Literal["engine", "router", "gateway", "generic"]
 ROLES: tuple[Role, ...] = ("engine", "router", "gateway", "generic")
 """Best first: once a role has matched, the ones after it count no inference any more."""
 
-PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+PART_NAME = texts.PART_NAME
 """Of parts that a file or a sender names."""
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}

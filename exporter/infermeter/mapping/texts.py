@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from infermeter.mapping.places import Place
 
+PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""Of parts of a stage that a file or a sender names."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextMatch:

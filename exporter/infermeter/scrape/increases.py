@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, SeriesRule, What
-from infermeter.model import Direction, Outcome, Series, ServerReading
-from infermeter.scrape.durations import Durations, Edges
+from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, What, Work
+from infermeter.mapping.series import SeriesRule
+from infermeter.model import Direction, Outcome, Series, ServerReading, ServerTime, TimeOf
+from infermeter.scrape.times import Key, Times, Told
+from infermeter.scrape.work import WorkOfOne
 
 SERIES_REMEMBERED: Final = 10_000
 FORGOTTEN_AFTER_NS: Final = 3_600_000_000_000
@@ -40,7 +42,7 @@ class Totals:
     """What the pages up to `time_ns` told. Counts mean something only beside other totals: as what happened between the two.
 
     `executed` inferences were in so many `executions`. `gauges` are of the last page, as are the `models` that it names; with inner calls
-    none of them is known to be served.
+    none of them is known to be served. `work` is of one GPU, on the mean.
     """
 
     time_ns: int
@@ -52,7 +54,8 @@ class Totals:
     gauges: Mapping[Gauge, float] = field(default_factory=dict)
     models: frozenset[str] = frozenset()
     inner_calls: bool = False
-    durations: Mapping[str | None, Edges] = field(default_factory=dict)
+    times: Mapping[Key, Told] = field(default_factory=dict)
+    work: Mapping[Work, float] = field(default_factory=dict)
 
     def since(self, before: Totals | None) -> ServerReading:
         """The reading that these totals are, after those that were handed on before; the first is a baseline."""
@@ -74,11 +77,22 @@ class Totals:
             kv_cache_used_ratio=self.gauges.get("kv_cache_used"),
             resets=self.resets - earlier.resets,
             model=next(iter(self.models)) if len(self.models) == 1 else None,
-            durations={
-                model: {edge: float(count - earlier.durations.get(model, {}).get(edge, 0)) for edge, count in counts.items()}
-                for model, counts in self.durations.items()
-            },
+            times=self._times(earlier),
+            flops_per_gpu=self._work(earlier, "flops"),
+            memory_bytes_per_gpu=self._work(earlier, "bytes_read", "bytes_written"),
         )
+
+    def _times(self, earlier: Totals) -> dict[str | None, dict[TimeOf, ServerTime]]:
+        times: dict[str | None, dict[TimeOf, ServerTime]] = {}
+        for (model, of), told in self.times.items():
+            times.setdefault(model, {})[of] = told.since(earlier.times.get((model, of)))
+        return times
+
+    def _work(self, earlier: Totals, *wanted: Work) -> float | None:
+        """How much more of these kinds together; None: one of them isn't told."""
+        if not all(work in self.work for work in wanted):
+            return None
+        return sum(max(self.work[work] - earlier.work.get(work, 0.0), 0.0) for work in wanted)
 
 
 @dataclass(slots=True)
@@ -94,8 +108,8 @@ class Counts:
     """Adds up the increases of a server's counters, page by page, in order of time."""
 
     def __init__(self, rules: MetricRules) -> None:
-        """Nothing is known yet. `ignored` counts samples that couldn't be counted."""
-        self.ignored = 0
+        """Nothing is known yet."""
+        self._ignored = 0
         self._rules = rules
         self._names: dict[SeriesRule, str] = {}
         self._series: dict[_Identity, _Remembered] = {}
@@ -105,7 +119,14 @@ class Counts:
         self._resets = 0
         self._last_page_ns = 0
         self._refused = False
-        self._durations = Durations()
+        self._times = Times(rules.times)
+        self._work = WorkOfOne()
+        self._several = False
+
+    @property
+    def ignored(self) -> int:
+        """How many samples couldn't be counted."""
+        return self._ignored + self._times.ignored
 
     def add(self, series: Iterable[Series], time_ns: int) -> Totals:
         """Takes one whole page, read at `time_ns` (unix); the totals with it. Metrics that no rule reads are passed over."""
@@ -123,11 +144,11 @@ class Counts:
             read = [one for _, one in self._read(page, rule)]
             gauges[gauge] = self._value(gauge, [one.value for one in read])
             models.update(map(self._model, read))
-        if self._rules.durations is not None:
-            for identity, one in self._read(page, self._rules.durations.series):
-                value = _count(one.value)
-                self.ignored += value is None
-                self._durations.take(identity, self._model(one), self._rules.durations.edge_seconds(one.labels), value)
+        self._times.add(lambda rule: [one for _, one in self._read(page, rule)], self._model, time_ns)
+        for work, rule in self._rules.work.items():
+            self._work.take(work, [(identity, one.value) for identity, one in self._read(page, rule)])
+        self._several |= len(models - {None}) > 1
+        inner_calls = self._rules.inner_calls and (self._several or self._rules.model_label is None)
         return Totals(
             time_ns=time_ns,
             inferences=self._rows(),
@@ -139,9 +160,10 @@ class Counts:
             executed=self._executed["executed"],
             executions=self._executed["executions"],
             gauges={gauge: value for gauge, value in gauges.items() if value is not None},
-            models=frozenset() if self._rules.inner_calls else frozenset(model for model in models if model is not None),
-            inner_calls=self._rules.inner_calls,
-            durations=self._durations.counts,
+            models=frozenset() if inner_calls else frozenset(model for model in models if model is not None),
+            inner_calls=inner_calls,
+            times=self._times.told,
+            work=self._work.sums,
         )
 
     def _page(self, series: Iterable[Series]) -> dict[str, dict[_Identity, Series]]:
@@ -152,7 +174,7 @@ class Counts:
                 continue
             identity = _identity(one)
             if identity is None or identity in page[one.name]:
-                self.ignored += 1
+                self._ignored += 1
             else:
                 page[one.name][identity] = one
         return page
@@ -169,12 +191,12 @@ class Counts:
 
     def _take(self, rule: CountRule, identity: _Identity, one: Series, time_ns: int) -> None:
         value = _count(one.value)
-        self.ignored += value is None
+        self._ignored += value is None
         known = self._series.get(identity)
         if known is None:
             known = self._remembered(rule, identity, one, time_ns)
             if known is None:
-                self.ignored += value is not None
+                self._ignored += value is not None
                 return
             known.value = value if self._refused or value is None else 0
         known.time_ns = time_ns
@@ -225,7 +247,7 @@ class Counts:
         """What a gauge's series say together: their sum, of a cache the fullest; None: not told, or nonsense."""
         most = 1 if gauge == "kv_cache_used" else LARGEST_COUNT
         fit = [value for value in values if 0 <= value <= most]
-        self.ignored += len(values) - len(fit)
+        self._ignored += len(values) - len(fit)
         if not fit or len(fit) < len(values):
             return None
         return max(fit) if gauge == "kv_cache_used" else sum(fit)

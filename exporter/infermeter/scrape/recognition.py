@@ -56,4 +56,4 @@ def declared(mappings: Sequence[ServerMapping], body: bytes) -> tuple[ServerMapp
 
 def _family(name: str) -> str:
     """What a series of this name belongs to: a histogram's or summary's have endings of their own."""
-    return name.removesuffix("_sum").removesuffix("_count")
+    return name.removesuffix("_sum").removesuffix("_count").removesuffix("_bucket")

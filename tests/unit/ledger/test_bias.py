@@ -16,7 +16,7 @@ from infermeter.ledger.instants import SLOT_NS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sketch import BUCKETS, bucket_of
 from infermeter.ledger.sla import SIGNALS
-from infermeter.model import Bools, CoverageBias, Floats, Ints, LedgerSnapshot, ServerReading, SlaTarget
+from infermeter.model import Bools, CoverageBias, Floats, Ints, LedgerSnapshot, ServerReading, ServerTime, SlaTarget, TimeOf
 from support.ledgers import Inference, S, at, batch, config, ledger, of_model
 from support.server_readings import reading
 
@@ -131,8 +131,12 @@ class Life:
         self.untold, self.ends_ns = self.untold[self.ends_ns >= time_ns], self.ends_ns[self.ends_ns >= time_ns]
         durations = {edge: float((ended <= edge).sum()) for edge in self.edges}
         models = ("chat", "never seen") if durations else ()
-        self.bias.read(ServerReading(time_ns, self.read_ns, {}, durations=dict.fromkeys(models, durations)))
+        self.bias.read(ServerReading(time_ns, self.read_ns, {}, times=dict.fromkeys(models, times(durations))))
         self.read_ns = time_ns
+
+
+def times(at_most: dict[float, float]) -> dict[TimeOf, ServerTime]:
+    return {"duration": ServerTime(0.0, at_most), "queue": ServerTime(1.0)}
 
 
 def head(durations: Floats, random: np.random.Generator) -> Bools:
@@ -208,7 +212,7 @@ def test_after_an_outage_the_comparison_begins_anew_and_what_was_judged_stays() 
     life.read_ns = life.slot * SLOT_NS - 400 * S
     life.untold, life.ends_ns = life.untold[:0], life.ends_ns[:0]  # the server was started anew: they are in no counter
     life.read_ns, since_ns = life.slot * SLOT_NS, life.read_ns
-    life.bias.read(ServerReading(life.read_ns, since_ns, {}, durations={"chat": dict.fromkeys(EDGES, 0.0)}))
+    life.bias.read(ServerReading(life.read_ns, since_ns, {}, times={"chat": times(dict.fromkeys(EDGES, 0.0))}))
     assert life.go(1, head)[-1] is not None
     assert life.go(70, head)[-1] is None
 
@@ -221,7 +225,11 @@ def test_models_that_go_by_one_name_are_compared_by_the_edges_that_all_have() ->
     both = {"one": {1.0: 9000.0, 0.5: 1.0, math.inf: 10_000.0}, "two": {1.0: 5000.0, math.inf: 10_000.0}}
     keys = np.full(1, code * len(SIGNALS) * BUCKETS + BUCKETS - 1)
     for slot in range(62):
-        bias.read(ServerReading((slot + 1) * SLOT_NS, slot * SLOT_NS if slot else None, {}, durations=both))
+        bias.read(
+            ServerReading(
+                (slot + 1) * SLOT_NS, slot * SLOT_NS if slot else None, {}, times={model: times(told) for model, told in both.items()}
+            )
+        )
         counts = np.zeros((len(names), 2), np.int64)
         counts[code] = 10
         bias.close(slot, (keys, np.array([10])), counts, [TARGET] * len(names))
@@ -246,7 +254,7 @@ def test_while_spans_are_biased_nothing_is_told_of_the_sla_and_no_counter_falls(
         if second % 10 == 0:
             told = {edge: float(sum(one <= edge for one in ended)) for edge in EDGES}
             book.add_server_reading(
-                reading(second, {("chat", "ok"): float(len(ended))}, since=second - 10 if second else None, durations={"chat": told})
+                reading(second, {("chat", "ok"): float(len(ended))}, since=second - 10 if second else None, times={"chat": times(told)})
             )
             ended = []
         kept = durations[tail(durations, random)].tolist()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from infermeter.errors import ConfigErrors, MappingError
 from infermeter.mapping import ServerMapping, shipped_mappings
-from infermeter.mapping.metrics import CountRule, DurationRule, MetricRules, SeriesRule
+from infermeter.mapping.metrics import WORK, CountRule, MetricRules
 from infermeter.mapping.metrics_reference import metrics_lines
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.schema import read_mapping
+from infermeter.mapping.series import SeriesRule
 from infermeter.mapping.texts import TextMatch
+from infermeter.mapping.times import PER_SECOND, TimeRule
 from unit.mapping.test_schema import rule
 
 SPANS = rule("{id: a, match: {span: s}, emit: {}}")
@@ -72,17 +75,36 @@ def problem(metrics: str) -> str:
         ("counters: {ok: {name: a}}, labels: {model: [a]}", ".labels.model: must be a text"),
         (
             "counters: {tokens_in: {name: a}}, inner_calls: true",
-            ".inner_calls: with tokens or durations: those of inner calls would count too",
+            ".inner_calls: with tokens: those of inner calls would count too",
         ),
-        (
-            "counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: s}}, inner_calls: true",
-            ".inner_calls: with tokens or durations: those of inner calls would count too",
-        ),
-        ("histograms: {e2e: {name: h, unit: s}}", ": must have counters or gauges"),
-        ("counters: {ok: {name: a}}, histograms: {}", ".histograms: e2e is missing"),
+        ("counters: {ok: {name: a}}, histograms: {}", ".histograms: is empty"),
         ("counters: {ok: {name: a}}, histograms: {e2e: {name: h}}", ".histograms.e2e: unit is missing"),
         ("counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: h}}", ".histograms.e2e.unit: unknown; known are s, ms, us"),
-        ("counters: {ok: {name: a}}, histograms: {ttft: {name: h, unit: s}}", ".histograms.ttft: unknown key; known are e2e"),
+        (
+            "counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: s, per: a}}",
+            ".histograms.e2e.per: unknown key; known are name, unit, older, where",
+        ),
+        (
+            "counters: {ok: {name: a}}, histograms: {ttft: {parts: {}}}",
+            ".histograms.ttft.parts: unknown key; known are name, unit, older, where",
+        ),
+        ("counters: {ok: {name: a}}, summaries: {tptot: {name: h}}", ".summaries.tptot: unknown key; did you mean tpot?"),
+        ("counters: {compute: {parts: {}}}", ".counters.compute.parts: is empty"),
+        ("counters: {compute: {name: a}}", ".counters.compute: unit is missing"),
+        ("counters: {compute: {}}", ".counters.compute: name is missing"),
+        (
+            "counters: {compute: {unit: s, parts: {a: {name: b, unit: s}}}}",
+            ".counters.compute: has no name: it is what its parts are together, and must have nothing besides them",
+        ),
+        (
+            "counters: {compute: {parts: {A: {name: b, unit: s}}}}",
+            ".counters.compute.parts.A: the name of a part must match [a-z][a-z0-9_]{0,31}",
+        ),
+        ("counters: {compute: {parts: {a: {name: b}}}}", ".counters.compute.parts.a: unit is missing"),
+        ("counters: {queue: {name: b, unit: s}}, summaries: {queue: {name: c, unit: s}}", ": two readings are of one time"),
+        ("counters: {queue: {name: b, unit: s}, compute: {name: b, unit: s}}", ": two readings are of one time"),
+        ("counters: {flops: {name: b, unit: s}}", ".counters.flops.unit: unknown key; known are name, older, where"),
+        ("histograms: {e2e: {name: h, unit: s}}", ": must have counters or gauges"),
         ("counters: {ok: {name: a}}, origin: measured", ".origin: unknown; did you mean captured?"),
         ("counters: {ok: {name: a}}, inner_calls: false", ".inner_calls: must be true (or left out)"),
     ],
@@ -188,12 +210,19 @@ def test_ok_is_what_is_left_where_errors_are_counted_among_all(counters: str, *,
     assert rules(f"counters: {{{counters}}}").ok_is_what_is_left is left
 
 
+def _told(metrics: MetricRules) -> list[SeriesRule]:
+    """What is told of, a histogram or summary by its own name."""
+    whole = [replace(time.sums, names=tuple(name.removesuffix("_sum") for name in time.sums.names)) for time in metrics.times]
+    return [*(count.series for count in metrics.counts), *metrics.gauges.values(), *whole, *metrics.work.values()]
+
+
 # --- what is shipped -----------------------------------------------------------------------------------------------------------------
 def test_the_reference_tells_what_each_server_tells() -> None:
     text = servers_markdown()
     assert text.count("- own metrics: none that are read") == len([1 for read in shipped_mappings().values() if read.metrics is None])
     for read in shipped_mappings().values():
-        assert all(f"`{name}`" in text for name in (read.metrics.names if read.metrics else ()))
+        names = {name for series in _told(read.metrics) for name in series.names} if read.metrics else set()
+        assert names == {name for name in names if f"`{name}`" in text}
     assert "failed where `finished_reason` is `abort` or `error`" in text
 
 
@@ -222,21 +251,65 @@ def test_a_server_without_spans_is_said_to_emit_none() -> None:
     assert text.count("It emits no spans") == len([1 for read in shipped_mappings().values() if not read.rules]) > 0
 
 
+# --- times ---------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("unit", "seconds"), [("s", 250.0), ("ms", 0.25), ("us", 0.00025)])
-def test_a_histogram_of_durations_is_read_by_its_buckets_whose_edges_are_in_seconds(unit: str, seconds: float) -> None:
+def test_a_histogram_is_read_by_its_sum_its_count_and_its_buckets_whose_edges_are_in_seconds(unit: str, seconds: float) -> None:
     read = rules(f"counters: {{ok: {{name: a}}}}, histograms: {{e2e: {{name: h, older: old, unit: {unit}, where: {{way: out}}}}}}")
-    assert read.durations is not None
-    assert read.durations.series == SeriesRule(("h_bucket", "old_bucket"), (("way", TextMatch(exact=frozenset({"out"}))),))
-    assert read.names == ("a", "h_bucket", "old_bucket")
-    assert read.durations.edge_seconds({"le": "250"}) == pytest.approx(seconds)
-    assert read.durations.edge_seconds({"le": "+Inf"}) == math.inf
+    (time,) = read.times
+    out = (("way", TextMatch(exact=frozenset({"out"}))),)
+    assert time.of == "duration"
+    assert time.series == tuple(SeriesRule((f"h_{ending}", f"old_{ending}"), out) for ending in ("sum", "count", "bucket"))
+    assert read.names == ("a", "h_sum", "old_sum", "h_count", "old_count", "h_bucket", "old_bucket")
+    assert time.edge_seconds({"le": "250"}) == pytest.approx(seconds)
+    assert time.edge_seconds({"le": "+Inf"}) == math.inf
 
 
 @pytest.mark.parametrize("labels", [{}, {"le": "much"}, {"le": "NaN"}, {"le": "0"}, {"le": "-1"}])
 def test_a_bucket_whose_edge_is_no_duration_tells_nothing(labels: dict[str, str]) -> None:
-    assert DurationRule(SeriesRule(("h_bucket",))).edge_seconds(labels) is None
+    assert TimeRule("duration", SeriesRule(("h_sum",))).edge_seconds(labels) is None
 
 
-def test_the_reference_tells_of_the_histogram() -> None:
-    lines = list(metrics_lines(rules("counters: {ok: {name: a}}, histograms: {e2e: {name: h, unit: s}}")))
-    assert "durations, against which those of a sample of spans are held (`h_bucket`)" in lines[-1]
+def test_a_summary_has_no_buckets_and_a_counter_counts_those_of_another_if_it_says_so() -> None:
+    read = rules(
+        "counters: {ok: {name: a}, queue: {name: q, unit: us, per: a, where: {w: x}}, transfer: {name: t, unit: s}}, "
+        "summaries: {ttft: {name: f, unit: s}}"
+    )
+    x = (("w", TextMatch(exact=frozenset({"x"}))),)
+    assert read.times == (
+        TimeRule("queue", SeriesRule(("q",), x), SeriesRule(("a",), x), None, 1e6),
+        TimeRule("transfer", SeriesRule(("t",))),
+        TimeRule("ttft", SeriesRule(("f_sum",)), SeriesRule(("f_count",))),
+    )
+
+
+def test_a_stage_has_a_name_or_parts_or_both() -> None:
+    part = "parts: {a: {name: a, unit: s}, b: {name: b, unit: ms}}"
+    read = rules(f"counters: {{ok: {{name: n}}, queue: {{name: q, unit: s, {part}}}, compute: {{parts: {{c: {{name: c, unit: s}}}}}}}}")
+    assert [time.of for time in read.times] == ["queue", ("queue", "a"), ("queue", "b"), ("compute", "c")]
+
+
+def test_work_is_read_of_each_kind_that_is_told() -> None:
+    read = rules("counters: {flops: {name: f, older: g}, bytes_read: {name: r}}")
+    assert read.work == {"flops": SeriesRule(("f", "g")), "bytes_read": SeriesRule(("r",))}
+    assert read.names == ("f", "g", "r")
+
+
+def test_the_reference_tells_of_times_and_of_work() -> None:
+    (line,) = metrics_lines(
+        rules(
+            "counters: {ok: {name: a}, queue: {name: q, unit: s, per: a}, transfer: {parts: {kv: {name: t, unit: s}}}, flops: {name: f}}, "
+            "histograms: {e2e: {name: h, older: i, unit: s}}, summaries: {ttft: {name: s, unit: s}}"
+        )
+    )
+    assert "; time in queue (`q`, a sum over `a`); transfer's part `kv` (`t`, a sum); durations (`h` or `i`, a histogram); " in line
+    assert "; times to first token (`s`, a sum); floating-point operations of a GPU, estimated (`f`); " in line
+
+
+def test_every_kind_of_time_and_of_work_is_shipped() -> None:
+    shipped = [read.metrics for read in shipped_mappings().values() if read.metrics]
+    times = [time for read in shipped for time in read.times]
+    assert {time.of for time in times if isinstance(time.of, str)} == {"duration", "ttft", "tpot", "queue", "compute", "transfer"}
+    assert {time.of[0] for time in times if isinstance(time.of, tuple)} == {"compute", "transfer", "serialisation"}
+    assert {time.units_per_second for time in times} == set(PER_SECOND.values())
+    assert {(time.counts is None, time.buckets is None) for time in times} == {(False, False), (False, True), (True, True)}
+    assert {work for read in shipped for work in read.work} == set(WORK)

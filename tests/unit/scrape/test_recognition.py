@@ -81,7 +81,7 @@ def test_a_url_that_nobody_can_ask_is_refused() -> None:
         (b"# TYPE vllm:prompt_tokens_total counter\n# TYPE tgi_queue_size gauge\n", "vllm"),
         (b"# HELP request_predict_seconds predict request latency\n", None),
         (b" # TYPE request_predict_seconds histogram\n", None),
-        (b"# TYPE request_predict_seconds_bucket histogram\n", None),
+        (b"# TYPE request_predict_seconds_total histogram\n", None),
         (b"", None),
     ],
 )
