@@ -4,57 +4,64 @@ A trace is complete when no span of it has come for a while: `grace` once a span
 that rule says that its traces come from several processes. A parent
 that never comes holds nothing back: a span whose parent isn't there is a root, as far as anyone here can know.
 
-Spans stay in the columns in which they came (`Chunk`), and a trace holds their numbers; a chunk goes when all its spans are gone.
+Spans stay in the columns in which they came (`Chunk`), each row with the slot of its trace, until the trace leaves. Whether a span came
+twice, and who is whose parent, is found out then, for many traces at once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import add
+from sys import getsizeof
 
 import numpy as np
 
 from infermeter.config import Assembly, Limits
-from infermeter.mapping.spans import NO_RULE, Spans, Table
+from infermeter.mapping.spans import NO_RULE, Array, Spans, Table
+from infermeter.mapping.traces import HURRIED, TRACE_BYTES, WAITING, Closed, Traces
 from infermeter.model import Bools, Ints
 
-CHUNK_BYTES, SPAN_BYTES, EVENT_BYTES, LINK_BYTES = 3000, 700, 200, 300
-"""What a chunk, a span in it without its texts and events, an event, and a span of which only the ids are kept take; rounded up."""
+CHUNK_BYTES = 3000
+"""What a chunk takes in memory without its spans and the texts of its resource; rounded up."""
 
-PRESSING_RATIO = 1.25
-"""Of `limits.pending_bytes`: beyond it, traces that are complete early don't wait to be taken."""
+WAITING_RATIO = 0.8
+"""Of `limits.pending_bytes`: so much may wait; the rest is for traces that are complete early, until they are taken."""
+
+SLACK = 64
+"""Where there is too much, one part in so many goes with it: not every span has to make room for itself."""
 
 TRACES_AT_ONCE = 4096
 """Complete traces that are handed over as one table."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """Spans that came together. `rule` has the number of the rule that each of them matched, or NO_RULE; `live` of them are pending."""
+    """Spans that came together, each with the slot of its trace.
 
-    spans: Spans
-    rule: Ints
-    live: int
-    size_bytes: int
-
-
-@dataclass(slots=True, eq=False)
-class Trace:
-    """What is pending of one trace: the number of each span, and for spans that nobody reads their parent's id.
-
-    `matched`: ids of the spans that a rule matched; `counted`: those of an earlier assembly under the same trace id. `patient`: it is
-    complete only after the longer time, whatever was matched.
+    `rule` has the number of the rule that each of them matched, or NO_RULE; None: nobody reads them, only their ids are kept.
+    `row_bytes`: what each of them takes in memory.
     """
 
-    rows: dict[bytes, int]
-    links: dict[bytes, bytes]
-    matched: set[bytes]
-    counted: frozenset[bytes]
-    patient: bool = False
-    last_ns: int = 0
+    spans: Spans
+    slot: Ints
+    rule: Ints | None
+    row_bytes: Ints
+
+    @property
+    def shared_bytes(self) -> int:
+        """What it takes beside its rows."""
+        return CHUNK_BYTES + sum(map(getsizeof, self.spans.resource.values()))
+
+    @property
+    def size_bytes(self) -> int:
+        """What all of it takes."""
+        return self.shared_bytes + int(self.row_bytes.sum())
+
+    def rows(self, chosen: Bools) -> Chunk:
+        """Some of it; at least one."""
+        rows = np.flatnonzero(chosen)
+        return Chunk(self.spans.rows(rows), self.slot[rows], None if self.rule is None else self.rule[rows], self.row_bytes[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,19 +82,17 @@ class Assembler:
         self._limits = limits
         self._dropped = dropped
         self._bounded = bounded
-        self._rooted: dict[bytes, Trace] = {}
-        self._rootless: dict[bytes, Trace] = {}
-        self._hurried: dict[bytes, Trace] = {}
-        self._hurried_spans = 0
+        self._traces = Traces()
+        self._counted: dict[int, frozenset[int]] = {}  # by slot: ids of spans that a rule matched in an earlier assembly of the trace
+        self._closed = Closed(limits.pending_traces)
+        self._chunks: list[Chunk] = []
+        self._waiting = 0
         self._spans = 0
-        self._chunks: dict[int, Chunk] = {}  # by the number of its first span, ascending
-        self._next_number = 0
-        self._closed: dict[bytes, frozenset[bytes] | None] = {}  # None: evicted, nothing can be made of what is still to come
-        self._closed_spans = 0
         self._size_bytes = 0
+        self._hurried_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._rooted) + len(self._rootless)
+        return self._waiting
 
     @property
     def spans(self) -> int:
@@ -97,169 +102,208 @@ class Assembler:
     @property
     def presses(self) -> bool:
         """Whether traces that are complete early hold so much memory that they should be taken now."""
-        return bool(self._hurried) and self._size_bytes > PRESSING_RATIO * self._limits.pending_bytes
+        return self._hurried_bytes > 0 and self._size_bytes > self._limits.pending_bytes
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
     def add(self, spans: Spans, rule: Ints, now_ns: int) -> None:
         """Takes spans, each with the number of its rule; within a trace a span id counts once."""
-        first = self._next_number
-        self._next_number += len(spans)
-        touched: dict[bytes, Trace] = {}
-        lost = 0
-        matched = (rule != NO_RULE).tolist()
-        for number, (trace_id, span_id, is_matched) in enumerate(zip(spans.trace_id, spans.span_id, matched, strict=True), first):
-            trace = touched.get(trace_id) or self._opened(trace_id, touched)
-            if trace is None:
-                self._dropped["evicted"] += 1
-                lost += 1
-            elif span_id in trace.rows or span_id in trace.counted:
-                self._dropped["duplicate"] += 1
-                lost += 1
-            else:
-                trace.rows[span_id] = number
-                if is_matched:
-                    trace.matched.add(span_id)
+        slot = self._touched(spans.trace_id.tolist(), now_ns)
+        self._dropped["evicted"] += int((slot < 0).sum())
         patient = spans.plan.patient
         if patient:
-            for row in np.flatnonzero(np.isin(rule, list(patient))).tolist():
-                if trace := touched.get(spans.trace_id[row]):
-                    trace.patient = True
-        if lost < len(spans):
-            self._chunks[first] = chunk = Chunk(spans, rule, len(spans) - lost, _size_bytes(spans))
-            self._size_bytes += chunk.size_bytes
-            self._spans += chunk.live
-        self._close(touched, now_ns)
+            self._traces.patient[slot[np.isin(rule, list(patient)) & (slot >= 0)]] = True
+        self._keep(spans, slot, rule, ~self._counted_before(spans.span_id, slot))
 
-    def link(self, ids: Iterable[tuple[bytes, bytes, bytes]], now_ns: int) -> None:
-        """Takes trace, span and parent id of spans that nobody reads, but that may stand between an ancestor and its descendants."""
-        touched: dict[bytes, Trace] = {}
-        for trace_id, span_id, parent_id in ids:
-            trace = touched.get(trace_id) or self._opened(trace_id, touched)
-            if trace is not None and span_id not in trace.links:
-                trace.links[span_id] = parent_id
-                self._size_bytes += LINK_BYTES
-        self._close(touched, now_ns)
+    def link(self, spans: Spans, now_ns: int) -> None:
+        """Takes spans that nobody reads, but that may stand between an ancestor and its descendants."""
+        slot = self._touched(spans.trace_id.tolist(), now_ns)
+        self._keep(spans, slot, None, np.ones(len(slot), np.bool_))
 
-    def _opened(self, trace_id: bytes, touched: dict[bytes, Trace]) -> Trace | None:
-        """The trace of an id, out of its queue until `_close`; None if it was evicted."""
-        trace = self._rooted.pop(trace_id, None) or self._rootless.pop(trace_id, None)
-        if trace is None and (trace := self._hurried.pop(trace_id, None)):
-            self._hurried_spans -= len(trace.rows)
-        if trace is None:
-            counted = self._closed.get(trace_id, frozenset())
-            if counted is None:
-                return None
-            trace = Trace({}, {}, set(), counted)
-        touched[trace_id] = trace
-        return trace
+    def _touched(self, trace_ids: Sequence[bytes], now_ns: int) -> Ints:
+        """The slot of each trace, from now on that of one that waits; -1 where it was evicted."""
+        slot = self._traces.slots(trace_ids)
+        if slot.min() < 0:
+            self._open([trace_ids[row] for row in np.flatnonzero(slot < 0).tolist()])
+            slot = self._traces.slots(trace_ids)
+        here = slot if slot.min() >= 0 else slot[slot >= 0]
+        if self._hurried_bytes:
+            hurried = np.unique(here[self._traces.state[here] == HURRIED])
+            self._waiting += len(hurried)
+            self._hurried_bytes -= int(self._traces.size_bytes[hurried].sum())
+            self._traces.state[hurried] = WAITING
+        self._traces.touch(here, now_ns)
+        return slot
 
-    def _close(self, touched: dict[bytes, Trace], now_ns: int) -> None:
-        """Puts traces at the end of their queues. While there are too many, the one that has waited longest makes room.
+    def _open(self, trace_ids: Sequence[bytes]) -> None:
+        """Begins an assembly of each trace that wasn't evicted."""
+        fresh = list(dict.fromkeys(trace_ids))
+        before = self._closed.of(fresh)
+        if any(told is not None for told in before):
+            again = {trace_id: told for trace_id, told in zip(fresh, before, strict=True) if told is not None}
+            fresh = [trace_id for trace_id in fresh if again.get(trace_id) != Closed.EVICTED]
+            self._traces.open(fresh)
+            slots = self._traces.slots(fresh).tolist()
+            self._counted |= {slot: frozenset(again[trace_id]) for trace_id, slot in zip(fresh, slots, strict=True) if trace_id in again}
+        else:
+            self._traces.open(fresh)
+        self._waiting += len(fresh)
+        self._size_bytes += TRACE_BYTES * len(fresh)
 
-        If a rule matched a span of it, it is complete before its grace has passed, and goes with the next that are due: better early than
-        lost. If none did, it is evicted.
+    def _counted_before(self, span_id: Array, slot: Ints) -> Bools:
+        """Which spans were counted in an earlier assembly of their trace."""
+        counted = np.zeros(len(slot), np.bool_)
+        if self._counted:
+            for row in np.flatnonzero(np.isin(slot, list(self._counted))).tolist():
+                counted[row] = int(span_id[row]) in self._counted[int(slot[row])]
+            self._dropped["duplicate"] += int(counted.sum())
+        return counted
+
+    def _keep(self, spans: Spans, slot: Ints, rule: Ints | None, wanted: Bools) -> None:
+        """Keeps those of the spans that are wanted and whose trace isn't evicted; then there may be too many."""
+        wanted &= slot >= 0
+        if not wanted.all():
+            rows = np.flatnonzero(wanted)
+            if not len(rows):
+                self._make_room()
+                return
+            spans, slot, rule = spans.rows(rows), slot[rows], None if rule is None else rule[rows]
+        trace_id = self._traces.id[slot]
+        spans = spans.links(trace_id) if rule is None else spans.kept(trace_id)
+        chunk = Chunk(spans, slot, rule, spans.size_bytes())
+        self._chunks.append(chunk)
+        self._size_bytes += chunk.size_bytes
+        np.add.at(self._traces.size_bytes, slot, chunk.row_bytes + chunk.shared_bytes // len(slot))
+        if rule is not None:
+            self._spans += len(slot)
+            np.add.at(self._traces.spans, slot, 1)
+            self._traces.matched[slot[rule != NO_RULE]] = True
+        self._make_room()
+
+    # --- too much ------------------------------------------------------------------------------------------------------------------
+    def _make_room(self) -> None:
+        """While too much waits, the traces that have waited longest make room.
+
+        If a rule matched a span of one, it is complete before its grace has passed, and goes with the next that are due: better early
+        than lost. If none did, it is evicted.
         """
-        for trace_id, trace in touched.items():
-            trace.last_ns = now_ns
-            (self._rooted if trace.matched and not trace.patient else self._rootless)[trace_id] = trace
-        while self._bounded and self._too_many():
-            queue = min((queue for queue in (self._rootless, self._rooted) if queue), key=lambda one: next(iter(one.values())).last_ns)
-            trace_id = next(iter(queue))
-            trace = queue.pop(trace_id)
-            if trace.matched:
-                self._hurried[trace_id] = trace
-                self._hurried_spans += len(trace.rows)
-            else:
-                self._evict(trace_id, trace)
+        while self._bounded and (over := self._over()):
+            leaving = self._traces.waiting()[:over]
+            matched = self._traces.matched[leaving]
+            hurried, evicted = leaving[matched], leaving[~matched]
+            self._traces.state[hurried] = HURRIED
+            self._waiting -= len(hurried)
+            self._hurried_bytes += int(self._traces.size_bytes[hurried].sum())
+            spans = self._traces.spans[evicted]
+            self._dropped["evicted"] += int(spans.sum())
+            self._closed.add(dict.fromkeys(self._traces.id[evicted[spans > 0]].tolist(), Closed.EVICTED))
+            self._released(evicted)
 
-    def _too_many(self) -> bool:
-        """Whether the traces that wait are too many, or take too much memory: their share of it by the number of spans."""
-        waiting_ratio = 1 - self._hurried_spans / self._spans if self._spans else 1.0
-        return len(self) > self._limits.pending_traces or (len(self) > 0 and self._size_bytes * waiting_ratio > self._limits.pending_bytes)
-
-    def _evict(self, trace_id: bytes, trace: Trace) -> None:
-        self._dropped["evicted"] += len(trace.rows)
-        self._released([trace])
-        if trace.rows:
-            self._remember(trace_id, None)
+    def _over(self) -> int:
+        """How many traces must make room."""
+        most_bytes = WAITING_RATIO * self._limits.pending_bytes
+        surplus = self._waiting - self._limits.pending_traces
+        surplus_bytes = self._size_bytes - self._hurried_bytes - most_bytes
+        over = surplus + self._limits.pending_traces // SLACK if surplus > 0 else 0
+        if self._waiting and surplus_bytes > 0:
+            sizes = np.cumsum(self._traces.size_bytes[self._traces.waiting()])
+            over = max(over, int(np.searchsorted(sizes, surplus_bytes + most_bytes / SLACK)) + 1)
+        return over
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def due(self, now_ns: int | None) -> list[Assembled]:
-        """The traces that are complete: all of them without `now_ns`, none before if nothing is bounded.
-
-        A clock that was set back completes what it left behind.
-        """
+        """The traces that are complete: all of them without `now_ns`, none before if nothing is bounded."""
         if now_ns is not None and not self._bounded:
             return []
-        due, self._hurried, self._hurried_spans = self._hurried, {}, 0
-        for queue, wait_ns in ((self._rooted, self._grace_ns), (self._rootless, self._idle_ns)):
-            while queue:
-                trace_id, trace = next(iter(queue.items()))
-                if now_ns is not None and abs(now_ns - trace.last_ns) < wait_ns:
-                    break
-                due[trace_id] = queue.pop(trace_id)
-        for trace_id, trace in due.items():
-            if trace.matched or trace.counted:
-                self._remember(trace_id, trace.counted.union(trace.matched))
-        ids = list(due)
-        assembled = (self._assembled({one: due[one] for one in ids[n : n + TRACES_AT_ONCE]}) for n in range(0, len(ids), TRACES_AT_ONCE))
+        slots = self._traces.due(now_ns, self._grace_ns, self._idle_ns)
+        assembled = [self._assembled(slots[n : n + TRACES_AT_ONCE]) for n in range(0, len(slots), TRACES_AT_ONCE)]
         return [one for one in assembled if one is not None]
 
-    def _assembled(self, traces: dict[bytes, Trace]) -> Assembled | None:
+    def _assembled(self, slots: Ints) -> Assembled | None:
         """The spans of some traces; None if all that came of them were links."""
-        chunks = self._released(traces.values())
-        if not chunks:
+        before = zip(self._traces.id[slots].tolist(), map(self._counted.get, slots.tolist()), strict=True)
+        counted = {trace_id: list(span_ids) for trace_id, span_ids in before if span_ids}
+        chunks = sorted(self._released(slots), key=lambda chunk: chunk.rule is None)  # of a span and a link of one id the span
+        rules = [chunk.rule for chunk in chunks if chunk.rule is not None]
+        if not rules:
+            self._closed.add(counted)
             return None
-        groups = [chunk.spans.rows(rows) for chunk, rows in chunks]
-        trace_id = [one for group in groups for one in group.trace_id]
-        ids = list(map(add, trace_id, chain.from_iterable(group.span_id for group in groups)))
-        parents = list(map(add, trace_id, chain.from_iterable(group.parent_id for group in groups)))
-        for one, trace in traces.items():
-            ids += [one + span_id for span_id in trace.links]
-            parents += [one + parent_id for parent_id in trace.links.values()]
-        nobody = len(ids)
-        number = dict(zip(reversed(ids), range(nobody - 1, -1, -1), strict=True))  # of a span and a link of one id the span
-        parent = np.array([number.get(parent_id, nobody) for parent_id in parents] + [nobody], np.int64)
-        parent[parent == np.arange(nobody + 1)] = nobody  # a span that is its own parent has none
-        before = {one for one, trace in traces.items() if trace.counted}
-        again = np.fromiter((one in before for one in trace_id), np.bool_, len(trace_id))
-        return Assembled(Table(groups, parent), np.concatenate([chunk.rule[rows] for chunk, rows in chunks]), again)
+        first, parent = _relatives(chunks)
+        repeated = first != np.arange(len(first))
+        if repeated.any():
+            self._dropped["duplicate"] += int(repeated[: sum(map(len, rules))].sum())
+            once = np.split(~repeated, np.cumsum([len(chunk.slot) for chunk in chunks])[:-1])
+            chunks = [chunk.rows(kept) for chunk, kept in zip(chunks, once, strict=True) if kept.any()]
+            rules = [chunk.rule for chunk in chunks if chunk.rule is not None]
+            _, parent = _relatives(chunks)
+        table = Table([chunk.spans for chunk in chunks[: len(rules)]], np.append(parent, len(parent)))
+        rule = np.concatenate(rules)
+        again = np.zeros(len(table), np.bool_)
+        if counted:
+            again[:] = [trace_id in counted for trace_id in table.trace_id.tolist()]
+        matched = np.flatnonzero(rule != NO_RULE)
+        ids = np.concatenate([group.span_id for group in table.groups])[matched]
+        for trace_id, span_id in zip(table.trace_id[matched].tolist(), ids.tolist(), strict=True):
+            counted.setdefault(trace_id, []).append(span_id)
+        self._closed.add(counted)
+        return Assembled(table, rule, again)
 
-    def _released(self, traces: Iterable[Trace]) -> list[tuple[Chunk, list[int]]]:
-        """The chunks that hold the spans of some traces, each with the rows that are theirs; these spans are pending no more."""
-        traces = list(traces)
-        self._size_bytes -= LINK_BYTES * sum(len(trace.links) for trace in traces)
-        numbers = np.sort(np.fromiter(chain.from_iterable(trace.rows.values() for trace in traces), np.int64))
-        firsts = np.fromiter(self._chunks, np.int64)
-        chunk_of = np.searchsorted(firsts, numbers, side="right") - 1
-        self._spans -= len(numbers)
-        found = []
-        for which, begin, end in _runs(chunk_of):
-            first = int(firsts[which])
-            chunk = self._chunks[first]
-            found.append((chunk, (numbers[begin:end] - first).tolist()))
-            chunk.live -= end - begin
-            if not chunk.live:
-                del self._chunks[first]
-                self._size_bytes -= chunk.size_bytes
-        return found
+    def _released(self, slots: Ints) -> list[Chunk]:
+        """The spans of some traces, in the order in which they came; these are under assembly no more."""
+        sizes, state = self._traces.size_bytes[slots], self._traces.state[slots]
+        self._waiting -= int((state == WAITING).sum())
+        self._hurried_bytes -= int(sizes[state == HURRIED].sum())
+        self._spans -= int(self._traces.spans[slots].sum())
+        leaving = np.zeros(len(self._traces.state), np.bool_)
+        leaving[slots] = True
+        for slot in self._counted.keys() & slots.tolist():
+            del self._counted[slot]
+        self._traces.close(slots)
+        self._size_bytes -= TRACE_BYTES * len(slots)
+        return self._taken(leaving)
 
-    def _remember(self, trace_id: bytes, counted: frozenset[bytes] | None) -> None:
-        """What became of a trace, as long as there is room: for as many traces as may be pending, and four spans of each."""
-        self._closed_spans += len(counted or ()) - len(self._closed.pop(trace_id, None) or ())
-        self._closed[trace_id] = counted
-        while len(self._closed) > self._limits.pending_traces or self._closed_spans > 4 * self._limits.pending_traces:
-            self._closed_spans -= len(self._closed.pop(next(iter(self._closed))) or ())
+    def _taken(self, leaving: Bools) -> list[Chunk]:
+        """The rows of these slots, out of the chunks."""
+        if not self._chunks:
+            return []
+        gone = leaving[np.concatenate([chunk.slot for chunk in self._chunks])]
+        ends = np.cumsum([len(chunk.slot) for chunk in self._chunks])
+        counts = np.diff(np.append(0, gone.cumsum()[ends - 1]))
+        taken: list[Chunk] = []
+        left: list[Chunk] = []
+        for chunk, end, count in zip(self._chunks, ends.tolist(), counts.tolist(), strict=True):
+            if not count:
+                left.append(chunk)
+                continue
+            self._size_bytes -= chunk.size_bytes
+            if count == len(chunk.slot):
+                taken.append(chunk)
+                continue
+            mine = gone[end - len(chunk.slot) : end]
+            taken.append(chunk.rows(mine))
+            left.append(rest := chunk.rows(~mine))
+            self._size_bytes += rest.size_bytes
+        self._chunks = left
+        return taken
 
 
-def _runs(ascending: Ints) -> Iterable[tuple[int, int, int]]:
-    """Each value with the begin and end of its run."""
-    values, begins = np.unique(ascending, return_index=True)
-    return zip(values.tolist(), begins.tolist(), np.append(begins, len(ascending))[1:].tolist(), strict=True)
+def _relatives(chunks: Sequence[Chunk]) -> tuple[Ints, Ints]:
+    """For each row, of all chunks end to end, the first row of its trace with its id, and that of its parent; where there is none, n.
 
+    A row that is its own parent has none.
+    """
+    slot = np.concatenate([chunk.slot for chunk in chunks])
+    ids = [chunk.spans.span_id for chunk in chunks] + [chunk.spans.parent_id for chunk in chunks]
+    known, number = np.unique(np.concatenate(ids), return_inverse=True)
+    n = len(slot)
+    own, up = slot * len(known) + number[:n], slot * len(known) + number[n:]
+    order = np.argsort(own, kind="stable")
+    ascending = own[order]
+    order = np.append(order, n)
 
-def _size_bytes(spans: Spans) -> int:
-    """About what a chunk takes in memory."""
-    texts = chain(spans.resource.values(), *(column for column in spans.attributes if not isinstance(column, np.ndarray)))
-    events = sum(map(len, spans.events))
-    return CHUNK_BYTES + SPAN_BYTES * len(spans) + EVENT_BYTES * events + sum(len(text) for text in texts if isinstance(text, str))
+    def row_of(key: Ints) -> Ints:
+        place = np.searchsorted(ascending, key)
+        return order[np.where(np.append(ascending, -1)[place] == key, place, n)]
+
+    first, parent = row_of(own), row_of(up)
+    parent[parent == np.arange(n)] = n
+    return first, parent

@@ -54,6 +54,7 @@ class Matches:
         self._inner = {"start": inner_start_ns, "end": inner_end_ns}
         self._match_of = np.full(len(table.parent), -1, np.int64)
         self._match_of[rows] = np.arange(len(rows))
+        self._below: dict[str, Ints] = {}
         self._related: dict[Where, Ints] = {}
         self._instants: dict[Point, Ints] = {}
 
@@ -64,10 +65,10 @@ class Matches:
     def related(self, where: Where) -> Ints:
         """For each row of the table the match whose selection it belongs to, -1 for none."""
         if where not in self._related:
-            below = self._match_of[self.table.parent]
-            if where.relation == "descendant":
-                below = self.table.inherited(below)
-            self._related[where] = np.where(self.table.selected(where), below[: len(self.table)], -1)
+            if where.relation not in self._below:
+                below = self._match_of[self.table.parent]
+                self._below[where.relation] = self.table.inherited(below) if where.relation == "descendant" else below
+            self._related[where] = np.where(self.table.selected(where), self._below[where.relation][: len(self.table)], -1)
         return self._related[where]
 
     # --- instants and intervals ----------------------------------------------------------------------------------------------------
@@ -160,7 +161,8 @@ class Matches:
                 a_ns, b_ns = self.instants(start), self.instants(end)
                 return np.where((a_ns == ABSENT) | (b_ns == ABSENT), np.nan, (b_ns - a_ns) / NS_PER_SECOND)
             case _:
-                return (self.table.end_ns - self.table.start_ns)[self.rows] / NS_PER_SECOND
+                told: Floats = (self.table.end_ns[self.rows] - self.table.start_ns[self.rows]) / NS_PER_SECOND
+                return told
 
     def _attribute(self, attribute: Attribute, duration_ns: Ints) -> Floats:
         told = np.full(len(self), np.nan)
@@ -212,12 +214,16 @@ class Matches:
     def _earliest(self, texts: Sequence[str | None], where: Where) -> list[str | None]:
         """Of the related spans that have a text, that of the one which starts first."""
         related = self.related(where)
-        best: dict[int, tuple[int, str]] = {}
-        rows = np.flatnonzero(related >= 0)
-        for row, match, start_ns in zip(rows.tolist(), related[rows].tolist(), self.table.start_ns[rows].tolist(), strict=True):
-            if (text := texts[row]) is not None:
-                best[match] = min(best.get(match, (start_ns, text)), (start_ns, text))
-        return [best[match][1] if match in best else None for match in range(len(self))]
+        told = [row for row in np.flatnonzero(related >= 0).tolist() if texts[row] is not None]
+        ranks = {text: rank for rank, text in enumerate(sorted({texts[row] or "" for row in told}))}  # for those that start at once
+        rows = np.array(told, np.int64)
+        rank = np.array([ranks[texts[row] or ""] for row in told], np.int64)
+        rows = rows[np.lexsort((rank, self.table.start_ns[rows]))]
+        match, first = np.unique(related[rows], return_index=True)
+        found: list[str | None] = [None] * len(self)
+        for place, row in zip(match.tolist(), rows[first].tolist(), strict=True):
+            found[place] = texts[row]
+        return found
 
 
 def label_text(text: str | None, pattern: re.Pattern[str] | None) -> str | None:

@@ -74,7 +74,7 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
         tokens_input=_tokens(matches.first_value(rule.tokens_input, duration_ns)),
         tokens_output=tokens_output,
         error=error,
-        trace_id=matches.of_rows(matches.table.trace_id),
+        trace_id=matches.table.trace_id[matches.rows].tolist(),
         quality=quality,
     )
     return batch, valid

@@ -33,11 +33,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What to do with the spans of one layout: the rules that they may fit, best first, and what may select them for another's."""
+    """What to do with the spans of one layout: the rules that they may fit, best first, and what may select them for another's.
+
+    `event_numbers`: the names of events that some rule reads, numbered; of all layouts alike.
+    """
 
     layout: Layout
     candidates: tuple[Candidate, ...]
     selections: Mapping[Where, Condition]
+    event_numbers: Mapping[str, int]
 
     @property
     def on_arrival(self) -> int | None:
@@ -72,7 +76,8 @@ class Layouts:
         matches = [match for match in everything if isinstance(match, Match)]
         labels = [label for label in everything if isinstance(label, Label) and label.resource]
         self._resource_keys = frozenset([key for m in matches for key, _ in m.resource] + [key for label in labels for key in label.keys])
-        self.event_names = frozenset(name for event in everything if isinstance(event, Event) for name in event.names)
+        names = dict.fromkeys(name for event in everything if isinstance(event, Event) for name in event.names)
+        self._event_numbers = {name: number for number, name in enumerate(names)}
         self.links = any(rule.subtree for _, rule in self.rules)
         self._by_name: dict[tuple[str, str], Layout] = {}
         self._by_meaning: dict[object, Layout] = {}
@@ -112,7 +117,7 @@ class Layouts:
         if meaning not in self._by_meaning:
             layout = self._new_layout(candidates, selections)
             self._by_meaning[meaning] = layout
-            self._plans[layout] = Plan(layout, candidates, selections)
+            self._plans[layout] = Plan(layout, candidates, selections, self._event_numbers)
         return self._by_meaning[meaning]
 
     def _candidates(self, scope: str, name: str) -> Iterable[Candidate]:

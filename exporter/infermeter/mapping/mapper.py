@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +88,7 @@ class Mapper:
             spans = self._timely(Spans.of(self._layouts.plan(batch.layout), batch), now_ns)
             if spans is None:
                 continue
-            latest_ns = max(spans.end_ns)
+            latest_ns = int(spans.end_ns.max())
             self.last_span_ns = max(self.last_span_ns or latest_ns, latest_ns)
             if spans.plan.on_arrival is not None:
                 self._arrived.setdefault(spans.plan.on_arrival, []).append(spans)
@@ -106,41 +105,33 @@ class Mapper:
         """Those that are neither too old nor in the future."""
         latest_ns = now_ns + round(self._limits.future * 1e9)
         earliest_ns = now_ns - round(self._limits.age * 1e9)
-        if not self._bounded or (max(spans.end_ns) <= latest_ns and min(spans.end_ns) >= earliest_ns):
+        future, ancient = spans.end_ns > latest_ns, spans.end_ns < earliest_ns
+        if not self._bounded or not (future.any() or ancient.any()):
             return spans
-        rows = [row for row, end_ns in enumerate(spans.end_ns) if earliest_ns <= end_ns <= latest_ns]
-        future = sum(end_ns > latest_ns for end_ns in spans.end_ns)
-        self.spans_dropped["future"] += future
-        self.spans_dropped["ancient"] += len(spans) - len(rows) - future
-        return spans.rows(rows) if rows else None
+        self.spans_dropped["future"] += int(future.sum())
+        self.spans_dropped["ancient"] += int(ancient.sum())
+        timely = ~(future | ancient)
+        return spans.rows(np.flatnonzero(timely)) if timely.any() else None
 
     def _sort(self, spans: Spans, now_ns: int) -> None:
         """Spans that are inferences now, spans that wait for the rest of their trace, and spans that no rule has a use for."""
         rule = spans.rule()
-        waits = (rule == NO_RULE) & spans.selected()
+        free = rule == NO_RULE
+        waits = free & spans.selected() if free.any() else free
         for candidate in spans.plan.candidates:
             mine = rule == candidate.number
             if candidate.subtree:
-                waits |= mine
+                waits = waits | mine
             elif mine.any():
-                self._arrived.setdefault(candidate.number, []).append(spans.rows(np.flatnonzero(mine).tolist()))
+                self._arrived.setdefault(candidate.number, []).append(spans.rows(np.flatnonzero(mine)))
         if waits.any():
-            waiting = spans.rows(np.flatnonzero(waits).tolist())
-            self._assembler.add(self._with_known_events(waiting), rule[waits], now_ns)
-        useless = (rule == NO_RULE) & ~waits
+            self._assembler.add(spans.rows(np.flatnonzero(waits)), rule[waits], now_ns)
+        useless = free & ~waits
         if useless.any():
-            rows = np.flatnonzero(useless).tolist()
+            rows = np.flatnonzero(useless)
             self.spans_unmapped["no_rule"] += len(rows)
             if self._layouts.links:
-                rest = spans.rows(rows)
-                self._assembler.link(zip(rest.trace_id, rest.span_id, rest.parent_id, strict=True), now_ns)
-
-    def _with_known_events(self, spans: Spans) -> Spans:
-        """Without events that no rule reads: a sender may invent any number of names."""
-        known = self._layouts.event_names
-        if known.issuperset(name for events in spans.events for name, _ in events):
-            return spans
-        return replace(spans, events=[[event for event in events if event[0] in known] for events in spans.events])
+                self._assembler.link(spans.rows(rows), now_ns)
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def take(self, now_ns: int) -> InferenceBatch | None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
-from typing import TypeAlias, TypeVar
+from itertools import chain, repeat
+from sys import getsizeof
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from infermeter.mapping.layouts import Condition, Plan
 from infermeter.mapping.rules import SECONDS, Where
 from infermeter.mapping.texts import TextMatch
-from infermeter.model import AttributeValue, Bools, Column, Floats, Ints, SpanBatch
+from infermeter.model import AttributeValue, Bools, Floats, Ints, SpanBatch
 
 NO_RULE = np.iinfo(np.int64).max
 """In place of the number of a rule: after all of them in precedence."""
-
-T = TypeVar("T")
 
 REJECTED = np.inf
 """In a column of numbers: a value was told that is none, or can't be right. Unlike an absent one (NaN) nothing takes its place."""
@@ -30,24 +30,67 @@ TEXT_CHARACTERS = 1024
 _SPELT = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|ms|µs|us|ns)")
 _SPELT_SECONDS = {**SECONDS, "µs": 1e-6}
 
-Events: TypeAlias = Sequence[tuple[str, int]]
+Array: TypeAlias = npt.NDArray[Any]
+"""A column: of numbers, or of objects, None where there is none."""
+
+SPAN_BYTES, VALUE_BYTES, EVENT_BYTES = 80, 16, 32
+"""What a span takes in memory without its attributes and events, the place of a value, an event; rounded up."""
+
+_NOBODY = bytes(8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Events:
+    """Events of many spans, in any order: each one's row, the number of its name (`Plan.event_numbers`), and its instant."""
+
+    row: Ints
+    name: Ints
+    time_ns: Ints
+
+    @classmethod
+    def of(cls, plan: Plan, batch: SpanBatch) -> Events:
+        """Those of a batch that some rule reads: a sender may invent any number of names."""
+        if not plan.layout.events:
+            return NO_EVENTS
+        row = np.repeat(np.arange(len(batch)), np.fromiter(map(len, batch.events), np.int64, len(batch)))
+        names = [name for events in batch.events for name, _ in events]
+        number = np.fromiter(map(plan.event_numbers.get, names, repeat(-1)), np.int64, len(row))
+        told = cls(row, number, np.array([time_ns for events in batch.events for _, time_ns in events], np.int64))
+        known = number >= 0
+        return told if known.all() else cls(told.row[known], told.name[known], told.time_ns[known])
+
+    def rows(self, rows: Ints, count: int) -> Events:
+        """Those of some of so many spans, which become the rows from 0 on."""
+        if not len(self.row):
+            return self
+        place = np.full(count, -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        row = place[self.row]
+        kept = row >= 0
+        return Events(row[kept], self.name[kept], self.time_ns[kept])
+
+
+NO_EVENTS = Events(*[np.empty(0, np.int64)] * 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """Spans of one layout and resource as parallel columns. Names are missing: the layout stands for them."""
+    """Spans of one layout and resource as columns. Names are missing: the layout stands for them.
+
+    `trace_id` holds raw bytes, `span_id` and `parent_id` the 8 bytes as one number, 0 for no parent.
+    """
 
     plan: Plan
     resource: Mapping[str, AttributeValue]
-    trace_id: Sequence[bytes]
-    span_id: Sequence[bytes]
-    parent_id: Sequence[bytes]
-    kind: Sequence[int]
-    status: Sequence[int]
-    start_ns: Sequence[int]
-    end_ns: Sequence[int]
-    attributes: tuple[Column, ...]
-    events: Sequence[Events]
+    trace_id: Array
+    span_id: Array
+    parent_id: Array
+    kind: Array
+    status: Array
+    start_ns: Ints
+    end_ns: Ints
+    attributes: tuple[Array, ...]
+    events: Events
 
     @classmethod
     def of(cls, plan: Plan, batch: SpanBatch) -> Spans:
@@ -55,46 +98,64 @@ class Spans:
         return cls(
             plan,
             batch.resource,
-            batch.trace_id,
-            batch.span_id,
-            batch.parent_id,
-            batch.kind,
-            batch.status,
-            batch.start_ns,
-            batch.end_ns,
-            batch.attributes,
-            batch.events if plan.layout.events else ((),) * len(batch),
+            np.array(batch.trace_id, np.object_),
+            np.frombuffer(b"".join(batch.span_id), np.uint64),
+            np.frombuffer(b"".join([parent_id or _NOBODY for parent_id in batch.parent_id]), np.uint64),
+            np.frombuffer(bytes(batch.kind), np.uint8),
+            np.frombuffer(bytes(batch.status), np.uint8),
+            np.array(batch.start_ns, np.int64),
+            np.array(batch.end_ns, np.int64),
+            tuple(column if isinstance(column, np.ndarray) else np.array(column, np.object_) for column in batch.attributes),
+            Events.of(plan, batch),
         )
 
     def __len__(self) -> int:
         return len(self.start_ns)
 
-    def rows(self, rows: Sequence[int]) -> Spans:
-        """Some of the spans; at least one."""
+    def rows(self, rows: Ints) -> Spans:
+        """Some of the spans, in their order; at least one."""
         if len(rows) == len(self):
             return self
-
-        def picked(column: Sequence[T]) -> Sequence[T]:
-            return [column[row] for row in rows]
-
         return Spans(
             self.plan,
             self.resource,
-            picked(self.trace_id),
-            picked(self.span_id),
-            picked(self.parent_id),
-            picked(self.kind),
-            picked(self.status),
-            picked(self.start_ns),
-            picked(self.end_ns),
-            tuple(column[rows] if isinstance(column, np.ndarray) else picked(column) for column in self.attributes),
-            picked(self.events),
+            self.trace_id[rows],
+            self.span_id[rows],
+            self.parent_id[rows],
+            self.kind[rows],
+            self.status[rows],
+            self.start_ns[rows],
+            self.end_ns[rows],
+            tuple(column[rows] for column in self.attributes),
+            self.events.rows(rows, len(self)),
         )
+
+    def kept(self, trace_id: Array) -> Spans:
+        """The same to be kept for a while: under equal ids of traces, and of texts only what is ever looked at."""
+        return replace(self, trace_id=trace_id, attributes=tuple(map(_cut, self.attributes)))
+
+    def links(self, trace_id: Array) -> Spans:
+        """The same for their ids only."""
+        return replace(self, resource={}, trace_id=trace_id, attributes=(), events=NO_EVENTS)
+
+    def size_bytes(self) -> Ints:
+        """About what each of them takes in memory; rounded up."""
+        told = np.full(len(self), SPAN_BYTES, np.int64)
+        for column in self.attributes:
+            told += VALUE_BYTES
+            if column.dtype == np.object_:
+                told += np.fromiter(map(getsizeof, column.tolist()), np.int64, len(self))
+        if len(self.events.row):
+            told += EVENT_BYTES * np.bincount(self.events.row, minlength=len(self))
+        return told
 
     def rule(self) -> Ints:
         """For each span the number of the first rule that it fits, or NO_RULE."""
         rule = np.full(len(self), NO_RULE, np.int64)
         for candidate in self.plan.candidates:
+            if candidate.condition is True and not candidate.ignore:  # it is the last
+                rule[rule == NO_RULE] = candidate.number
+                break
             fits = (rule == NO_RULE) & self.fit(candidate.condition)
             for condition in candidate.ignore:
                 fits &= ~self.fit(condition)
@@ -103,8 +164,9 @@ class Spans:
 
     def selected(self) -> Bools:
         """Which of the spans a rule may read for another span."""
-        selected = np.zeros(len(self), np.bool_)
-        for condition in self.plan.selections.values():
+        conditions = self.plan.selections.values()
+        selected = np.full(len(self), any(condition is True for condition in conditions))
+        for condition in conditions:
             if selected.all():
                 break
             selected |= self.fit(condition)
@@ -118,10 +180,16 @@ class Spans:
             errors |= self.fit(condition)
         return errors
 
-    def attribute(self, key: str) -> Column:
+    def attribute(self, key: str) -> Array:
         """The column of a key; None where a span lacks it."""
         keys = self.plan.layout.keys
-        return self.attributes[keys.index(key)] if key in keys else (None,) * len(self)
+        return self.attributes[keys.index(key)] if key in keys else np.full(len(self), None)
+
+    def texts(self, key: str) -> Sequence[str | None]:
+        """The texts under a key; None where there is none."""
+        if key not in self.plan.layout.keys:
+            return (None,) * len(self)
+        return [value if isinstance(value, str) else None for value in self.attribute(key).tolist()]
 
     def fit(self, condition: Condition) -> Bools:
         """Which of the spans fit what their layout left of a match."""
@@ -133,7 +201,7 @@ class Spans:
         if condition.kinds:
             fits &= np.isin(self.kind, list(condition.kinds))
         if condition.status is not None:
-            fits &= np.asarray(self.status) == condition.status
+            fits &= self.status == condition.status
         for key, match in condition.attributes:
             fits &= _fitting(self.attribute(key), match)
         if condition.any:
@@ -150,8 +218,8 @@ class Table:
         Rows of `parent` beyond those of the groups only link. The last one is nobody's, and stands for a parent that there isn't.
         """
         self.groups = groups
-        self.start_ns = _integers(group.start_ns for group in groups)
-        self.end_ns = _integers(group.end_ns for group in groups)
+        self.start_ns = np.concatenate([group.start_ns for group in groups])
+        self.end_ns = np.concatenate([group.end_ns for group in groups])
         nobody = len(self.start_ns)
         self.parent = np.full(nobody + 1, nobody, np.int64) if parent is None else parent
         self._numbers: dict[str, Floats] = {}
@@ -167,12 +235,13 @@ class Table:
     @cached_property
     def below(self) -> Bools:
         """Which rows have a parent, wherever that is."""
-        return np.fromiter(map(bool, chain.from_iterable(group.parent_id for group in self.groups)), np.bool_, len(self))
+        below: Bools = np.concatenate([group.parent_id for group in self.groups]) != 0
+        return below
 
     @cached_property
-    def trace_id(self) -> list[bytes]:
+    def trace_id(self) -> Array:
         """Raw trace ids."""
-        return list(chain.from_iterable(group.trace_id for group in self.groups))
+        return np.concatenate([group.trace_id for group in self.groups])
 
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
@@ -187,8 +256,7 @@ class Table:
     def texts(self, key: str) -> list[str | None]:
         """The texts under a key, of any length; None where there is none."""
         if key not in self._texts:
-            values = chain.from_iterable(_values(group.attribute(key)) for group in self.groups)
-            self._texts[key] = [value if isinstance(value, str) else None for value in values]
+            self._texts[key] = list(chain.from_iterable(group.texts(key) for group in self.groups))
         return self._texts[key]
 
     def resource_texts(self, key: str) -> list[str | None]:
@@ -234,25 +302,24 @@ class Table:
         return least
 
     @cached_property
-    def _events(self) -> tuple[Ints, Ints, Ints, dict[str, int]]:
-        """Row, instant and number of the name of every event, and the names' numbers."""
-        of_row = list(chain.from_iterable(group.events for group in self.groups))
-        rows = np.repeat(np.arange(len(of_row)), list(map(len, of_row)))
-        names = [name for events in of_row for name, _ in events]
-        times_ns = [time_ns for events in of_row for _, time_ns in events]
-        numbers = {name: number for number, name in enumerate(set(names))}
-        return rows, np.array(times_ns, np.int64), np.array([numbers[name] for name in names], np.int64), numbers
+    def _events(self) -> Events:
+        """Those of all rows."""
+        before = np.cumsum([0, *map(len, self.groups)])
+        return Events(
+            np.concatenate([group.events.row + rows for group, rows in zip(self.groups, before, strict=False)]),
+            np.concatenate([group.events.name for group in self.groups]),
+            np.concatenate([group.events.time_ns for group in self.groups]),
+        )
 
     def events(self, name: str) -> tuple[Ints, Ints]:
         """Rows and instants of all events of a name."""
-        rows, times_ns, names, numbers = self._events
-        of_name = names == numbers.get(name, -1)
-        return rows[of_name], times_ns[of_name]
+        of_name = self._events.name == self.groups[0].plan.event_numbers[name]
+        return self._events.row[of_name], self._events.time_ns[of_name]
 
 
-def numbers(column: Column) -> Floats:
+def numbers(column: Array) -> Floats:
     """The column as numbers; texts that hold a number are numbers, truth values are none."""
-    types = set() if isinstance(column, np.ndarray) else set(map(type, column))
+    types = set(map(type, column.tolist())) if column.dtype == np.object_ else set()
     if types == {type(None)}:
         return np.full(len(column), np.nan)
     if types <= {float, int}:
@@ -263,14 +330,14 @@ def numbers(column: Column) -> Floats:
         else:
             told[~np.isfinite(told)] = REJECTED
             return told
-    return np.array([_number(value) for value in column], np.float64)
+    return np.array([_number(value) for value in column.tolist()], np.float64)
 
 
 def _number(value: AttributeValue | None) -> float:
     if value is None:
         return np.nan
     try:
-        number = REJECTED if isinstance(value, bool) else float(value)
+        number = REJECTED if isinstance(value, bool) else float(value[:TEXT_CHARACTERS] if isinstance(value, str) else value)
     except (ValueError, OverflowError):
         return REJECTED
     return number if np.isfinite(number) else REJECTED
@@ -282,17 +349,13 @@ def _spelt_seconds(text: str) -> float:
     return float(found[1]) * _SPELT_SECONDS[found[2]] if found else REJECTED
 
 
-def _fitting(column: Column, match: TextMatch | None) -> Bools:
+def _fitting(column: Array, match: TextMatch | None) -> Bools:
     """Which values fit; most columns that are asked for are empty."""
-    values = _values(column)
-    if values.count(None) == len(values):
-        return np.zeros(len(values), np.bool_)
+    values = column.tolist()
+    missing = values.count(None)
+    if missing == len(values) or (match is None and not missing):
+        return np.full(len(values), not missing)
     return np.fromiter((_fits(value, match) for value in values), np.bool_, len(values))
-
-
-def _values(column: Column) -> Sequence[AttributeValue | None]:
-    """The column value by value."""
-    return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
@@ -301,5 +364,11 @@ def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
     return match.matches(value[:TEXT_CHARACTERS] if isinstance(value, str) else str(value))
 
 
-def _integers(columns: Iterable[Sequence[int]]) -> Ints:
-    return np.concatenate([np.asarray(column, np.int64) for column in columns])
+def _cut(column: Array) -> Array:
+    """The column, of texts only what is ever looked at."""
+    if column.dtype != np.object_:
+        return column
+    values = column.tolist()
+    if max(map(getsizeof, values)) <= TEXT_CHARACTERS:
+        return column
+    return np.array([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values], np.object_)

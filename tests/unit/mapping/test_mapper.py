@@ -208,19 +208,30 @@ MODEL_BELOW = "{labels: {model: {attr: m, in: {rel: child, span: x}}}}"
 
 
 def test_traces_that_hold_too_many_bytes_and_are_no_inference_yet_are_evicted() -> None:
-    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=24_000))
-    add(of, Span("x", 0, 100, "x", "root", trace="1", attributes={"m": "y" * 15_000}), at=1)
-    add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 15_000}), at=2)
+    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=8_000))
+    add(of, Span("x", 0, 100, "x", "root", trace="1", attributes={"m": "y" * 1000}), at=1)
+    add(of, Span("x", 0, 100, "x", "root", trace="2", attributes={"m": "y" * 1000}), at=2)
     assert (of.traces_pending, fates(of)) == (1, {"evicted": 1})
-    add(of, Span("x", 0, 100, "x", "root", trace="3", attributes={"m": "y" * 30_000}), at=3)
-    assert (of.traces_pending, fates(of)) == (0, {"evicted": 3})
+    add(of, *(Span("x", 0, 100, f"x{n}", "root", trace="3", attributes={"m": "y" * 1000}) for n in range(6)), at=3)
+    assert (of.traces_pending, fates(of)) == (0, {"evicted": 8})
     assert not of.presses
 
 
+def test_of_a_long_text_only_what_is_looked_at_waits() -> None:
+    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=20_000))
+    for n, letter in enumerate(("y", "\U0001f525")):
+        add(of, Span("x", 0, 100, "x", "root", trace=str(n), attributes={"m": letter * 100_000}), at=n)
+        add(of, Span("inference", 0, 100, trace=str(n)), at=n)
+    batch = of.take(ns(SECOND + 2))
+    assert batch is not None
+    assert sorted(map(str, batch.model)) == ["y" * 256, "\U0001f525" * 256]
+    assert not of.spans_dropped.total()
+
+
 def test_inferences_that_hold_too_many_bytes_are_complete_at_once_and_press_to_be_taken() -> None:
-    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=24_000))
+    of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=20_000))
     for n in range(3):
-        child = Span("x", 0, 100, "x", "root", trace=str(n), attributes={"m": "y" * 10_000})
+        child = Span("x", 0, 100, "x", "root", trace=str(n), attributes={"m": "y" * 1000})
         add(of, Span("inference", 0, 100, trace=str(n)), child, at=n)
     assert of.presses
     assert count(of.take(ns(3))) >= 1
