@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from infermeter.config import key
@@ -49,7 +49,7 @@ class Device:
     form_factor: str | None
     memory_bytes: Fact[float] | None
     memory_bandwidth_bytes_per_second: Fact[float] | None
-    dense_flops: Mapping[Precision, Fact[float]]
+    dense_flops: Mapping[Precision, Fact[float]] = field(hash=False)
     power_limit_watts: Fact[float] | None
     precisions: Fact[tuple[Precision, ...]] | None
     mig_profiles: Fact[tuple[MigProfile, ...]] | None

@@ -92,6 +92,10 @@ def test_half_a_board_that_is_shown_as_a_device_has_half_of_everything() -> None
     assert (device.power_limit_watts.value, device.memory_bytes.value) == (280, 64e9)
 
 
+def test_devices_can_be_counted_apart() -> None:
+    assert len({device_of(product) for product in ("NVIDIA L4", "NVIDIA L4", "Tesla T4", "NVIDIA L5")}) == 3
+
+
 def test_a_device_goes_by_its_name_or_by_its_product() -> None:
     catalogue = shipped_catalogue()
     for meant in ("l4", " l4 ", "NVIDIA L4"):
