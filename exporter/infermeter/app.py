@@ -2,6 +2,7 @@
 
     otlp (HTTP, gRPC)                 -> Receiver -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
     gpu, host, scrape, prices (a thread each) -> Readers  ------^
+    otlp -> Receiver -> Forwarder -> the user's own collector
 
 Everything that is global to a process (clock, devices, the file that outlives it, the signal to stop) is a parameter of `run`, so that
 tests run the real program in their own process, on ports of their own, under a clock of their own.
@@ -13,12 +14,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias
 
 from prometheus_client import ProcessCollector
 
 from infermeter.config import Config
 from infermeter.errors import ListenError
+from infermeter.forward.forwarder import forwarder
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.host.source import HostSource
 from infermeter.mapping import ServerMapping
@@ -48,6 +51,9 @@ ADVANCE_SECONDS = 1.0
 SAVE_SECONDS = 60.0
 """How often what was learnt is saved: this much of it a crash may lose."""
 
+FORWARD_SECONDS = 0.7
+"""How long the end lets exports be passed on, counted from its beginning."""
+
 LAST_SAVE_SECONDS = 1.0
 """How long the end waits for the last save."""
 
@@ -76,22 +82,28 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
     prices: PriceList | None = None,
     reload: Reload | None = None,
     state: StateFile | None = None,
+    environ: Mapping[str, str] = MappingProxyType({}),
     now: Now,
     stop: asyncio.Event,
     on_listen: Callable[[Mapping[str, str]], None],
 ) -> Snapshot:
     """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
-    `prices` is what `cost.prices_file` holds, `reload` where a new configuration comes from (None: it never changes); `on_listen` is told
-    each address by its key, once bound.
+    `prices` is what `cost.prices_file` holds, `reload` where a new configuration comes from (None: it never changes), `environ` what
+    `forward.headers` take from the environment; `on_listen` is told each address by its key, once bound.
 
     Raises:
         ListenError: an address can't be listened on.
         ConfigError: the configuration names GPUs that aren't there.
+        ConfigErrors: it names variables of the environment that aren't there.
     """
-    sidecar = Sidecar(Offer(config, prices), mappings, gpus=gpus, host=host, reload=reload, state=state, now=now, stop=stop)
+    sidecar = Sidecar(
+        Offer(config, prices), mappings, gpus=gpus, host=host, reload=reload, state=state, environ=environ, now=now, stop=stop
+    )
     faces = sidecar.faces()
     try:
+        if sidecar.forwarder:
+            sidecar.forwarder.start()
         on_listen({key: await _listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
         sidecar.readers.start()
         sidecar.ready = True
@@ -99,7 +111,11 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
             await sidecar.turn_until_stopped()
     finally:
         sidecar.readers.stop()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + FORWARD_SECONDS
         await asyncio.gather(*(face.stop() for face in faces.values()))
+        if sidecar.forwarder:
+            await sidecar.forwarder.stop(seconds=ends - loop.time())
     if sidecar.failure:
         raise sidecar.failure
     return sidecar.finish()
@@ -120,7 +136,7 @@ class Face(Protocol):
 class Sidecar:
     """What `run` puts together: meter, transports, web face and readers, and the turning of time between them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as `run`
         self,
         offer: Offer,
         mappings: Sequence[ServerMapping],
@@ -129,6 +145,7 @@ class Sidecar:
         host: Hosts,
         reload: Reload | None,
         state: StateFile | None,
+        environ: Mapping[str, str],
         now: Now,
         stop: asyncio.Event,
     ) -> None:
@@ -139,7 +156,18 @@ class Sidecar:
         self._last = now()
         self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=offer.prices)
         self._memory = Memory(config.limits.memory_bytes)
-        self._receiver = Receiver(self._meter.wanted, self._consume, config.limits, overloaded=self._memory.exceeded)
+        self.forwarder = (
+            forwarder(config.forward, environ, monotonic=lambda: now().monotonic_ns / 1e9, fail=self._fail)
+            if config.forward.endpoint is not None
+            else None
+        )
+        self._receiver = Receiver(
+            self._meter.wanted,
+            self._consume,
+            config.limits,
+            overloaded=self._memory.exceeded,
+            accepted=self.forwarder.offer if self.forwarder else None,
+        )
         self._exposition = Exposition((ProcessCollector(registry=None),))
         self._flush: asyncio.TimerHandle | None = None
         self._state = state
@@ -304,6 +332,7 @@ class Sidecar:
                 state_files_rejected=self._state.rejected if self._state else None,
                 config_loaded_ns=self._reloads.loaded_ns,
                 config_reload_successful=self._reloads.successful,
+                forward=self.forwarder.facts() if self.forwarder else None,
             ),
         )
 

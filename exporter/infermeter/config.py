@@ -286,12 +286,16 @@ class Otlp:
 class Forward:
     """Spans passed on."""
 
-    endpoint: str | None = key(None, "OTLP endpoint", planned=True)
-    protocol: Literal["http", "grpc"] = key("http", "how", planned=True)
-    headers: Mapping[str, str] = key(factory=dict, doc="${env:NAME} for secrets", planned=True)
-    queue_bytes: int = key(67108864, "then dropped and counted", planned=True, minimum=1)
-    timeout: Duration = key(10.0, "of one export", planned=True, above=0)
-    retry_for: Duration = key(300.0, "then dropped and counted", planned=True, minimum=0)
+    endpoint: str | None = key(
+        None,
+        "each export that was taken goes on to it once, as it came: such as http://tempo:4318, /v1/traces being appended where there is "
+        "no path; for grpc http://tempo:4317 or tempo:4317; https: TLS",
+    )
+    protocol: Literal["http", "grpc"] = key("http", "of the end point; only JSON that goes on over gRPC is encoded anew")
+    headers: Mapping[str, str] = key(factory=dict, doc="sent with each export; ${env:NAME} is taken from the environment, as secrets are")
+    queue_bytes: int = key(67108864, "of exports that wait, or are under way; further ones are dropped and counted", minimum=1)
+    timeout: Duration = key(10.0, "of one attempt", above=0)
+    retry_for: Duration = key(300.0, "an export is tried again until it is this old, then dropped and counted", minimum=0)
 
 
 @dataclass(frozen=True, slots=True)

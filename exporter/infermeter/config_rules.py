@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any, TypeAlias
 
-from infermeter.config import Config, Cost, Gpu, GpuChoice, Limits, Listen, Proxy, Server, Sla, Slas
+from infermeter.config import Config, Cost, Forward, Gpu, GpuChoice, Limits, Listen, Proxy, Server, Sla, Slas
 from infermeter.currencies import CURRENCIES
+from infermeter.endpoints import endpoint_of, header_problem, reaches
 from infermeter.model import Window
 
 Problem: TypeAlias = tuple[str, str]
@@ -44,6 +45,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     if config.host_power.source == "hwmon" and config.gpu.source != "auto" and (problem := beside_hwmon(config.gpu.source)):
         yield "host_power.source", problem
     yield from _listen(config.listen)
+    yield from _forward(config.forward, config.listen)
     yield from unfit_proxy(config.proxy)
     yield from _windows(config.windows)
     yield from _limits(config.limits)
@@ -57,6 +59,8 @@ def notices(config: Config) -> tuple[str, ...]:
         unread.append("cost.power.host_watts: nothing measures them; host_power.source says what does")
     if config.cost is not None and config.cost.currency is not None and config.cost.currency not in CURRENCIES:
         unread.append(f"cost.currency: {config.cost.currency} is taken as written, but is no code of ISO 4217 that this version knows")
+    if config.forward.endpoint is None and config.forward != Forward():
+        unread.append("forward: passes nothing on without forward.endpoint")
     return tuple(unread)
 
 
@@ -248,6 +252,23 @@ def _listen(listen: Listen) -> Iterator[Problem]:
         elif int(match[2]) and address in taken:
             yield path, f"`{address}` is taken by {taken[address]}"
         taken.setdefault(address, path)
+
+
+def _forward(forward: Forward, listen: Listen) -> Iterator[Problem]:
+    for name, value in forward.headers.items():
+        if problem := header_problem(name, value):
+            yield f"forward.headers.{name}", problem
+    if forward.endpoint is None:
+        return
+    try:
+        endpoint = endpoint_of(forward.endpoint, forward.protocol)
+    except ValueError as error:
+        yield "forward.endpoint", str(error)
+        return
+    for key in ("otlp_http", "otlp_grpc"):
+        address = getattr(listen, key)
+        if address is not None and reaches(endpoint, address):
+            yield "forward.endpoint", f"is listen.{key}: exports would come back for ever"
 
 
 def _windows(windows: Sequence[Window]) -> Iterator[Problem]:

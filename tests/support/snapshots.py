@@ -12,6 +12,7 @@ from infermeter.model import (
     CapacityFacts,
     Exemplar,
     Finding,
+    ForwardFacts,
     GpuFacts,
     GpuIdentity,
     GpuSample,
@@ -238,6 +239,13 @@ def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts
         gpu_hardware=True,
         server_scrape_up=True,
         state_files_rejected=0,
+        forward=ForwardFacts(
+            spans_forwarded=3900,
+            spans_reencoded=22,
+            spans_dropped={"queue_full": 50, "rejected": 12},
+            queue_bytes=131_072,
+            queue_limit_bytes=67_108_864,
+        ),
     )
 
 

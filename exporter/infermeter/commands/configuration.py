@@ -13,6 +13,7 @@ from typing import get_args
 
 from infermeter.catalogue import Catalogue, shipped_catalogue, with_devices
 from infermeter.config import Config, Cost, Log, Server
+from infermeter.endpoints import absent_variables
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
@@ -35,7 +36,7 @@ def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Con
     Raises: ConfigErrors, ConfigError.
     """
     named = path or environ.get("INFERMETER_CONFIG")
-    config = with_environment(written_configuration(named) if named else Config(), environ)
+    config = with_environment(written_configuration(named, environ) if named else Config(), environ)
     log_to_stderr(config.log.level, config.log.format)
     if not named:
         log.info("no configuration: no prices and no SLA, so neither are in /metrics; --config F or INFERMETER_CONFIG names one")
@@ -47,13 +48,18 @@ def offered(path: str | None, environ: Mapping[str, str] = os.environ) -> Offer:
     named = path or environ.get("INFERMETER_CONFIG")
     if named == "-":
         raise ConfigError("configuration file", "was standard input, which can't be read again")
-    config = with_environment(written_configuration(named) if named else Config(), environ)
+    config = with_environment(written_configuration(named, environ) if named else Config(), environ)
     return Offer(config, listed_prices(config))
 
 
-def written_configuration(path: str) -> Config:
+def written_configuration(path: str, environ: Mapping[str, str] = os.environ) -> Config:
     """The configuration of a file (`-`: standard input), and what it names is there. Raises: ConfigErrors, ConfigError."""
-    return load_config(configuration_text(path), path, _absent)
+    return load_config(configuration_text(path), path, lambda config: (*_absent(config), *_absent_variables(config, environ)))
+
+
+def _absent_variables(config: Config, environ: Mapping[str, str]) -> Iterator[Problem]:
+    for name, problem in absent_variables(config.forward.headers, environ).items():
+        yield f"forward.headers.{name}", problem
 
 
 def _absent(config: Config) -> Iterator[Problem]:

@@ -80,6 +80,7 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: Pr
         prices=prices,
         reload=reload,
         state=StateFile(config.state_file) if config.state_file else None,
+        environ=os.environ,
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
         stop=stop,
         on_listen=_started,

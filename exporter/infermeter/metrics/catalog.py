@@ -9,7 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from infermeter.model import Component, Direction, EnergyKind, GpuState, Outcome, Quality, Signal, SlaState, Stage, ThrottleReason, Use
+from infermeter.model import (
+    Component,
+    Direction,
+    EnergyKind,
+    GpuState,
+    NotForwarded,
+    Outcome,
+    Quality,
+    Signal,
+    SlaState,
+    Stage,
+    ThrottleReason,
+    Use,
+)
 
 PREFIX = "infermeter_"
 UNITS = ("seconds", "joules", "watts", "bytes", "ratio", "celsius", "hertz", "grams")
@@ -82,6 +95,7 @@ PROTOCOL = Label("protocol", ("grpc", "http"))
 DROP_REASON = Label("reason", ("duplicate", "malformed", "future", "ancient", "evicted", "overload", "late"))
 UNMAPPED_REASON = Label("reason", ("no_rule", "incomplete", "invalid", "suppressed"))
 REFUSAL_REASON = Label("reason", ("malformed", "too_large", "overload", "unauthorised", "signal"))
+FORWARD_DROP_REASON = Label("reason", get_args(NotForwarded))
 REJECTION_REASON = Label("reason", ("read", "gap", "reset", "outlier"))
 VERSION = Label("version")
 REVISION = Label("revision")
@@ -382,6 +396,28 @@ EXPORTS_REFUSED = Family("exports_refused_total", "counter", "Exports that were 
 LAST_SPAN = Family("last_span_timestamp_seconds", "gauge", "When the newest span ended.", absent="none has arrived")
 TRACES_PENDING = Family("traces_pending", "gauge", "Traces that wait for more spans.")
 TRACES_PENDING_LIMIT = Family("traces_pending_limit", "gauge", "How many may wait; then the oldest is evicted.")
+_NOT_FORWARDED = "no forward.endpoint is set"
+SPANS_FORWARDED = Family(
+    "spans_forwarded_total",
+    "counter",
+    "Spans that were passed on, and that forward.endpoint has taken.",
+    absent=_NOT_FORWARDED,
+)
+SPANS_FORWARD_REENCODED = Family(
+    "spans_forward_reencoded_total",
+    "counter",
+    "Of those, spans that were encoded anew, since they came as JSON and go on over gRPC.",
+    absent=_NOT_FORWARDED,
+)
+SPANS_FORWARD_DROPPED = Family(
+    "spans_forward_dropped_total",
+    "counter",
+    "Spans that were taken here, and that forward.endpoint didn't get or didn't take.",
+    (FORWARD_DROP_REASON,),
+    absent=_NOT_FORWARDED,
+)
+FORWARD_QUEUE = Family("forward_queue_bytes", "gauge", "Exports that wait to be passed on, or are under way.", absent=_NOT_FORWARDED)
+FORWARD_QUEUE_LIMIT = Family("forward_queue_limit_bytes", "gauge", "How much may; then exports are dropped.", absent=_NOT_FORWARDED)
 GPU_SAMPLES_REJECTED = Family("gpu_samples_rejected_total", "counter", "GPU readings that were not used.", (REJECTION_REASON,))
 
 # --- the exporter itself -----------------------------------------------------------------------------------------------------------
@@ -456,6 +492,11 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
             LAST_SPAN,
             TRACES_PENDING,
             TRACES_PENDING_LIMIT,
+            SPANS_FORWARDED,
+            SPANS_FORWARD_REENCODED,
+            SPANS_FORWARD_DROPPED,
+            FORWARD_QUEUE,
+            FORWARD_QUEUE_LIMIT,
             GPU_SAMPLES_REJECTED,
             SERVER_SCRAPE_UP,
             SPAN_COVERAGE,

@@ -12,6 +12,7 @@ from infermeter.metrics import catalog
 from infermeter.metrics.catalog import Family, Label
 from infermeter.model import (
     CapacityFacts,
+    ForwardFacts,
     GpuFacts,
     GpuIdentity,
     GpuSample,
@@ -78,6 +79,8 @@ def families(snapshot: Snapshot) -> Families:
     for gpu in ledger.gpus:
         _gpu(points, gpu, hardware=snapshot.gpu_hardware)
     _intake(points, snapshot.intake)
+    if snapshot.forward is not None:
+        _forward(points, snapshot.forward)
     _about(points, snapshot)
     return points.families()
 
@@ -226,6 +229,15 @@ def _intake(points: _Points, intake: IntakeFacts) -> None:
     points.add(catalog.LAST_SPAN, _seconds(intake.last_span_ns))
     points.add(catalog.TRACES_PENDING, intake.traces_pending)
     points.add(catalog.TRACES_PENDING_LIMIT, intake.traces_pending_limit)
+
+
+def _forward(points: _Points, forward: ForwardFacts) -> None:
+    points.add(catalog.SPANS_FORWARDED, forward.spans_forwarded)
+    points.add(catalog.SPANS_FORWARD_REENCODED, forward.spans_reencoded)
+    for (reason,), spans in _born(forward.spans_dropped, catalog.FORWARD_DROP_REASON):
+        points.add(catalog.SPANS_FORWARD_DROPPED, spans, reason)
+    points.add(catalog.FORWARD_QUEUE, forward.queue_bytes)
+    points.add(catalog.FORWARD_QUEUE_LIMIT, forward.queue_limit_bytes)
 
 
 def _about(points: _Points, snapshot: Snapshot) -> None:

@@ -192,6 +192,14 @@ def test_a_server_uses_no_more_gpus_than_its_instance_has(server: str) -> None:
         ("windows: [1m, 2m, 3m, 4m, 5m]", ["windows"]),
         ("windows: [59s, 25h]", ["windows[0]", "windows[1]"]),
         ("windows: [1h, 60m]", ["windows[1]"]),
+        ("forward: {endpoint: tempo}", ["forward.endpoint"]),
+        ("forward: {endpoint: tempo, protocol: grpc}", ["forward.endpoint"]),
+        ("forward: {endpoint: 'http://127.0.0.1:4318'}", ["forward.endpoint"]),
+        ("forward: {endpoint: 'http://localhost:4317', protocol: grpc}", ["forward.endpoint"]),
+        ("forward: {endpoint: 'http://127.0.0.1:4319'}", []),
+        ("forward: {endpoint: 'http://127.0.0.1:4318'}\nlisten: {otlp_http: null}", []),
+        ("forward: {endpoint: 'http://127.0.0.1:70000'}", ["forward.endpoint"]),
+        ("forward: {headers: {host: a, b: '${C}', d: '${env:E}'}}", ["forward.headers.host", "forward.headers.b"]),
         ("limits: {body_bytes: 200000000}", ["limits.decompressed_bytes", "limits.in_flight_bytes"]),
     ],
 )
@@ -208,7 +216,7 @@ def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
     ("text", "expected"),
     [
         ("server: {precision: fp8}", "server.precision: accepted, but has no effect in this version"),
-        ("forward: {headers: {a: b}}", "forward.headers: accepted, but has no effect in this version"),
+        ("forward: {headers: {a: b}}", "forward: passes nothing on without forward.endpoint"),
         ("cost: {currency: USS}", "cost.currency: USS is taken as written, but is no code of ISO 4217 that this version knows"),
         ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),
         ("cost: {power: {host_watts: measured}}", "cost.power.host_watts: nothing measures them; host_power.source says what does"),
