@@ -18,6 +18,9 @@ class Catalogue:
     def __init__(self, devices: Iterable[Device]) -> None:
         """Of several devices of one name, the last one counts, in the place of the first."""
         self._by_name = {device.name: device for device in devices}
+        products = [(pattern, device) for device in self._by_name.values() for pattern in device.match]
+        self._by_product = {pattern: device for pattern, device in reversed(products) if "*" not in pattern}
+        self._by_pattern = [(len(pattern.replace("*", "")), _compiled(pattern), device) for pattern, device in products if "*" in pattern]
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -35,14 +38,11 @@ class Catalogue:
         """
         name = product.strip()
         for candidate in (name, f"NVIDIA {name}"):
-            fitting = [
-                (len(pattern.replace("*", "")), pattern == candidate, device)
-                for device in self._by_name.values()
-                for pattern in device.match
-                if _fits(pattern, candidate)
-            ]
+            if candidate in self._by_product:
+                return self._by_product[candidate]
+            fitting = [(says, device) for says, pattern, device in self._by_pattern if pattern.fullmatch(candidate)]
             if fitting:
-                return max(fitting, key=lambda fit: fit[:2])[2]
+                return max(fitting, key=lambda fit: fit[0])[1]
         return None
 
     def meant(self, name_or_product: str) -> Device | None:
@@ -56,5 +56,5 @@ class Catalogue:
         return beginning[:NEAREST_MOST] or difflib.get_close_matches(typed, self._by_name, n=1, cutoff=0.6)
 
 
-def _fits(pattern: str, name: str) -> bool:
-    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), name) is not None
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))

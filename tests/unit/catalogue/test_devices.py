@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from infermeter.catalogue import Device, device_of, shipped_catalogue, shipped_devices
+from infermeter.catalogue import Catalogue, Device, device_of, shipped_catalogue, shipped_devices
 
 DEVICES = pytest.mark.parametrize("device", shipped_devices(), ids=lambda device: device.name)
 
@@ -90,6 +91,17 @@ def test_half_a_board_that_is_shown_as_a_device_has_half_of_everything() -> None
     assert device.power_limit_watts is not None
     assert device.memory_bytes is not None
     assert (device.power_limit_watts.value, device.memory_bytes.value) == (280, 64e9)
+
+
+def test_of_several_patterns_that_fit_the_one_that_says_most_counts() -> None:
+    (any_l4, l4) = (
+        replace(shipped_devices()[0], name=name, match=match) for name, match in (("any", ("NVIDIA *", "*L4")), ("one", ("NVIDIA L*",)))
+    )
+    for devices in ((any_l4, l4), (l4, any_l4)):
+        catalogue = Catalogue(devices)
+        assert catalogue.device_of("NVIDIA L4") == l4
+        assert catalogue.device_of("NVIDIA H4") == catalogue.device_of("ACME L4") == any_l4
+        assert Catalogue((*devices, replace(l4, name="exact", match=("NVIDIA L4",)))).meant("NVIDIA L4") not in devices
 
 
 def test_devices_can_be_counted_apart() -> None:
