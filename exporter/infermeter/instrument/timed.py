@@ -9,13 +9,15 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from infermeter.instrument.generated import timed_async_generator, timed_generator
+
 T = TypeVar("T")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Timed(Generic[T]):
-    """Times a block (`with`) or each call of a function or coroutine function (as a decorator). An object times one block at a time."""
+    """Times a block (`with`) or, as a decorator, each call of a function of any kind. An object times one block at a time."""
 
     def __init__(self, opened: Callable[[], AbstractContextManager[T]]) -> None:
         """`opened` makes the context of one block or call."""
@@ -34,9 +36,15 @@ class Timed(Generic[T]):
             ending.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Raises: TypeError for a generator, whose calls end before they have begun."""
+        """A generator is timed from its first step to its end."""
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError("a generator can't be decorated: use `with` inside it")
+            timed: Callable[..., Any] = timed_async_generator if inspect.isasyncgenfunction(function) else timed_generator
+
+            @functools.wraps(function)
+            def timed_steps(*args: P.args, **kwargs: P.kwargs) -> R:
+                return cast("R", timed(self._opened, function(*args, **kwargs)))
+
+            return timed_steps
         if inspect.iscoroutinefunction(function):
             awaited = cast("Callable[P, Awaitable[Any]]", function)
 

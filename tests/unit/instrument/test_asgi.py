@@ -88,11 +88,25 @@ def test_paths_or_else_methods_say_what_is_an_inference(method: str, path: str, 
     assert sent == [START, END]
 
 
-def test_what_is_no_http_is_left_alone() -> None:
-    async def websocket(*_: Any) -> None:
-        assert current() is None
+@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
+def test_what_is_no_http_is_left_alone(kind: str) -> None:
+    spans = Spans()
+    scope = {"type": kind}
+    passed = []
 
-    assert served(websocket, kind="websocket")[0].finished == ()
+    async def application(*connection: Any) -> None:
+        assert current() is None
+        passed.append(connection)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def send(_: Any) -> None:
+        raise AssertionError
+
+    asyncio.run(InferenceMiddleware(application, tracer=spans.tracer)(scope, receive, send))
+    assert passed == [(scope, receive, send)]
+    assert spans.finished == ()
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500])

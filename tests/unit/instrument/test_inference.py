@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -76,18 +75,6 @@ def test_functions_and_coroutines_can_be_decorated_and_each_call_is_one_of_its_o
     assert sorted(name or "" for name in spans.mapped().model) == ["m", "m", "n"]
     roots = {span.context.span_id for span in spans.named("inference") if span.context}
     assert {span.parent.span_id for span in spans.named("compute") if span.parent} == roots
-
-
-def test_a_generator_can_t_be_decorated() -> None:
-    def tokens_of() -> Iterator[int]:
-        yield 1
-
-    async def tokens_later() -> AsyncIterator[int]:
-        yield 1
-
-    for generator in (tokens_of, tokens_later):
-        with pytest.raises(TypeError, match="use `with` inside it"):
-            inference("m")(generator)
 
 
 def test_a_block_is_used_once_at_a_time() -> None:
