@@ -17,7 +17,7 @@ from infermeter.endpoints import absent_variables
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
-from infermeter.prices.listing import PriceList, price_list
+from infermeter.prices.listing import Listed, PriceList, price_list
 from infermeter.prices.opencost import check_prometheus_url
 from infermeter.reloads import Offer
 from infermeter.scrape import check_metrics_url
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 BYTES_LIMIT = 1 << 20
 """Of a file that an operator wrote: a configuration, a mapping, a list of prices."""
+
+MAPPING_SUFFIXES = (".yaml", ".yml")
 
 
 def configured(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -49,7 +51,7 @@ def offered(path: str | None, environ: Mapping[str, str] = os.environ) -> Offer:
     if named == "-":
         raise ConfigError("configuration file", "was standard input, which can't be read again")
     config = with_environment(written_configuration(named, environ) if named else Config(), environ)
-    return Offer(config, listed_prices(config))
+    return Offer(config, listed(config))
 
 
 def written_configuration(path: str, environ: Mapping[str, str] = os.environ) -> Config:
@@ -115,21 +117,45 @@ def with_environment(config: Config, environ: Mapping[str, str]) -> Config:
 
 
 def own_mappings(config: Config) -> dict[str, str]:
-    """The texts of `mappings_dir`, by name without `.yaml`; none without one. Raises: ConfigError."""
+    """The texts of the files in `mappings_dir`, by path; none without one. Raises: ConfigError; ConfigErrors of MappingError."""
     if config.mappings_dir is None:
         return {}
     folder = Path(config.mappings_dir)
     if not folder.is_dir():
         raise ConfigError("mappings_dir", f"no such folder: {folder}")
-    return {path.stem: configuration_text(str(path)) for path in sorted(folder.glob("*.yaml"))}
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in MAPPING_SUFFIXES)
+    except OSError as error:
+        raise ConfigError("mappings_dir", f"can't be read: {folder}: {error.strerror}") from error
+    texts: dict[str, str] = {}
+    problems: list[ConfigError] = []
+    for path in paths:
+        if path.exists() and not path.is_file():
+            problems.append(MappingError(str(path), "is no file"))
+            continue
+        try:
+            texts[str(path)] = configuration_text(str(path))
+        except ConfigError as error:
+            problems.append(MappingError(error.where, error.problem))
+    if problems:
+        raise ConfigErrors(tuple(problems))
+    if not texts:
+        raise ConfigError("mappings_dir", f"no mapping (*.yaml or *.yml) in {folder}")
+    return texts
 
 
-def listed_prices(config: Config) -> PriceList | None:
+def listed(config: Config) -> Listed:
+    """What the files that a configuration names list. Raises: ConfigErrors, ConfigError."""
+    own = None if config.advice.devices_file is None else known_devices(config)
+    return Listed(listed_prices(config, own), candidate_prices(config, own), own)
+
+
+def listed_prices(config: Config, catalogue: Catalogue | None) -> PriceList | None:
     """What `cost.prices_file` holds; None without one. Raises: ConfigErrors, ConfigError."""
     if config.cost is None or config.cost.prices_file is None:
         return None
     path = config.cost.prices_file
-    return price_list(configuration_text(path), path, currency=config.cost.currency)
+    return price_list(configuration_text(path), path, currency=config.cost.currency, catalogue=catalogue)
 
 
 def known_devices(config: Config) -> Catalogue:
@@ -138,7 +164,7 @@ def known_devices(config: Config) -> Catalogue:
     return shipped_catalogue() if path is None else with_devices(shipped_catalogue(), configuration_text(path), path)
 
 
-def candidate_prices(config: Config, catalogue: Catalogue) -> PriceList | None:
+def candidate_prices(config: Config, catalogue: Catalogue | None) -> PriceList | None:
     """What `advice.prices_file` holds, in the currency of the costs; None without one. Raises: ConfigErrors, ConfigError."""
     path = config.advice.prices_file
     if path is None:

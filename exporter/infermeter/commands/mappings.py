@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def _mapping(named: str) -> ServerMapping:
     """Raises: ConfigErrors of MappingError; ConfigError, if there is no such file."""
     shipped = shipped_mappings()
-    return shipped[named] if named in shipped else read_mapping(configuration_text(named), Path(named).name)
+    return shipped[named] if named in shipped else read_mapping(configuration_text(named), named)
 
 
 def _listed(mappings: tuple[ServerMapping, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -21,10 +22,12 @@ class Unreadable(Exception):
 class Place:
     """What stands somewhere in a file, its dotted path, and the list in which problems are noted."""
 
-    def __init__(self, tree: strict_yaml.Node, path: str, problems: list[ConfigError]) -> None:
+    def __init__(self, tree: strict_yaml.Node, path: str, problems: list[ConfigError], *, file: bool = False) -> None:
+        """`path` begins with the name of the file; `file`: it is nothing but that."""
         self._tree = tree
         self._path = path
         self._problems = problems
+        self._joint = ": " if file else "."
 
     def wrong(self, problem: str) -> Unreadable:
         """Notes a problem of this place. The exception is there to be raised."""
@@ -36,9 +39,15 @@ class Place:
         """Whether a mapping stands here."""
         return isinstance(self._tree, strict_yaml.Mapping)
 
+    @property
+    def _is_nothing(self) -> bool:
+        return isinstance(self._tree, strict_yaml.Scalar) and self._tree.plain and not self._tree.text
+
     # --- collections ---------------------------------------------------------------------------------------------------------------
     def list(self, *, empty: bool = False) -> list[Place]:
         """The entries of a list, at least one unless it may be empty; what is no list is its own only entry."""
+        if self._is_nothing:
+            raise self.wrong("is empty")
         if not isinstance(self._tree, strict_yaml.Sequence):
             return [self]
         if not self._tree.items and not empty:
@@ -48,10 +57,10 @@ class Place:
     def mapping(self) -> dict[str, Place]:
         """The entries of a mapping, whatever their keys."""
         if not isinstance(self._tree, strict_yaml.Mapping):
-            raise self.wrong("must be a mapping")
+            raise self.wrong("is empty" if self._is_nothing else "must be a mapping")
         found: dict[str, Place] = {}
         for entry in self._tree.entries:
-            place = Place(entry.node, self._path + (".", ": ")[self._path.endswith(".yaml")] + entry.key, self._problems)
+            place = Place(entry.node, f"{self._path}{self._joint}{entry.key}", self._problems)
             if entry.key in found:
                 place.wrong("given twice")
             found[entry.key] = place
@@ -62,7 +71,7 @@ class Place:
         allowed = known.split()
         found = self.mapping()
         for key in [key for key in found if key not in allowed]:
-            near = get_close_matches(key, allowed, n=1)
+            near = get_close_matches(key.lower(), allowed, n=1)
             found.pop(key).wrong("unknown key" + (f"; did you mean {near[0]}?" if near else f"; known are {', '.join(allowed)}"))
         missing = [key for key in required.split() if key not in found]
         for key in missing:
@@ -97,7 +106,7 @@ class Place:
         """One of some words."""
         text = self.text()
         if text not in (words := list(known)):
-            near = get_close_matches(text, words, n=1)
+            near = get_close_matches(text.lower(), words, n=1)
             raise self.wrong("unknown" + (f"; did you mean {near[0]}?" if near else f"; known are {', '.join(words)}"))
         return text
 
@@ -114,9 +123,18 @@ class Place:
     def number(self) -> float:
         """A finite number."""
         text = self.text()
-        if not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text):
+        if not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
             raise self.wrong("must be a number")
-        return float(text)
+        if not math.isfinite(number := float(text)):
+            raise self.wrong("is too large")
+        return number
+
+    def whole(self) -> int:
+        """A whole number of at most nine digits."""
+        text = self.text()
+        if not re.fullmatch(r"[+-]?\d{1,9}", text, re.ASCII):
+            raise self.wrong("must be a whole number")
+        return int(text)
 
     def pattern(self) -> re.Pattern[str]:
         """A regular expression."""

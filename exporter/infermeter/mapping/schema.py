@@ -61,7 +61,7 @@ def read_mapping(text: str, where: str) -> ServerMapping:
     """
     problems: list[ConfigError] = []
     try:
-        mapping = _mapping(Place(parse_yaml(text, where), where, problems))
+        mapping = _mapping(Place(parse_yaml(text, where), where, problems, file=True))
     except ConfigError as error:
         raise ConfigErrors((MappingError(error.where, error.problem),)) from error
     except Unreadable:
@@ -88,7 +88,7 @@ def _mapping(place: Place) -> ServerMapping:
         versions=at["versions"].text(),
         sources=at["sources"].each(Place.text) if "sources" in at else (),
         tracing={key: value.text() for key, value in at["tracing"].keys("enable protocol sampling").items()} if "tracing" in at else {},
-        priority=int(at["priority"].number()) if "priority" in at else 50,
+        priority=at["priority"].whole() if "priority" in at else 50,
         role=cast("Role", at["role"].choice(ROLES)),
         sampled=_flag(at, "sampled") or not rules,  # where no span comes, their silence says nothing
         rules=rules,

@@ -60,8 +60,9 @@ def test_every_shipped_mapping_is_listed_with_what_it_was_tried_with(capsys: pyt
 
 
 def test_own_mappings_are_listed_beside_the_shipped_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mine.yaml").write_text(OWN)
-    (tmp_path / "config.yml").write_text(f"mappings_dir: {tmp_path}")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.yaml").write_text(OWN)
+    (tmp_path / "config.yml").write_text(f"mappings_dir: {tmp_path / 'own'}")
     (mine,) = (line for line in printed(capsys, "--config", tmp_path / "config.yml").splitlines() if line.startswith("mine "))
     assert "your own file" in mine
 

@@ -68,12 +68,19 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_own_mappings_are_the_yaml_files_of_their_folder(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("name: b")
-    (tmp_path / "a.yaml").write_text("name: a")
+    (tmp_path / "a.yml").write_text("name: a")
     (tmp_path / "notes.txt").write_text("no mapping")
-    assert list(own_mappings(Config(mappings_dir=str(tmp_path))).items()) == [("a", "name: a"), ("b", "name: b")]
+    texts = {str(tmp_path / "a.yml"): "name: a", str(tmp_path / "b.yaml"): "name: b"}
+    assert list(own_mappings(Config(mappings_dir=str(tmp_path))).items()) == list(texts.items())
     assert own_mappings(Config()) == {}
 
 
 def test_a_folder_of_mappings_that_is_missing_is_refused() -> None:
     with pytest.raises(ConfigError, match="mappings_dir: no such folder: /nowhere"):
         own_mappings(Config(mappings_dir="/nowhere"))
+
+
+def test_a_folder_of_mappings_without_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml~").write_text("name: a")
+    with pytest.raises(ConfigError, match=rf"^mappings_dir: no mapping \(\*.yaml or \*.yml\) in {tmp_path}$"):
+        own_mappings(Config(mappings_dir=str(tmp_path)))

@@ -49,7 +49,7 @@ def problems(text: str) -> list[str]:
             "server: must match [a-z0-9_]{1,32}",
         ),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "sampled: yes\n"), "sampled: must be true (or left out)"),
-        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "priority: high\n"), "priority: must be a number"),
+        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "priority: high\n"), "priority: must be a whole number"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + 'title: ""\n'), "title: given twice"),
         (HEAD + "rules: []\n", "rules: is empty, and there are no metrics: nothing would be known of this server"),
         (rule("{id: a, match: {}, emit: {}}"), "rules[0].match: matches every span: must say which"),
