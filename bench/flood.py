@@ -26,6 +26,7 @@ class Flood:
     kind: str = "triton"
 
     def exports(self) -> Iterator[bytes]:
+        """Each of them, serialised."""
         numbers = itertools.count()
         for _ in range(self.exports_sent):
             request = ExportTraceServiceRequest()

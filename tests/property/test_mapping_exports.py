@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infermeter.config import Assembly, Limits
-from infermeter.mapping import Mapper, ServerMapping
+from infermeter.mapping import Mapper, ServerMapping, load_mappings
 from infermeter.model import InferenceBatch, SpanBatch
 from mapping.recordings import TESTS, decoded, unbounded
 from unit.mapping.hand_made import Span, batches, mapper, mapping, ns
@@ -113,6 +115,74 @@ def test_spans_that_come_again_within_their_trace_change_nothing(name: str, seed
     of.add(everything, 0)
     assert (inferences(of.finish()), of.spans_mapped, of.spans_unmapped) == expected(name)
     assert of.spans_dropped["duplicate"] == len(again)
+
+
+# --- many traces at once -------------------------------------------------------------------------------------------------------------
+CASES = sorted((TESTS / "mapping" / "cases").glob("*/*.yaml"))
+COPIES, MOST_TRACES = 2, 6
+SECOND = 10**9
+
+
+def copies(of: Mapper, path: Path) -> dict[bytes, list[SpanBatch]]:
+    """The spans of a case by their traces, each trace more than once, under ids of its own."""
+    traces: dict[bytes, list[SpanBatch]] = {}
+    for name in yaml.safe_load(path.read_text("utf-8"))["input"]:
+        for batch in decoded(TESTS / name, of).batches:
+            for one in (single(batch, row) for row in range(len(batch))):
+                traces.setdefault(one.trace_id[0], []).append(one)
+    return {
+        trace_id[:15] + bytes([copy]): [replace(span, trace_id=[trace_id[:15] + bytes([copy])]) for span in spans]
+        for trace_id, spans in list(traces.items())[:MOST_TRACES]
+        for copy in range(COPIES)
+    }
+
+
+@cache
+def alone(path: Path) -> Counter[tuple[object, ...]]:
+    """What each trace of a case gives to a mapper that sees no other."""
+    found: Counter[tuple[object, ...]] = Counter()
+    for trace_id in copies(unbounded(path.parent.name), path):
+        of = unbounded(path.parent.name)
+        of.add(copies(of, path)[trace_id], 0)
+        found += inferences(of.finish())
+    return found
+
+
+def together(spans: Sequence[SpanBatch]) -> list[SpanBatch]:
+    """As a decoder would have made them of one export: a batch for each resource and layout."""
+    groups: dict[tuple[object, ...], list[SpanBatch]] = {}
+    for one in spans:
+        groups.setdefault((*one.resource.items(), one.scope, one.layout), []).append(one)
+    columns = ("trace_id", "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "events")
+    return [
+        replace(
+            group[0],
+            **{name: [value for one in group for value in getattr(one, name)] for name in columns},
+            attributes=tuple([value for one in group for value in one.attributes[i]] for i in range(len(group[0].attributes))),
+        )
+        for group in groups.values()
+    ]
+
+
+@settings(max_examples=3, deadline=None)
+@pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@given(seed=st.integers(0, 2**32))
+def test_traces_that_come_mixed_and_at_any_time_are_mapped_as_each_of_them_alone(path: Path, seed: int) -> None:
+    of = Mapper(load_mappings(path.parent.name, {}), assembly=Assembly(), limits=Limits(age=1e9))
+    chance = random.Random(seed)
+    traces = copies(of, path)
+    last_ns = max(span.end_ns[0] for spans in traces.values() for span in spans)
+    exports: dict[int, list[SpanBatch]] = {}
+    for spans in traces.values():
+        begin = chance.randrange(40)  # tenths of a second; a trace comes within the grace
+        for span in spans:
+            exports.setdefault(begin + chance.randrange(9), []).append(span)
+    found: Counter[tuple[object, ...]] = Counter()
+    for tenth in range(60):
+        now_ns = last_ns + tenth * SECOND // 10
+        of.add(together(exports.get(tenth, ())), now_ns)
+        found += inferences(of.take(now_ns))
+    assert found + inferences(of.finish()) == alone(path)
 
 
 # --- every span is counted exactly once ----------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class Spans:
             batch.resource,
             np.array(batch.trace_id, np.object_),
             np.frombuffer(b"".join(batch.span_id), np.uint64),
-            np.frombuffer(b"".join([parent_id or _NOBODY for parent_id in batch.parent_id]), np.uint64),
+            _parents(batch.parent_id),
             np.frombuffer(bytes(batch.kind), np.uint8),
             np.frombuffer(bytes(batch.status), np.uint8),
             np.array(batch.start_ns, np.int64),
@@ -362,6 +362,14 @@ def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
     if value is None or match is None:
         return value is not None
     return match.matches(value[:TEXT_CHARACTERS] if isinstance(value, str) else str(value))
+
+
+def _parents(ids: Sequence[bytes]) -> Array:
+    """The ids as numbers, 0 for none."""
+    joined = b"".join(ids)
+    if len(joined) < len(_NOBODY) * len(ids):
+        joined = b"".join([parent_id or _NOBODY for parent_id in ids])
+    return np.frombuffer(joined, np.uint64)
 
 
 def _cut(column: Array) -> Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from infermeter.config import Assembly, Limits
@@ -226,6 +228,16 @@ def test_of_a_long_text_only_what_is_looked_at_waits() -> None:
     assert batch is not None
     assert sorted(map(str, batch.model)) == ["y" * 256, "\U0001f525" * 256]
     assert not of.spans_dropped.total()
+
+
+def test_numbers_that_came_as_one_block_wait_like_others() -> None:
+    of = mapper(mapping("{counts: {tokens_in: {attr: t, in: {rel: child, span: x}}}}"))
+    add(of, Span("inference", 0, 100))
+    (below,) = batches([Span("x", 0, 10, "x", "root")], of.wanted)
+    of.add([replace(below, attributes=(np.array([7.0]),))], ns(0))
+    batch = of.take(ns(SECOND))
+    assert batch is not None
+    assert batch.tokens_input.tolist() == [7]
 
 
 def test_inferences_that_hold_too_many_bytes_are_complete_at_once_and_press_to_be_taken() -> None:
