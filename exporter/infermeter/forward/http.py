@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import BytesIO
@@ -55,7 +56,7 @@ class HttpTarget:
         except aiohttp.ClientSSLError:
             return Busy("TLS failed")
         except (aiohttp.ClientError, OSError) as error:
-            return Busy(getattr(error, "strerror", None) or "the connection failed")
+            return Busy(_problem(error))
         if outcome == Taken() and answer is not None:
             return Taken(rejected_spans(answer, json=response.content_type == "application/json", most=accepted.spans))
         return outcome
@@ -63,6 +64,14 @@ class HttpTarget:
     async def close(self) -> None:
         """Breaks off what is under way."""
         await self._http.close()
+
+
+def _problem(error: Exception) -> str:
+    """Why a connection failed, without anything that a peer sent."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name can't be resolved"
+    errno = getattr(error, "errno", None)
+    return os.strerror(errno) if errno else "the connection failed"
 
 
 async def _answer(response: aiohttp.ClientResponse) -> bytes | None:

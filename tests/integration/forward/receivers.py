@@ -46,6 +46,7 @@ class Receiver:
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
     deal: Deal = field(default=lambda _: web.Response())
     code: grpc.StatusCode = grpc.StatusCode.OK
+    details: bytes = b""
     answer: bytes = b""
     answering: threading.Event = field(default_factory=threading.Event)
 
@@ -99,6 +100,7 @@ async def grpc_receiver(port: int = 0) -> AsyncIterator[Receiver]:
             if not context.is_active():
                 break
         if receiver.code is not grpc.StatusCode.OK:
+            context.set_trailing_metadata((("grpc-status-details-bin", receiver.details),) if receiver.details else ())
             context.abort(receiver.code, "as told")
         return receiver.answer
 
