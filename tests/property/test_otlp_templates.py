@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from infermeter.config import Assembly, Limits
@@ -19,7 +19,7 @@ from infermeter.mapping import Mapper, load_mappings
 from infermeter.model import Column, Layout, SpanFilter
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
-from infermeter.otlp.templates import LEAST_ROWS, AlikeSpans, Templates
+from infermeter.otlp.templates import LEAST_ROWS, Templates
 from unit.otlp.exports import START_NS, Wanted, span
 
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -50,6 +50,7 @@ def rows(body: bytes, wanted: SpanFilter, templates: Templates | None) -> object
             batch.status,
             batch.start_ns,
             batch.end_ns,
+            [list(events) for events in batch.events] if batch.layout.events else [None] * len(batch),
             *([(type(value), repr(value)) for value in listed(column)] for column in batch.attributes),
             strict=True,
         )
@@ -68,8 +69,8 @@ def assert_same(body: bytes, wanted: SpanFilter = WANTED, times: int = 2) -> Non
         assert rows(body, wanted, templates) == rows(body, wanted, None)
 
 
-def alike(random: Random, count: int, *, text: int, small: int) -> list[bytes]:
-    """Serialised spans of one structure with values of their own."""
+def alike(random: Random, count: int, *, text: int, small: int, events: int = 0) -> list[bytes]:
+    """Serialised spans of one structure with values of their own, and events that are wanted, if there are any."""
     return [
         span(
             number,
@@ -88,6 +89,16 @@ def alike(random: Random, count: int, *, text: int, small: int) -> list[bytes]:
             flags=256,
             status=Status(code=random.choice((0, 0, 2))),
             dropped_attributes_count=3,
+            name="compute" if events else "llm_request",
+            events=[
+                Span.Event(
+                    name=f"event {n % 3}",
+                    time_unix_nano=random.choice((START_NS, START_NS, START_NS, 0, 2**63)) + random.randrange(10**9) * (small > 4),
+                    attributes=[KeyValue(key="a", value=AnyValue(int_value=random.randrange(100)))] * (text % 2),
+                    dropped_attributes_count=text,
+                )
+                for n in range(events)
+            ],
         ).SerializeToString()
         for number in range(count)
     ]
@@ -96,21 +107,21 @@ def alike(random: Random, count: int, *, text: int, small: int) -> list[bytes]:
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    kinds=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=4),
+    kinds=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 5), st.integers(1, 9), st.integers(0, 4)), min_size=1, max_size=4),
 )
-def test_spans_of_a_few_structures_are_read_alike(seed: int, kinds: list[tuple[int, int, int]]) -> None:
+def test_spans_of_a_few_structures_are_read_alike(seed: int, kinds: list[tuple[int, int, int, int]]) -> None:
     random = Random(seed)
-    raws = [raw for count, text, small in kinds for raw in alike(random, count, text=text, small=small)]
+    raws = [raw for count, text, small, events in kinds for raw in alike(random, count, text=text, small=small, events=events)]
     random.shuffle(raws)
     assert_same(body_of(raws))
 
 
 @settings(max_examples=250, deadline=None)
-@given(seed=st.integers(0, 2**32), damaged=st.integers(1, 6), start=st.integers(0, 200))
-def test_damage_is_seen_as_protobuf_sees_it(seed: int, damaged: int, start: int) -> None:
+@given(seed=st.integers(0, 2**32), damaged=st.integers(1, 6), start=st.integers(0, 200), events=st.sampled_from([0, 2]))
+def test_damage_is_seen_as_protobuf_sees_it(seed: int, damaged: int, start: int, events: int) -> None:
     """Bytes of spans that all have one length are changed at random: also in the span from which the template is made."""
     random = Random(seed)
-    raws = [bytearray(raw) for raw in alike(random, 40, text=3, small=2)]
+    raws = [bytearray(raw) for raw in alike(random, 40, text=3, small=2, events=events)]
     for raw in raws[start % len(raws) :][:damaged] + raws[: random.choice((0, 0, 1))]:
         raw[random.randrange(len(raw))] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
     for raw in raws:  # what refuses the export hides all else
@@ -120,9 +131,9 @@ def test_damage_is_seen_as_protobuf_sees_it(seed: int, damaged: int, start: int)
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32), at=st.integers(0, 400), byte=st.integers(0, 255))
-def test_a_change_in_every_span_makes_another_structure_or_none(seed: int, at: int, byte: int) -> None:
-    raws = [bytearray(raw) for raw in alike(Random(seed), 30, text=2, small=1)]
+@given(seed=st.integers(0, 2**32), at=st.integers(0, 400), byte=st.integers(0, 255), events=st.sampled_from([0, 2]))
+def test_a_change_in_every_span_makes_another_structure_or_none(seed: int, at: int, byte: int, events: int) -> None:
+    raws = [bytearray(raw) for raw in alike(Random(seed), 30, text=2, small=1, events=events)]
     for raw in raws:
         raw[at % len(raw)] = byte
     assert_same(body_of([bytes(raw) for raw in raws]))
@@ -147,6 +158,14 @@ ODD = {
     "two links": lambda n: span(n, links=[Span.Link(trace_id=bytes([n % 250 + 1] * 16))] * 2).SerializeToString(),
     "an event": lambda n: span(n, events=[Span.Event(name="e", time_unix_nano=n + 1)]).SerializeToString(),
     "wanted events": lambda n: span(n, name="compute", events=[Span.Event(name="e", time_unix_nano=n + 1)]).SerializeToString(),
+    "an event without a time": lambda n: span(n, name="compute", events=[Span.Event(name="e")]).SerializeToString(),
+    "an event without a name": lambda n: span(n, name="compute", events=[Span.Event(time_unix_nano=n + 1)]).SerializeToString(),
+    "an event with two attributes": lambda n: span(
+        n, name="compute", events=[Span.Event(time_unix_nano=n + 1, attributes=[KeyValue(key="k"), KeyValue(key="l")])]
+    ).SerializeToString(),
+    "an event of another type": lambda n: span(n, name="compute").SerializeToString() + b"\x58\x05",
+    "an event whose time has another type": lambda n: span(n, name="compute").SerializeToString() + b"\x5a\x02\x08\x05",
+    "an event whose name is no UTF-8": lambda n: span(n, name="compute").SerializeToString() + b"\x5a\x04\x12\x02\xff\xfe",
     "a layout with events and no event": lambda n: span(n, name="compute").SerializeToString(),
     "an attribute without a value": lambda n: span(n).SerializeToString() + b"\x4a\x03\x0a\x01k",
     "an attribute of another type": lambda n: span(n).SerializeToString() + b"\x48\x05",
@@ -170,7 +189,7 @@ def test_what_templates_do_not_know_is_left_to_protobuf(odd: str) -> None:
 
 def test_hopeless_spans_are_looked_at_a_few_times_only() -> None:
     templates = Templates(WANTED)
-    hopeless = body_of([ODD["a layout with events and no event"](number) for number in range(40)])
+    hopeless = body_of([ODD["an attribute of another type"](number) for number in range(40)])
     asked = []
     for _ in range(6):
         WANTED.asked.clear()
@@ -187,8 +206,13 @@ def test_structures_of_one_length_are_told_apart() -> None:
         assert rows(body_of(raws), WANTED, templates) == rows(body_of(raws), WANTED, None)
 
 
-def test_spans_of_templates_have_no_events_since_nobody_wants_them() -> None:
-    assert AlikeSpans(Layout((), events=False)).events([0, 1]) == [[], []]
+def test_spans_with_events_that_are_wanted_fit_templates() -> None:
+    events = [[Span.Event(name=name, time_unix_nano=number + at) for at, name in enumerate("abc", 1)] for number in range(40)]
+    raws = [span(number, name="compute", events=events[number]).SerializeToString() for number in range(40)]
+    (spans,), others = Templates(WANTED).decoded(raws, "scope")
+    assert others == []
+    assert spans.events(range(40)) == [[(event.name, event.time_unix_nano) for event in told] for told in events]
+    assert spans.events([3, 1]) == [[(event.name, event.time_unix_nano) for event in events[number]] for number in (3, 1)]
 
 
 def test_any_number_of_structures_is_decoded_with_a_bounded_number_of_templates() -> None:
@@ -200,7 +224,7 @@ def test_any_number_of_structures_is_decoded_with_a_bounded_number_of_templates(
     assert rows(again, WANTED, templates) == rows(again, WANTED, None)
 
 
-@pytest.mark.parametrize("path", sorted((CAPTURES / "vllm").rglob("*.pb")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", sorted(CAPTURES.rglob("*.pb")), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_recorded_exports_of_a_real_server_are_read_alike(path: Path) -> None:
-    wanted = Mapper(load_mappings("vllm", {}), assembly=Assembly(), limits=Limits(), bounded=False).wanted
+    wanted = Mapper(load_mappings("auto", {}), assembly=Assembly(), limits=Limits(), bounded=False).wanted
     assert_same(path.read_bytes(), wanted)

@@ -29,6 +29,7 @@ _KNOWN = frozenset({_TRACE_ID, _SPAN_ID, _PARENT_ID, _NAME, _KIND, _START, _END,
 _KEY, _VALUE = 1, 2
 _TEXT, _INTEGER, _DOUBLE = 1, 3, 4
 _STATUS_CODE = 3
+_EVENT_TIME, _EVENT_NAME = 1, 2
 _GOES_ON = 0x80
 _LONGEST_TAG = 4
 _LONGEST_INTEGER = 9
@@ -53,8 +54,9 @@ class Template:
     """Where things stand in spans that are alike.
 
     `mask` and `structure` are words of 8 bytes. `ids`: begin and end of the ids of trace, span and parent. `eights`: the offset of each
-    byte of start, end and the wanted doubles. `doubles` and `integers`: the columns of the layout that they belong to. `integer_bytes`:
-    for each integer the offsets of its bytes, padded with the offset of a zero. `texts`: column, begin and end.
+    byte of start, end, the wanted doubles, and the times of the wanted events. `doubles` and `integers`: the columns of the layout that
+    they belong to. `integer_bytes`: for each integer the offsets of its bytes, padded with the offset of a zero. `texts`: column, begin
+    and end. `events`: their names.
     """
 
     mask: npt.NDArray[np.uint64]
@@ -69,6 +71,7 @@ class Template:
     integers: tuple[int, ...]
     integer_bytes: Ints
     texts: tuple[tuple[int, int, int], ...]
+    events: tuple[str, ...]
 
     def fits(self, matrix: Matrix) -> npt.NDArray[np.bool_]:
         """Which rows of a matrix of spans of this length, padded with zeros to whole words, have this structure."""
@@ -92,7 +95,7 @@ def matrix_of(raws: Sequence[bytes]) -> Matrix:
 def template_of(raw: bytes, scope: str, wanted: SpanFilter) -> Template | None:
     """The template of one span; None where it has something that templates don't know: then it is left to protobuf's parser.
 
-    That is: events that are wanted, a singular field given twice, ids of another length, wanted values that are no text, integer or
+    That is: a singular field given twice, events with several attributes, ids of another length, wanted values that are no text, integer or
     double, negative integers, groups, and anything damaged.
     """
     try:
@@ -106,14 +109,12 @@ class _UnknownError(Exception):
 
 
 def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilter) -> Template:
-    singular = {field.number: field for field in fields if field.number != _ATTRIBUTE}
-    attributes = [field for field in fields if field.number == _ATTRIBUTE]
-    if len(fields) > MOST_FIELDS or _EVENT in singular or len(singular) + len(attributes) != len(fields):
+    repeated = {number: [field for field in fields if field.number == number] for number in (_ATTRIBUTE, _EVENT)}
+    singular = {field.number: field for field in fields if field.number not in repeated}
+    if len(fields) > MOST_FIELDS or len(singular) + sum(map(len, repeated.values())) != len(fields):
         raise _UnknownError
     name = raw[singular[_NAME].begin : singular[_NAME].end].decode() if _typed(singular, _NAME, _BYTES) else ""
     layout = wanted.layout(scope, name)
-    if layout.events:
-        raise _UnknownError
     mask = bytearray(b"\xff" * len(raw))
     for field in singular.values():
         if field.number not in _KNOWN and field.wire_type == _BYTES:
@@ -121,7 +122,10 @@ def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilt
     trace, span = (_free(mask, singular, number, _BYTES, size) for number, size in ((_TRACE_ID, 16), (_SPAN_ID, 8)))
     parent = _free(mask, singular, _PARENT_ID, _BYTES, 8) if _PARENT_ID in singular else (0, 0)
     times = [_free(mask, singular, number, _FIXED64, 8) for number in (_START, _END)]
-    doubles, integers, texts = _attributes(raw, mask, attributes, layout)
+    doubles, integers, texts = _attributes(raw, mask, repeated[_ATTRIBUTE], layout)
+    events = _events(raw, mask, repeated[_EVENT])
+    if not layout.events:
+        events = []
     size = padded_bytes(len(raw))
     masked = np.frombuffer(bytes(mask).ljust(size, b"\x00"), np.uint8)
     widest = max((end - begin for _, begin, end in integers), default=0)
@@ -133,13 +137,17 @@ def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilt
         kind=_enum(raw, singular[_KIND]) if _typed(singular, _KIND, _VARINT) else 0,
         status=_status(raw, singular),
         ids=(trace, span, parent),
-        eights=np.array([begin + i for begin in (*(at for at, _ in times), *(at for _, at, _ in doubles)) for i in range(8)], np.int64),
+        eights=np.array(
+            [begin + i for begin in [*(at for at, _ in times), *(at for _, at, _ in doubles), *(at for _, at in events)] for i in range(8)],
+            np.int64,
+        ),
         doubles=tuple(column for column, _, _ in doubles),
         integers=tuple(column for column, _, _ in integers),
         integer_bytes=np.array(
             [[begin + i if begin + i < end else len(raw) for i in range(widest)] for _, begin, end in integers], np.int64
         ),
         texts=tuple(texts),
+        events=tuple(name for name, _ in events),
     )
 
 
@@ -165,6 +173,25 @@ def _attributes(raw: bytes, mask: bytearray, fields: Sequence[_Field], layout: L
         mask[value.begin : value.end] = bytes([_GOES_ON if value.wire_type == _VARINT else 0]) * (value.end - value.begin)
     doubles, integers, texts = places.values()
     return doubles, integers, texts
+
+
+def _events(raw: bytes, mask: bytearray, fields: Sequence[_Field]) -> list[tuple[str, int]]:
+    """Frees the times of events in the mask, and what else is in them; the name of each that has a time, and where that begins."""
+    events: list[tuple[str, int]] = []
+    for field in fields:
+        if field.wire_type != _BYTES:
+            raise _UnknownError
+        inner = list(_fields(raw, field.begin, field.end))
+        entry = {one.number: one for one in inner}
+        if len(entry) != len(inner):
+            raise _UnknownError
+        name = raw[entry[_EVENT_NAME].begin : entry[_EVENT_NAME].end].decode() if _typed(entry, _EVENT_NAME, _BYTES) else ""
+        for one in inner:
+            if one.number != _EVENT_NAME and one.wire_type == _BYTES:
+                mask[one.begin : one.end] = bytes(one.end - one.begin)
+        if _typed(entry, _EVENT_TIME, _FIXED64):
+            events.append((name, _free(mask, entry, _EVENT_TIME, _FIXED64, 8)[0]))
+    return events
 
 
 def _typed(fields: dict[int, _Field], number: int, wire_type: int) -> bool:

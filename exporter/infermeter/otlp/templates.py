@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError as WireError
 
 from infermeter.model import AttributeValue, Column, Ints, Layout, SpanFilter
+from infermeter.otlp.columns import END_OF_TIME_NS
 from infermeter.otlp.template import Matrix, Template, matrix_of, template_of
 
 LEAST_ROWS: Final = 16
@@ -125,6 +127,7 @@ class AlikeSpans:
         self.start_ns: list[int] = []
         self.end_ns: list[int] = []
         self._pieces: dict[str, list[Column]] = {key: [] for key in layout.keys}
+        self._events: list[list[tuple[str, int]]] = []
 
     def add(self, template: Template, matrix: Matrix, raws: Sequence[bytes]) -> None:
         """Adds spans that fit a template: as a matrix, and as they came.
@@ -144,8 +147,10 @@ class AlikeSpans:
         self.start_ns += eights[:, 0].tolist()
         self.end_ns += eights[:, 1].tolist()
         told: dict[int, Column] = {}
+        behind = 2 + len(template.doubles)
         if template.doubles:
-            told |= zip(template.doubles, np.ascontiguousarray(eights[:, 2:].view("<f8").T), strict=True)
+            told |= zip(template.doubles, np.ascontiguousarray(eights[:, 2:behind].view("<f8").T), strict=True)
+        self._events += _events(template.events, eights[:, behind:])
         if template.integers:
             told |= zip(template.integers, _integers(matrix, template.integer_bytes).T, strict=True)
         for i, begin, end in template.texts:
@@ -161,8 +166,16 @@ class AlikeSpans:
         return tuple(column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows] for column in columns)
 
     def events(self, rows: Sequence[int]) -> list[list[tuple[str, int]]]:
-        """None: spans whose events are wanted fit no template."""
-        return [[] for _ in rows]
+        """Names and times of the events that have a time; none where the layout doesn't want them."""
+        return self._events if len(rows) == len(self._events) else [self._events[row] for row in rows]
+
+
+def _events(names: Sequence[str], times_ns: npt.NDArray[np.uint64]) -> list[list[tuple[str, int]]]:
+    """The events of spans that have the same: their names, and a row of times for each span."""
+    told = [list(zip(names, row, strict=True)) for row in times_ns.tolist()]
+    if ((times_ns == 0) | (times_ns >= END_OF_TIME_NS)).any():
+        return [[event for event in events if 0 < event[1] < END_OF_TIME_NS] for events in told]
+    return told
 
 
 def _integers(matrix: Matrix, offsets: Ints) -> Ints:
