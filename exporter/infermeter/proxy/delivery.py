@@ -89,13 +89,12 @@ class OtlpHttp(SpanExporter):
         """Sends them; what isn't taken in time is given up."""
         body = packed_export(spans)
         deadline = time.monotonic() + self._timeout_seconds
-        for wait_seconds in (*self._retry_seconds, None):
-            taken = self._sent(body, deadline - time.monotonic())
-            if taken:
-                return SpanExportResult.SUCCESS
-            if taken is False or wait_seconds is None or time.monotonic() + wait_seconds > deadline or self._ended.wait(wait_seconds):
+        waits = iter(self._retry_seconds)
+        while (taken := self._sent(body, deadline - time.monotonic())) is None:
+            wait_seconds = next(waits, None)
+            if wait_seconds is None or time.monotonic() + wait_seconds > deadline or self._ended.wait(wait_seconds):
                 break
-        return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         """Nothing is tried again."""

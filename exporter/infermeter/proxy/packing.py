@@ -1,6 +1,7 @@
 """Requests' spans as the bytes of an OTLP export, packed by hand: a fifth of the time that protobuf's objects take. Pure.
 
-While spans are encoded in one thread, requests wait in another. Source: opentelemetry/proto/trace/v1/trace.proto.
+Encoded in the thread that sends them, they would keep requests waiting for the interpreter, again and again. So each is
+packed when it ends, its request's answer being out. Source: opentelemetry/proto/trace/v1/trace.proto.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
@@ -26,11 +27,21 @@ _HAS_REMOTE, _REMOTE = 0x100, 0x200
 """Bits of a span's flags: it is known whether its parent is remote, and it is. Source: SpanFlags, trace.proto."""
 
 
+class PackedSpan(ReadableSpan):
+    """A span that is packed as soon as it is made."""
+
+    def __init__(self, name: str, **rest: Any) -> None:  # noqa: ANN401 - as a span takes it
+        super().__init__(name, **rest)
+        self.packed = packed_span(self)
+
+
 def packed_export(spans: Sequence[ReadableSpan]) -> bytes:
     """An ExportTraceServiceRequest. `spans`, at least one, are all of one resource and one scope, and have texts for attributes."""
     (head,) = encode_spans(spans[:1]).resource_spans
     (scoped,) = head.scope_spans
-    in_scope = _field(0x0A, scoped.scope.SerializeToString()) + b"".join(map(packed_span, spans))
+    in_scope = _field(0x0A, scoped.scope.SerializeToString()) + b"".join(
+        [span.packed if isinstance(span, PackedSpan) else packed_span(span) for span in spans]
+    )
     return _field(0x0A, _field(0x0A, head.resource.SerializeToString()) + _field(0x12, in_scope))
 
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from infermeter.proxy.packing import packed_export
+from infermeter.proxy.packing import PackedSpan, packed_export
 
 TIMES = st.integers(0, 2**64 - 1)
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=300)
@@ -20,7 +20,8 @@ CONTEXTS = st.builds(
 )
 RESOURCE = Resource({"service.name": "a" * 200, "process.pid": 7})
 SPANS = st.builds(
-    ReadableSpan,
+    lambda packed, name, **rest: PackedSpan(name, **rest) if packed else ReadableSpan(name, **rest),
+    packed=st.booleans(),
     name=TEXTS,
     context=CONTEXTS,
     parent=st.none() | CONTEXTS,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
@@ -192,20 +193,33 @@ def test_paths_say_which_requests_are_inferences() -> None:
     assert inferences_of(requests, paths=("/v1/predict", "/generate"))[0] == 3
 
 
-def test_what_is_asked_and_answered_never_reaches_a_span() -> None:
+def test_what_is_asked_and_answered_never_reaches_a_span_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> bytes:
-        async def answer(request: web.BaseRequest) -> web.Response:
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            if "dies" in request.query_string:
+                response = web.StreamResponse(headers={"SECRET": "SECRET", "Content-Length": "9"})
+                await response.prepare(request)
+                await response.write(b"SECRET")
+                assert request.transport is not None
+                request.transport.abort()
+                return response
             return web.Response(text=await request.text(), headers={"X-Secret": "SECRET"}, reason="SECRET", status=400)
 
         async with listening(answer) as port, proxied(port) as proxy:
             for headers in ({"X": "SECRET"}, {"traceparent": "SECRET", "Upgrade": "SECRET", "Connection": "SECRET"}):
                 async with proxy.http.post(f"{proxy.url}/SECRET?q=SECRET", data="SECRET", headers=headers) as response:
                     assert "SECRET" in await response.text()
+            for head in (b"SECRET\r\n", b"Host: SECRET\r\nTransfer-Encoding: SECRET, chunked\r\n", b"Host: h\r\nSECRET: " + b"S" * 20_000):
+                assert b"HTTP/1" in await proxy.wire(b"POST /SECRET?SECRET HTTP/1.1\r\n" + head + b"\r\n\r\n")
+            with pytest.raises(aiohttp.ClientError):
+                await (await proxy.http.post(f"{proxy.url}/SECRET?dies=SECRET", data="SECRET")).read()
             return encode_spans(await proxy.spans()).SerializeToString()
 
-    body = asyncio.run(run())
+    with caplog.at_level("DEBUG"):
+        body = asyncio.run(run())
     assert b"inference" in body
     assert b"SECRET" not in body
+    assert [record for record in caplog.records if "SECRET" in record.getMessage() and record.name != "aiohttp.access"] == []
 
 
 def test_the_first_token_is_the_first_byte_of_the_body() -> None:
