@@ -28,7 +28,8 @@ def grpc_junction(*endpoints: str, folder: Path) -> Iterator[str]:
             with lock:  # one after the other, so that all of them see one order
                 kept.append(folder / f"{len(kept) + 1:03}.pb")
                 kept[-1].write_bytes(body)
-                return [bytes(onward(body, timeout=PATIENCE_SECONDS)) for onward in exports][0]
+                answers = [bytes(onward(body, timeout=PATIENCE_SECONDS)) for onward in exports]
+                return answers[0]
 
         server = grpc.server(ThreadPoolExecutor(2))
         server.add_generic_rpc_handlers(
