@@ -71,8 +71,8 @@ e2e-vllm: $(READY)  ## a real vLLM on the CPU beside the sidecar (2 GB under .ca
 	@$(PYTEST) tests/e2e -m e2e_vllm
 
 e2e-servers: $(READY)  ## other real servers beside the sidecar, one after the other (each installed under .cache the first time; SERVER=mlserver for one)
-	@.ci/need prometheus libpython3.11
-	@$(PYTEST) tests/e2e$(if $(SERVER),/test_$(SERVER).py) -m e2e_servers
+	@.ci/need prometheus libpython3.11 cmake g++
+	@$(PYTEST) -o faulthandler_timeout=1800 tests/e2e$(if $(SERVER),/test_$(SERVER).py) -m e2e_servers
 
 bench: $(READY)  ## CPU seconds per million spans, resident memory, time to ready; on a quiet machine
 	@$(BIN)/python bench/ingest.py
