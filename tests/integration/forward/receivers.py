@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +64,7 @@ class Receiver:
 
 
 @asynccontextmanager
-async def http_receiver(port: int = 0) -> AsyncIterator[Receiver]:
+async def http_receiver(port: int = 0, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     receiver = Receiver()
     receiver.answering.set()
 
@@ -76,7 +77,7 @@ async def http_receiver(port: int = 0) -> AsyncIterator[Receiver]:
         return receiver.deal(request)  # type: ignore[arg-type]
 
     server = web.Server(answer, auto_decompress=False)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port, ssl=tls)
     receiver.port = listener.sockets[0].getsockname()[1]
     try:
         yield receiver
@@ -87,7 +88,7 @@ async def http_receiver(port: int = 0) -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def grpc_receiver(port: int = 0) -> AsyncIterator[Receiver]:
+async def grpc_receiver(port: int = 0, *, tls: grpc.ServerCredentials | None = None) -> AsyncIterator[Receiver]:
     """A bare one, which sees messages as they were sent."""
     receiver = Receiver()
     receiver.answering.set()
@@ -110,7 +111,8 @@ async def grpc_receiver(port: int = 0) -> AsyncIterator[Receiver]:
         handlers=[grpc.method_handlers_generic_handler(EXPORT, handlers)],
         options=(("grpc.per_message_decompression", 0), ("grpc.so_reuseport", 0)),
     )
-    receiver.port = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    receiver.port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls)
     server.start()
     try:
         yield receiver
