@@ -24,11 +24,16 @@ def unbounded(kind: str) -> Mapper:
     return Mapper(load_mappings(kind, {}), assembly=Assembly(), limits=Limits(), bounded=False)
 
 
+def bodies(paths: Sequence[Path]) -> list[Path]:
+    """The files themselves, and those of folders in byte order of their names."""
+    return [one for path in paths for one in (sorted((*path.glob("*.pb"), *path.glob("*.json"))) if path.is_dir() else [path])]
+
+
 def mapped(kind: str, paths: Sequence[Path]) -> tuple[Mapper, InferenceBatch, int]:
     """The mapper after all files, the inferences, and how many spans the files hold."""
     mapper = unbounded(kind)
     spans = 0
-    for path in paths:
+    for path in bodies(paths):
         export = decoded(path, mapper)
         assert export.malformed == 0
         spans += export.spans

@@ -1,10 +1,10 @@
 """Every server's mapping against recorded spans: `cases/<server>/*.yaml` say what goes in and what must come out.
 
-A case: `origin` (captured: a real server sent it; published: somebody else's recording; derived from source: written after reading the
-server's code, never called measured), `kind`, `input` (files below tests/), `tolerance_seconds` of every sum, and `expect`:
-`inferences`, `spans` (mapped, and unmapped by reason), `models`, `errors`, `tokens`, sums in `seconds` (duration, stages, other, ttft), in
-`parts` and in those `around` inferences (by model), stages that are `absent`, `quality`, `estimated` (inferences whose compute is),
-`other_share_below`, and `each`: for every inference, in order of its start, some of its values in milliseconds.
+A case: `title`, `origin` (captured: a real server sent it; published: somebody else's recording; derived from source: written after
+reading the server's code, never called measured), `kind`, `input` (files below tests/, or folders of them), `tolerance_seconds` of every
+sum, and `expect`: `inferences`, `spans` (mapped, and unmapped by reason), `models`, `errors`, `tokens`, sums in `seconds` (duration,
+stages, other, ttft), in `parts` and in those `around` inferences (by model), stages that are `absent`, `quality`, `estimated` (inferences
+whose compute is), `other_share_below`, and `each`: for every inference, in order of its start, some of its values in milliseconds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from infermeter.mapping.origins import ORIGINS
 from infermeter.model import STAGES, InferenceBatch
 from mapping.recordings import TESTS, mapped
 
+NEEDED = {"inferences", "spans", "models", "seconds", "quality"}
+"""Of `expect`; what else a case leaves out is none."""
+
 CASES = sorted((TESTS / "mapping" / "cases").glob("*/*.yaml"))
 
 
@@ -37,6 +40,7 @@ def test_recorded_spans_map_to_what_the_server_and_its_client_counted(path: Path
     case = yaml.safe_load(path.read_text("utf-8"))
     expect = case["expect"]
     assert case["origin"] in ORIGINS
+    assert expect.keys() >= NEEDED
     mapper, batch, spans = mapped(case["kind"], [TESTS / name for name in case["input"]])
 
     assert len(batch) == expect["inferences"]

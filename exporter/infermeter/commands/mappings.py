@@ -1,4 +1,7 @@
-"""`infermeter mappings`: the mappings that there are, and what one would see in recorded spans. What it says is in mapping_trial.py."""
+"""`infermeter mappings`: the mappings that there are, spans recorded for a new one, and what a mapping would see in them.
+
+What it says of them is in mapping_trial.py, how they are recorded in mapping_recording.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import sys
 from pathlib import Path
 
 from infermeter.commands.configuration import configuration_text, own_mappings, written_configuration
+from infermeter.commands.mapping_recording import record
 from infermeter.commands.mapping_trial import Trial
+from infermeter.config import Listen
+from infermeter.durations import duration_seconds
 from infermeter.mapping import ServerMapping, load_mappings, shipped_mappings
 from infermeter.mapping.schema import read_mapping
 from infermeter.otlp.files import receive_file, recorded_files
@@ -22,16 +28,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test = actions.add_parser("test", help=summary, description=summary, allow_abbrev=False)
     test.add_argument("mapping", metavar="FILE", help="a mapping's YAML file, or the name of one that is shipped")
     spans_help = "files or folders of OTLP exports (.json, .jsonl, .pb, each also .gz)"
+    recording = "what arrives over OTLP, into a folder that test and replay read"
+    made = actions.add_parser("record", help=recording, description=recording, allow_abbrev=False)
+    made.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
+    made.add_argument("--duration", type=_duration, default=60.0, metavar="60s", help="how long, unless SIGINT ends it (default 60s)")
+    made.add_argument("--http", default=Listen().otlp_http, metavar="A", help="where OTLP over HTTP is taken (default %(default)s)")
+    made.add_argument("--grpc", default=Listen().otlp_grpc, metavar="A", help="where OTLP over gRPC is taken (default %(default)s)")
     test.add_argument("--spans", type=Path, nargs="+", required=True, metavar="P", help=spans_help)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the mappings, or what one sees."""
+    """Prints the mappings, or records spans, or prints what a mapping sees in them."""
     if args.action is None:
         named = args.config or os.environ.get("INFERMETER_CONFIG")
         own = own_mappings(written_configuration(named)) if named else {}
         print("\n".join(_listed(load_mappings("auto", own))))
         return 0
+    if args.action == "record":
+        return record(args.output, http=args.http, grpc=args.grpc, duration_seconds=args.duration)
     trial = Trial(_mapping(args.mapping))
     files, skipped = recorded_files(args.spans)
     for line in skipped:
@@ -40,6 +54,13 @@ def run(args: argparse.Namespace) -> int:
         receive_file(file, trial)
     print("\n".join(trial.told()))
     return 0
+
+
+def _duration(text: str) -> float:
+    try:
+        return duration_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _mapping(named: str) -> ServerMapping:
