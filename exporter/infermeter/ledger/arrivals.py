@@ -104,9 +104,9 @@ class Arrivals:
         stages_ns = np.column_stack((batch.stages_ns, other_ns))
         self._measure(batch, codes, signals_ns, stages_ns, ok)
         for stage, quality in batch.quality.items():
-            self._rate(stage, quality)
+            self.rate(stage, quality)
         if batch.compute_estimated.any():
-            self._rate("compute", "estimated")
+            self.rate("compute", "estimated")
         stages_ns = np.where(ok[:, None], np.maximum(stages_ns, 0), 0)
         return Booked(codes, ok, within, signals_ns, tokens, _phases(signals_ns, tokens, stages_ns[:, _QUEUE], ok), stages_ns, limits_ns)
 
@@ -122,6 +122,10 @@ class Arrivals:
         """Counts inferences that came too late for their slot."""
         np.add.at(self.tallies[:, LATE], codes, 1)
 
+    def rate(self, stage: Stage, quality: Quality) -> None:
+        """The times of a stage are as good as the worst of them."""
+        self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
+
     def part_seconds(self, code: int) -> dict[tuple[Stage, str], float]:
         """Seconds in each named part of a stage, of one model."""
         return {part: float(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
@@ -133,10 +137,6 @@ class Arrivals:
             rows = np.flatnonzero(ok)
             self.histograms.add(codes[rows], signals_ns[rows], stages_ns[rows], batch.end_ns[rows], lambda i: batch.trace_id[rows[i]])
         self._add_parts(batch.parts, codes, ok)
-
-    def _rate(self, stage: Stage, quality: Quality) -> None:
-        """The times of a stage are as good as the worst of them."""
-        self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
 
     def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
         for part in parts:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, WITHIN, Arrivals
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.energy import gap_limit_ns
+from infermeter.ledger.fallback import together
 from infermeter.ledger.histogram import STAGES_AND_OTHER
+from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Told
-from infermeter.ledger.tokens import Tokens
-from infermeter.model import CapacityFacts, CoverageBias, ModelFacts, ModelWindow, ServerGauges, ServerReading, Use
+from infermeter.ledger.totals import Totals
+from infermeter.model import (
+    CapacityFacts,
+    CoverageBias,
+    Histogram,
+    ModelFacts,
+    ModelWindow,
+    ServerGauges,
+    ServerReading,
+    Signal,
+    Stage,
+    Use,
+)
 
 
 def told(arrivals: Arrivals, code: int) -> Told:
@@ -28,25 +42,27 @@ def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has
     cost: Mapping[Use, float] | None,
     windows: Sequence[ModelWindow],
     capacity: CapacityFacts | None,
-    tokens: Tokens,
+    totals: Totals,
     coverage_bias: CoverageBias | None,
 ) -> ModelFacts:
     """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
-    histograms, edges, about = arrivals.histograms, arrivals.edges[code], told(arrivals, code)
+    about = told(arrivals, code)
     tallies = arrivals.tallies[code].tolist()
-    of_spans = tallies[TOKENS_INPUT] if about.tokens_input else None, tallies[TOKENS_OUTPUT] if about.tokens_output else None
-    tokens_input, tokens_output = tokens.total(code, of_spans)
+    tokens = tallies[TOKENS_INPUT] if about.tokens_input else None, tallies[TOKENS_OUTPUT] if about.tokens_output else None
+    tokens_input, tokens_output = totals.tokens.total(code, tokens)
+    signals = {signal: arrivals.histograms.signal(code, signal, arrivals.edges[code]) for signal in SIGNALS}
+    stages = {stage: arrivals.histograms.stage(code, stage) for stage in STAGES_AND_OTHER}
     return ModelFacts(
         model=about.model,
         observed_ok=tallies[OK],
         observed_error=tallies[ERROR],
         within_sla=None if blocks is None else tallies[WITHIN],
         late=tallies[LATE],
-        duration=histograms.signal(code, "duration", edges),
-        ttft=histograms.signal(code, "ttft", edges) if histograms.has(code, "ttft") else None,
-        tpot=histograms.signal(code, "tpot", edges) if histograms.has(code, "tpot") else None,
-        stages={stage: histograms.stage(code, stage) for stage in STAGES_AND_OTHER if histograms.has(code, stage)},
-        part_seconds=arrivals.part_seconds(code),
+        duration=_either(arrivals, totals, code, "duration", signals["duration"]) or signals["duration"],
+        ttft=_either(arrivals, totals, code, "ttft", signals["ttft"]),
+        tpot=_either(arrivals, totals, code, "tpot", signals["tpot"]),
+        stages={stage: either for stage, of_spans in stages.items() if (either := _either(arrivals, totals, code, stage, of_spans))},
+        part_seconds=dict(Counter(arrivals.part_seconds(code)) + Counter(totals.fallback.part_seconds(code))),
         tokens_input=tokens_input,
         tokens_output=tokens_output,
         sla=arrivals.sla(code),
@@ -58,6 +74,11 @@ def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has
         capacity=capacity,
         coverage_bias=coverage_bias,
     )
+
+
+def _either(arrivals: Arrivals, totals: Totals, code: int, of: Signal | Stage, spans: Histogram) -> Histogram | None:
+    """What spans and, before they came, the server itself told of one time."""
+    return together(spans if arrivals.histograms.has(code, of) else None, totals.fallback.histogram(code, of, spans.edges_seconds))
 
 
 def server_gauges(reading: ServerReading | None, now_ns: int, *, interval_seconds: float) -> ServerGauges | None:

@@ -229,7 +229,7 @@ class Ledger:
                         reader.model(code, about[code], arrivals.sla(code), self._blocks[code], capacities.get(code)) for reader in readers
                     ],
                     capacity=facts[code],
-                    tokens=self._totals.tokens,
+                    totals=self._totals,
                     coverage_bias=biases.get(code),
                 )
                 for code in codes

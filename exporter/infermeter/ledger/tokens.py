@@ -12,9 +12,10 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from infermeter.ledger.arrivals import Arrivals
-from infermeter.ledger.columns import portions, widened
-from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
+from infermeter.ledger.columns import widened
+from infermeter.ledger.instants import DAY_SLOTS
 from infermeter.ledger.slots import Slots
+from infermeter.ledger.stretch import stretch
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import Direction, Ints, ServerReading
 
@@ -85,14 +86,8 @@ class Tokens:
 
     def _place(self, more: Ints, since_ns: int, time_ns: int) -> None:
         """Spreads increases over the slots of their time, evenly; what belongs to slots that have closed goes to the oldest open one."""
-        open_slot = self._slots.closed
-        stop = max((time_ns - 1) // SLOT_NS, open_slot) + 1
-        since_ns = max(min(since_ns, time_ns - 1), (stop - DAY_SLOTS) * SLOT_NS)
-        first = min(since_ns // SLOT_NS, open_slot)
-        edges_ns = np.clip(np.arange(first, stop + 1) * SLOT_NS, since_ns, max(time_ns, since_ns + 1))
-        shares = portions(more.reshape(-1), np.diff(edges_ns)).reshape(-1, *more.shape)
-        shares[open_slot - first] += shares[: open_slot - first].sum(axis=0)
+        between = stretch(since_ns, time_ns, open_slot=self._slots.closed)
         self._placed.widen(len(more))
-        for slot, share in zip(range(open_slot, stop), shares[open_slot - first :], strict=True):
+        for slot, share, _ in between.spread(more.reshape(-1), between.parts_ns):
             if share.any():
-                self._placed.row(slot)[: len(more)] += share
+                self._placed.row(slot)[: len(more)] += share.reshape(more.shape)

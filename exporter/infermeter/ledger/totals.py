@@ -16,12 +16,15 @@ from infermeter.config import Config
 from infermeter.ledger import arrivals as tallies
 from infermeter.ledger import slots as columns
 from infermeter.ledger.arrivals import Arrivals
-from infermeter.ledger.columns import portions, widened
+from infermeter.ledger.columns import widened
+from infermeter.ledger.fallback import Fallback
 from infermeter.ledger.instants import DAY_SLOTS, SECOND_NS, SLOT_NS, TICK_NS, nanoseconds
 from infermeter.ledger.names import OTHER
 from infermeter.ledger.slots import Slots, whole_rows
+from infermeter.ledger.stretch import stretch
 from infermeter.ledger.timeline import Timeline
 from infermeter.ledger.tokens import Tokens
+from infermeter.ledger.work import Work
 from infermeter.model import Bools, Ints, Outcome, ServerReading
 
 OK, ERROR, REST = range(3)
@@ -49,7 +52,7 @@ class _Column:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stretch:
+class _Told:
     """The increases between two readings, shape (columns, 2), that aren't in slots yet."""
 
     since_ns: int
@@ -58,7 +61,7 @@ class _Stretch:
 
 
 class Totals:
-    """The counts of the server itself, `tokens` apart. Bounded by the models that there are, and by a day of slots.
+    """The counts of the server itself; its `tokens`, `work` and times (`fallback`) apart. Bounded by its models, and by a day of slots.
 
     Whole inferences only: a fraction of one waits for the rest of it. Increases enter the slots between two readings once the spans of
     that time are here, in proportion to the observed; what belongs to slots that have closed goes to the oldest open one.
@@ -68,6 +71,8 @@ class Totals:
         """Nothing is known before the first reading; where none is to come (`offline`, no `server.metrics_url`), nothing waits for one."""
         self.first_slot: int | None = None
         self.tokens = Tokens(arrivals, slots, waits=config.server.metrics_url is not None and not offline)
+        self.fallback = Fallback(arrivals, slots)
+        self.work = Work(slots)
         self._arrivals = arrivals
         self._slots = slots
         self._most_columns = config.limits.models
@@ -81,7 +86,7 @@ class Totals:
         self._placed: Timeline[np.int64] = Timeline(slots.first_slot, (1, _FIELDS), np.int64)
         self._counted_ns: Timeline[np.int64] = Timeline(slots.first_slot, (1,), np.int64)
         self._closed = slots.first_slot
-        self._waiting: list[_Stretch] = []
+        self._waiting: list[_Told] = []
         self._owed: tuple[int, int] | None = None
         self._told_from: dict[int, int] = {}  # the slots that hold what was served before them, and the first of which they do
 
@@ -100,7 +105,8 @@ class Totals:
         """Takes in what was served since the last reading; models that the server names are known from now on."""
         self._read_ns = reading.time_ns
         self._arrivals.names.served(reading.model)
-        self.tokens.read(reading)
+        for owner in (self.tokens, self.fallback, self.work):
+            owner.read(reading)
         told = [(self._column(model, inner=reading.inner_calls), _TELLS[outcome], more) for (model, outcome), more in _sorted(reading)]
         if not told:
             return
@@ -114,23 +120,25 @@ class Totals:
             self._fractions[column, outcome] += more
         more_by_outcome = self._by_outcome(self._whole(), reading.time_ns)
         self._sums += more_by_outcome
-        self._waiting.append(_Stretch(reading.since_ns, reading.time_ns, more_by_outcome))
+        self._waiting.append(_Told(reading.since_ns, reading.time_ns, more_by_outcome))
         self.place(complete_slot=self._slots.closed, closing_slot=self._slots.closed)
 
     def place(self, *, complete_slot: int, closing_slot: int) -> None:
         """Puts increases into slots: those up to `complete_slot`, whose spans are all here, and those that a closing slot has a part in."""
+        self.fallback.book(complete_slot)
         waiting, self._waiting = self._waiting, []
-        for stretch in waiting:
-            if stretch.time_ns <= complete_slot * SLOT_NS or stretch.since_ns < closing_slot * SLOT_NS:
-                self._place(stretch)
+        for told in waiting:
+            if told.time_ns <= complete_slot * SLOT_NS or told.since_ns < closing_slot * SLOT_NS:
+                self._place(told)
             else:
-                self._waiting.append(stretch)
+                self._waiting.append(told)
 
     def close(self, stop: int) -> None:
         """Slots before `stop` have closed."""
         self._closed_ok = self._closed_ok + self._placed.rows(self._closed, stop)[:, : len(self._sums), OK].sum(axis=0)
         self._closed = stop
-        self.tokens.close(stop)
+        for owner in (self.tokens, self.fallback, self.work):
+            owner.close(stop)
         for timeline in (self._placed, self._counted_ns):
             timeline.drop(stop - DAY_SLOTS)
         self._told_from = {slot: first for slot, first in self._told_from.items() if slot >= stop - DAY_SLOTS}
@@ -231,28 +239,18 @@ class Totals:
             by_outcome[row] += (untold - errors, errors)
         return by_outcome
 
-    def _place(self, stretch: _Stretch) -> None:
+    def _place(self, told: _Told) -> None:
         """Spreads increases over the slots of their time: as the observed ok lie in it, evenly where none was."""
-        open_slot = self._slots.closed
-        stop = max((stretch.time_ns - 1) // SLOT_NS, open_slot) + 1
-        since_ns = max(min(stretch.since_ns, stretch.time_ns - 1), (stop - DAY_SLOTS) * SLOT_NS)
-        first = min(since_ns // SLOT_NS, open_slot)
-        edges_ns: Ints = np.clip(np.arange(first, stop + 1) * SLOT_NS, since_ns, max(stretch.time_ns, since_ns + 1))
-        parts_ns = edges_ns[1:] - edges_ns[:-1]
-        seen = self._slots.seen(first, stop)[:, :, columns.OK]
-        for row, code in enumerate(self._codes()[: len(stretch.more)]):
+        between = stretch(told.since_ns, told.time_ns, open_slot=self._slots.closed)
+        first, open_slot, parts_ns = between.first_slot, between.open_slot, between.parts_ns
+        seen = self._slots.seen(first, first + len(parts_ns))[:, :, columns.OK]
+        for row, code in enumerate(self._codes()[: len(told.more)]):
             ok = parts_ns * seen[:, code] if code is not None and code < seen.shape[1] else np.zeros(0, np.int64)
-            shares = portions(stretch.more[row], ok if ok.any() else parts_ns)
-            late, shares = shares[: open_slot - first].sum(axis=0), shares[open_slot - first :]
-            shares[0] += late
-            for slot, (more_ok, more_error) in zip(range(open_slot, stop), shares.tolist(), strict=True):
-                if more_ok or more_error:
-                    self._placed.row(slot)[row, [OK, ERROR]] += (more_ok, more_error)
-            if late.any():
-                self._placed.row(open_slot)[row, REST] += late.sum()
-        for slot, ns in zip(range(first, stop), parts_ns.tolist(), strict=True):
-            if slot >= open_slot:
-                self._counted_ns.row(slot)[0] += ns
+            for slot, share, late in between.spread(told.more[row], ok if ok.any() else parts_ns):
+                if share.any():
+                    self._placed.row(slot)[row] += (*share.tolist(), int(late.sum()))
+        for slot, ns in enumerate(parts_ns[open_slot - first :].tolist(), start=open_slot):
+            self._counted_ns.row(slot)[0] += ns
         owed_ns = int(parts_ns[: open_slot - first].sum())
         if owed_ns:
             self._told_from[open_slot] = min(first, self._told_from.get(open_slot, first))

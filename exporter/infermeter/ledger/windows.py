@@ -99,6 +99,8 @@ class WindowReader:
         self._sums: Sums = slots.sums(self._first, slots.closed)
         self._served = totals.sums(self._first, slots.closed)
         self._tokens = totals.tokens
+        self._fallback = totals.fallback
+        self._work = totals.work
         self._served_tokens = totals.tokens.sums(self._first, slots.closed)
         accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
         self._unpriced_seconds = float(unpriced_longest(self._sums.unpriced_seconds, priced))
@@ -136,7 +138,7 @@ class WindowReader:
             cost=cost,
             joules=amounts[columns.JOULES] if self._metered else None,
             tokens=None if tokens_input is tokens_output is None else (tokens_input or 0) + (tokens_output or 0),
-            stage_seconds=_stage_seconds(counts) if judged else {},
+            stage_seconds=self._stage_seconds(code, counts) if judged else {},
             cost_per_inference=cost / ok if divisible and self._is_priced and cost is not None else None,
             cost_per_inference_at_sla=self._at_sla(cost, within, told.sla_since, blocks, capacity)
             if divisible and is_fair and self._is_priced and cost is not None
@@ -167,6 +169,7 @@ class WindowReader:
                 ok=ok,
                 within=sum(judged) + unjudged,
             )
+        flops, moved_bytes = self._work.sums(self._first, self._slots.closed, seconds=accrued)
         return ServerWindow(
             window=self._window,
             accrued_seconds=accrued,
@@ -180,7 +183,16 @@ class WindowReader:
             idle_seconds=idle,
             unpriced_seconds=self._unpriced_seconds if self._priced else None,
             hardware=self._hardware.window(self._first, self._slots.closed, seconds=accrued),
+            flops_per_gpu=flops,
+            memory_bytes_per_gpu=moved_bytes,
         )
+
+    def _stage_seconds(self, code: int, counts: Sequence[int]) -> dict[Stage, float]:
+        """Of the inferences that were seen; where none was, as the server itself tells."""
+        if counts[columns.OBSERVED]:
+            return _stage_seconds(counts)
+        seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
+        return self._fallback.stage_seconds(code, self._first, self._slots.closed, seconds=seconds)
 
     def _server_cost(self) -> float | None:
         return sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
