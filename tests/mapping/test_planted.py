@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from infermeter import cli
 from infermeter.mapping import shipped_mappings
-from mapping.recordings import TESTS
+from mapping.recordings import TESTS, bodies
 from mapping.test_attributes import LABELS, REVIEWED_RESOURCE
 from support.running import PROTOBUF, Clock, metrics, running, value
 
@@ -41,10 +41,12 @@ KINDS = [server for server, mapping in shipped_mappings().items() if mapping.rul
 
 
 def recorded(server: str) -> ExportTraceServiceRequest:
-    """The spans of one of a server's cases: of those that there are, the first that is complete without another file."""
+    """The spans of one of a server's cases: the smallest one."""
     cases = sorted((TESTS / "mapping" / "cases" / server).glob("*.yaml"))
     inputs = [yaml.safe_load(path.read_text("utf-8"))["input"] for path in cases]
-    paths = [TESTS / name for name in min(inputs, key=lambda names: sum((TESTS / name).stat().st_size for name in names))]
+    paths = min(
+        (bodies([TESTS / name for name in names]) for names in inputs), key=lambda paths: sum(path.stat().st_size for path in paths)
+    )
     request = ExportTraceServiceRequest()
     for path in paths:
         if path.suffix == ".json":
