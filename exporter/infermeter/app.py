@@ -34,7 +34,7 @@ from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
 from infermeter.prices.in_force import Quote
-from infermeter.prices.listing import PriceList
+from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.readers import Readers, Takers
 from infermeter.reloads import Offer, Reload, Reloads
 from infermeter.state import Saver, StateFile
@@ -79,7 +79,7 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
     *,
     gpus: Gpus,
     host: Hosts = lambda _: None,
-    prices: PriceList | None = None,
+    listed: Listed = NOTHING_LISTED,
     reload: Reload | None = None,
     state: StateFile | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
@@ -89,7 +89,7 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
 ) -> Snapshot:
     """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
-    `prices` is what `cost.prices_file` holds, `reload` where a new configuration comes from (None: it never changes), `environ` what
+    `listed` is what the files hold that it names, `reload` where a new configuration comes from (None: it never changes), `environ` what
     `forward.headers` take from the environment; `on_listen` is told each address by its key, once bound.
 
     Raises:
@@ -98,7 +98,7 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
         ConfigErrors: it names variables of the environment that aren't there.
     """
     sidecar = Sidecar(
-        Offer(config, prices), mappings, gpus=gpus, host=host, reload=reload, state=state, environ=environ, now=now, stop=stop
+        Offer(config, listed), mappings, gpus=gpus, host=host, reload=reload, state=state, environ=environ, now=now, stop=stop
     )
     faces = sidecar.faces()
     try:
@@ -154,7 +154,7 @@ class Sidecar:
         self._now = now
         self._stop = stop
         self._last = now()
-        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=offer.prices)
+        self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=offer.listed)
         self._memory = Memory(config.limits.memory_bytes)
         self.forwarder = (
             forwarder(config.forward, environ, monotonic=lambda: now().monotonic_ns / 1e9, fail=self._fail)
@@ -197,7 +197,7 @@ class Sidecar:
                 render=lambda accept: self._exposition.render(self._snapshot(), accept),
                 report=lambda: report(self._snapshot()),
                 events=lambda: report(self._snapshot(), slots=False),
-                findings=lambda: findings_report(self._snapshot().findings),
+                findings=lambda: findings_report(self._snapshot().advice.findings),
                 ready=lambda: self.ready,
                 reload=self.reload if self._config.web.lifecycle else None,
             ),
@@ -280,7 +280,7 @@ class Sidecar:
     def _take_offer(self, offer: Offer) -> None:
         """Puts another configuration in force; raises RestartNeeded if it can't, and then has changed nothing."""
         self._advance()  # what has passed is paid by the prices before
-        self._meter.reconfigure(offer.config, listed=offer.prices)
+        self._meter.reconfigure(offer.config, listed=offer.listed)
         self.readers.ask_prices_as(offer.config)
 
     def _recall(self) -> None:

@@ -317,19 +317,36 @@ class Assembly:
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where a finding begins to hold. Ratios of time unless said otherwise; docs/findings.md says which finding uses which."""
+
+    peak_load_low_ratio: float = key(0.5, "over-provisioned: the peak load is at most this", above=0, maximum=1)
+    stage_dominant_ratio: float = key(0.5, "a stage dominates: so much of the inferences' time", above=0, maximum=1)
+    stage_large_ratio: float = key(0.3, "transfer or serialisation is worth attention: so much of the inferences' time", above=0, maximum=1)
+    queue_small_ratio: float = key(0.2, "nothing waits: at most so much of the inferences' time", above=0, maximum=1)
+    busy_ratio: float = key(0.2, "a resource bound is judged only where the GPUs' utilisation is at least this", above=0, maximum=1)
+    utilisation_low_ratio: float = key(0.3, "so little work that more replicas change nothing", above=0, maximum=1)
+    utilisation_moderate_ratio: float = key(0.7, "there is room for larger batches below this", above=0, maximum=1)
+    utilisation_high_ratio: float = key(0.8, "no room is left above this", above=0, maximum=1)
+    memory_bound_ratio: float = key(0.6, "of the achievable memory bandwidth, while busy", above=0, maximum=1)
+    compute_bound_ratio: float = key(0.5, "of the tensor units' time, or of the peak rate, while busy", above=0, maximum=1)
+    launch_bound_ratio: float = key(0.3, "neither memory nor arithmetic above this: launch bound", above=0, maximum=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """What findings look at."""
 
     enabled: bool = key(default=True, doc="findings at all")
     devices_file: str | None = key(None, "own devices, and what differs from shipped ones; keys as in `infermeter catalogue --format json`")
-    prices_file: str | None = key(None, "prices of candidates, in the format of cost.prices_file", planned=True)
-    candidates: Literal["all"] | tuple[str, ...] = key("all", "devices to consider", planned=True)
-    headroom: float = key(1.3, "over the peak", planned=True, minimum=1)
-    idle_after: Duration = key(1800.0, "a GPU that idles this long is a finding", planned=True, above=0)
+    prices_file: str | None = key(None, "prices of candidates, in the format of cost.prices_file")
+    candidates: Literal["all"] | tuple[str, ...] = key("all", "devices to consider, by their names in the catalogue")
+    headroom: float = key(1.3, "over the peak", minimum=1)
+    idle_after: Duration = key(1800.0, "a GPU that idles this long is a finding", above=0)
     minimum_history: Duration = key(86400.0, "of demand, before a peak load is told", above=0)
-    minimum_saving_ratio: float = key(0.1, "smaller savings are not told", planned=True, minimum=0, maximum=1)
-    hold: Duration = key(300.0, "a finding holds this long before it is told", planned=True, minimum=0)
-    thresholds: Mapping[str, float] = key(factory=dict, doc="per finding", planned=True)
+    minimum_saving_ratio: float = key(0.1, "smaller savings are not told", minimum=0, maximum=1)
+    hold: Duration = key(300.0, "a finding holds this long before it is told, and is gone for as long before it is withdrawn", minimum=0)
+    thresholds: Thresholds = key(factory=Thresholds, doc="where a finding begins to hold")
 
 
 @dataclass(frozen=True, slots=True)

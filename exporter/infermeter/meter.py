@@ -15,13 +15,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from infermeter import __revision__, __version__
-from infermeter.advice import findings
+from infermeter.advice import advise, premises_of
+from infermeter.advice.adviser import Adviser
 from infermeter.config import Config, opencost_of
 from infermeter.errors import InputError
 from infermeter.ledger import Ledger
 from infermeter.ledger.tariff import Prices
 from infermeter.mapping import Mapper, ServerMapping
 from infermeter.model import (
+    Advice,
     Export,
     ForwardFacts,
     GpuIdentity,
@@ -36,7 +38,7 @@ from infermeter.model import (
     Snapshot,
 )
 from infermeter.prices.in_force import Quote, prices_in_force
-from infermeter.prices.listing import PriceList
+from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.reloading import RestartNeeded
 
 Counts: TypeAlias = Mapping[Any, int]
@@ -68,12 +70,13 @@ class Surroundings:
 class Meter:
     """What `serve` feeds, in the order of arrival; one thread."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int, listed: PriceList | None = None) -> None:
-        """A meter that starts counting at `start_ns` (unix); `listed` is what `cost.prices_file` holds."""
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, start_ns: int, listed: Listed = NOTHING_LISTED) -> None:
+        """A meter that starts counting at `start_ns` (unix); `listed` is what the files hold that the configuration names."""
         self._config = config
         self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits)
         self._ledger = Ledger(config, start_ns=start_ns, sampled=_sampled(config, self._mapper), gpus=())
         self._listed = listed
+        self._adviser = Adviser(config, listed.devices, listed.candidate_prices)
         self._quote: Quote | None = None
         self._gpus: tuple[GpuIdentity, ...] = ()
         self._reprice()
@@ -104,7 +107,7 @@ class Meter:
         self._quote = quote
         self._reprice()
 
-    def reconfigure(self, config: Config, *, listed: PriceList | None) -> None:
+    def reconfigure(self, config: Config, *, listed: Listed) -> None:
         """From the last `advance` on, the prices and SLAs of another configuration are in force; nothing that was counted is lost.
 
         Raises: RestartNeeded, if money would be of another currency; then nothing has changed.
@@ -115,6 +118,7 @@ class Meter:
             raise RestartNeeded("cost.currency", "is another one than that of the money that was counted; this needs a restart")
         self._config, self._listed, self._quote = config, listed, quote
         self._ledger.reconfigure(config)
+        self._adviser.reconfigure(config, listed.devices, listed.candidate_prices)
         self._reprice()
 
     def add_samples(self, samples: Sequence[GpuSample | HostSample], *, rejected: Mapping[Rejection, int]) -> None:
@@ -137,9 +141,10 @@ class Meter:
         return self._ledger.recall(sections)
 
     def advance(self, now_ns: int, elapsed_ns: int) -> None:
-        """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks."""
+        """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks, considers what to advise."""
         self.flush(now_ns)
         self._ledger.advance(now_ns, elapsed_ns)
+        self._adviser.consider(now_ns, lambda: self._ledger.snapshot(now_ns), price_as_of_ns=self._prices.as_of_ns)
 
     def finish(self, now_ns: int) -> None:
         """Nothing more will arrive: completes what is pending and settles everything."""
@@ -156,9 +161,11 @@ class Meter:
         surroundings: Surroundings,
     ) -> Snapshot:
         """All that is known at `now_ns`; changes nothing. The counters are the transports'."""
+        ledger = self._ledger.snapshot(now_ns)
         return _snapshot(
             self._config,
-            self._ledger.snapshot(now_ns),
+            ledger,
+            self._adviser.advice(ledger, price_as_of_ns=self._prices.as_of_ns),
             _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused),
             kind="serve",
             sampled=_sampled(self._config, self._mapper),
@@ -229,8 +236,8 @@ class RecordedPower:
 class Replay:
     """What `replay` feeds with a whole recording. Time is the data's, everything is complete and settled at its end."""
 
-    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, listed: PriceList | None = None) -> None:
-        """A meter that has read nothing yet; `listed` is what `cost.prices_file` holds."""
+    def __init__(self, config: Config, mappings: Sequence[ServerMapping], *, listed: Listed = NOTHING_LISTED) -> None:
+        """A meter that has read nothing yet; `listed` is what the files hold that the configuration names."""
         self._config = config
         self._listed = listed
         self._mapper = Mapper(mappings, assembly=config.assembly, limits=config.limits, bounded=False)
@@ -272,9 +279,12 @@ class Replay:
         for batch in inferences:
             ledger.add(batch, end_ns)
         ledger.finish(end_ns)
+        told_by_ledger = ledger.snapshot(end_ns)
+        premises = premises_of(self._config, told_by_ledger, self._listed.devices, price_as_of_ns=prices.as_of_ns)
         return _snapshot(
             self._config,
-            ledger.snapshot(end_ns),
+            told_by_ledger,
+            advise(premises, prices=self._listed.candidate_prices),
             _intake(self._mapper, self._config, spans_received, spans_dropped, {}),
             kind="replay",
             sampled=_sampled(self._config, self._mapper),
@@ -315,6 +325,7 @@ def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, r
 def _snapshot(
     config: Config,
     ledger: LedgerSnapshot,
+    advice: Advice,
     intake: IntakeFacts,
     *,
     kind: Literal["serve", "replay"],
@@ -329,7 +340,7 @@ def _snapshot(
         kind=kind,
         ledger=ledger,
         intake=intake,
-        findings=findings(config, ledger, price_as_of_ns=prices.as_of_ns),
+        advice=advice,
         gpu_source=surroundings.gpu_source,
         gpu_source_up=surroundings.gpu_source_up,
         price_as_of_ns=prices.as_of_ns,

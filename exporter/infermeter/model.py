@@ -753,7 +753,7 @@ class Snapshot:
     kind: Literal["serve", "replay"]
     ledger: LedgerSnapshot
     intake: IntakeFacts
-    findings: tuple[Finding, ...]
+    advice: Advice
     gpu_source: str | None
     gpu_source_up: bool | None
     price_as_of_ns: int | None

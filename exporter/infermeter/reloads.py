@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from infermeter.config import Config
 from infermeter.errors import ConfigError, ConfigErrors
-from infermeter.prices.listing import PriceList
+from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.reloading import RestartNeeded, changed_keys
 from infermeter.structure import notices
 
@@ -26,10 +26,10 @@ TOLD: Final = 20
 
 
 class Offer(NamedTuple):
-    """A configuration, with what its `cost.prices_file` holds."""
+    """A configuration, with what the files that it names list."""
 
     config: Config
-    prices: PriceList | None = None
+    listed: Listed = NOTHING_LISTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,13 @@ class Reloads:
 
     def _changed(self, offer: Offer) -> Sequence[str]:
         """The keys that change. Raises: ConfigErrors for those that can't."""
-        changed = changed_keys(self._offer.config, offer.config)
-        is_list_new = offer.prices != self._offer.prices and "cost.prices_file" not in changed
-        return (*changed, "cost.prices_file") if is_list_new else changed
+        changed, before, now = changed_keys(self._offer.config, offer.config), self._offer.listed, offer.listed
+        files = {
+            "cost.prices_file": before.prices != now.prices,
+            "advice.prices_file": before.candidates != now.candidates,
+            "advice.devices_file": before.devices.devices != now.devices.devices,
+        }
+        return (*changed, *(key for key, is_new in files.items() if is_new and key not in changed))
 
     def _taken(self, offer: Offer, changed: Sequence[str]) -> str:
         for notice in notices(offer.config):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from infermeter.advice import findings
+import infermeter.advice
 from infermeter.advice.reference import FINDINGS, findings_markdown
 from infermeter.cli import COMMANDS
-from infermeter.config import Config, Cost
 from infermeter.config_reference import config_markdown
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.shipped import shipped_mappings
 from infermeter.metrics.catalog import CATALOG, PREFIX
-from infermeter.model import Concurrency, CoverageBias
-from support.snapshots import rich_snapshot
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
@@ -64,13 +62,12 @@ def test_the_servers_page_has_every_shipped_mapping_with_how_to_switch_it_on() -
 
 
 def test_the_findings_page_has_every_finding_that_there_is() -> None:
-    ledger = rich_snapshot().ledger
-    assumed = replace(ledger.gpus[0], identity=replace(ledger.gpus[0].identity, assumed=True))
-    ledger = replace(ledger, unpriced=("power",), gpus=(assumed,), coverage_ratio=0.1, stage_quality={"compute": "measured"})
-    ledger = replace(ledger, concurrency=Concurrency(seconds=3600.0, inferences=500, running=9.0, computing=3.0, standard_error=0.5))
-    biased = replace(ledger.models[0], coverage_bias=CoverageBias(edge_seconds=5.0, server_ratio=0.5, observed_ratio=0.1, observed=500))
-    found = findings(Config(cost=Cost()), replace(ledger, models=(biased,)), price_as_of_ns=0)
-    assert {finding.code for finding in found} == set(FINDINGS)
+    modules = [importlib.import_module(f"infermeter.advice.{module.name}") for module in pkgutil.iter_modules(infermeter.advice.__path__)]
+    codes = {value for module in modules for name, value in vars(module).items() if isinstance(value, str) and name == value.upper()}
+    assert {entry.code for entry in FINDINGS} == codes
+    text = findings_markdown()
+    for entry in FINDINGS:
+        assert f"## {entry.code}\n\n{entry.rule}\n" in text
 
 
 def test_readme_lists_every_command() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from infermeter.config import Config, Cost, Limits, Power, Purchase, Server, Sla
 from infermeter.ledger import Ledger
 from infermeter.metrics.report import report
-from infermeter.model import GpuSample, LedgerSnapshot, ServerReading
+from infermeter.model import Advice, GpuSample, LedgerSnapshot, ServerReading
 from support.ledgers import GPU, START_NS, Inference, S, at, batch, config, ledger, of_model, samples
 from support.snapshots import rich_snapshot
 
@@ -46,7 +46,7 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, float]]:
 
 def reported(snapshot: LedgerSnapshot, server: str = "chat") -> str:
     """The report as JSON; a NaN or an infinity is an error."""
-    whole = replace(rich_snapshot(), server=server, ledger=snapshot, findings=(), sampled=snapshot.thin)
+    whole = replace(rich_snapshot(), server=server, ledger=snapshot, advice=Advice(), sampled=snapshot.thin)
     return json.dumps(report(whole), allow_nan=False)
 
 

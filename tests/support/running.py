@@ -12,7 +12,7 @@ import aiohttp
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from infermeter import app
-from infermeter.commands.configuration import listed_prices, offered
+from infermeter.commands.configuration import listed, offered
 from infermeter.config import Config
 from infermeter.gpu.sources import gpu_source
 from infermeter.host.sources import host_source
@@ -133,7 +133,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/"), file: Pa
             load_mappings(settings.server.kind, {}),
             gpus=lambda busy_share: gpu_source(settings.gpu, busy_share=busy_share, root=root),
             host=lambda gpu_source: host_source(settings.host_power, root=root, gpu_source=gpu_source),
-            prices=listed_prices(settings),
+            listed=listed(settings),
             reload=None if file is None else Reload(lambda: offered(str(file), {}), asked=hangup),
             state=StateFile(settings.state_file) if settings.state_file else None,
             now=clock,

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from infermeter.model import (
     STAGES,
+    Advice,
+    Candidate,
     CapacityFacts,
     Exemplar,
     Finding,
@@ -19,10 +21,14 @@ from infermeter.model import (
     Histogram,
     IntakeFacts,
     LedgerSnapshot,
+    ModelEvidence,
     ModelFacts,
     ModelWindow,
+    Move,
+    RightSizing,
     ServerGauges,
     ServerWindow,
+    SizingEvidence,
     SlaTarget,
     Slot,
     Snapshot,
@@ -166,6 +172,52 @@ def sampled_snapshot() -> Snapshot:
     return replace(full, sampled=True, totals_from=None, ledger=replace(full.ledger, thin=True, totals=None, coverage_ratio=None))
 
 
+def sizing() -> RightSizing:
+    """An H100 that an L4 could stand in for, an A10 perhaps, and a T4 not."""
+    evidence = SizingEvidence(
+        products=("NVIDIA H100 80GB HBM3",),
+        gpus=1.0,
+        is_partitioned=False,
+        cost_per_hour={"instance": 2.0, "licence": 0.25},
+        currency="USD",
+        price_age_seconds=86_400.0,
+        peak_load_ratio=0.0625,
+        busy_ratio=0.75,
+        memory_peak_bytes=8_000_000_000,
+        memory_is_reserved=False,
+        precision="bf16",
+        throttled_ratio=0.0,
+        window_seconds=3600.0,
+        models=(ModelEvidence("llama-3-8b", "latency", has_sla=True, slowdown_at_sla_ratio=16.0, inferences=500),),
+    )
+    fits = Candidate(
+        product="l4",
+        verdict="fits",
+        blocked_by=(),
+        reasons={},
+        throughput_ratio_low=0.0625,
+        throughput_ratio_point=0.1,
+        throughput_ratio_high=0.125,
+        load_ratio=0.75,
+        slowdown_ratio=12.0,
+        cost_per_hour=0.75,
+        saving_per_hour=1.5,
+        provider="AWS",
+        facts_verified=True,
+    )
+    unsure = replace(fits, product="a10", verdict="unsure", blocked_by=("evidence",), reasons={"evidence": "nothing tells"})
+    no = replace(fits, product="t4", verdict="no", blocked_by=("precision",), reasons={"precision": "doesn't compute natively in bf16"})
+    fewer = Move(
+        kind="fewer_replicas",
+        verdict="fits",
+        evidence={"needed_ratio": 0.08125, "headroom": 1.3},
+        what_to_do="If it has replicas, run fewer.",
+        falsified_by="The sum of the replicas' peak loads is more than what is left.",
+        saving_per_hour=2.0,
+    )
+    return RightSizing(evidence, (fits, unsure, no, replace(no, product="v100-pcie-16gb", cost_per_hour=None)), (fewer,))
+
+
 def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts, ...] | None = None) -> Snapshot:
     """A sidecar that has seen everything: each family of the catalog has at least one point."""
     models = (llm(), opaque()) if models is None else models
@@ -228,7 +280,12 @@ def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts
             traces_pending=7,
             traces_pending_limit=10_000,
         ),
-        findings=(finding, replace(finding, model="llama-3-8b", level="info", saving_per_hour=0.125)),
+        advice=Advice(
+            findings=(finding, replace(finding, model="llama-3-8b", level="info", saving_per_hour=0.125)),
+            workloads={model.model: "latency" for model in models},
+            bound="memory",
+            sizing=sizing(),
+        ),
         gpu_source="nvml",
         gpu_source_up=True,
         price_as_of_ns=START_NS - 43_200 * SECOND_NS,
@@ -276,7 +333,7 @@ def empty_snapshot() -> Snapshot:
         kind="serve",
         ledger=ledger,
         intake=IntakeFacts({}, {}, {}, {}, None, 0, 10_000),
-        findings=(),
+        advice=Advice(),
         gpu_source=None,
         gpu_source_up=None,
         price_as_of_ns=None,

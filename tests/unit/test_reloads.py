@@ -12,6 +12,7 @@ import pytest
 
 from infermeter.config import Config, Cost, DevicePrice, Listen, Rent, Server, Sla, Slas
 from infermeter.errors import ConfigError, ConfigErrors
+from infermeter.prices.listing import Listed
 from infermeter.reloading import RestartNeeded
 from infermeter.reloads import TOLD, Offer, Reloads
 
@@ -126,7 +127,7 @@ def test_what_only_the_counts_forbid_is_refused_too() -> None:
 
 def test_another_list_of_prices_is_a_change() -> None:
     price = DevicePrice("l4", "cloud", 0.7, "USD", date(2026, 7, 1), "list")
-    desk = Desk(Offer(PRICED.config, {"l4": price}))
+    desk = Desk(Offer(PRICED.config, Listed({"l4": price})))
 
     async def scenario(reloads: Reloads) -> None:
         assert await reloads.reload() == (True, "reloaded: cost.prices_file")

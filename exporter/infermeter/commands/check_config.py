@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from infermeter.commands.configuration import candidate_prices, known_devices, listed_prices, own_mappings, written_configuration
+from infermeter.commands.configuration import listed, own_mappings, written_configuration
 from infermeter.mapping import load_mappings
 from infermeter.structure import notices
 
@@ -18,8 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints `ok` and what has no effect. Raises: ConfigErrors, ConfigError, MappingError."""
     config = written_configuration(args.file)
     load_mappings(config.server.kind, own_mappings(config))
-    listed_prices(config)
-    candidate_prices(config, known_devices(config))
+    listed(config)
     print("ok")
     for notice in notices(config):
         print(notice)

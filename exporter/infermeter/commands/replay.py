@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from infermeter.commands.configuration import configured, listed_prices, own_mappings
+from infermeter.commands.configuration import configured, listed, own_mappings
 from infermeter.config import Config
 from infermeter.gpu.choice import chosen
 from infermeter.gpu.recording import Recording, read_recording
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the report; nothing on standard output unless everything could be read."""
     config = configured(args.config)
-    replay = Replay(config, load_mappings(config.server.kind, own_mappings(config)), listed=listed_prices(config))
+    replay = Replay(config, load_mappings(config.server.kind, own_mappings(config)), listed=listed(config))
     receiver = Receiver(replay.wanted, replay.consume, config.limits, overloaded=lambda: False)
     files, skipped = recorded_files(args.spans)
     recording = read_recording(args.power, timezone=args.timezone) if args.power else None

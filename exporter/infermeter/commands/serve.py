@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from infermeter import app
-from infermeter.commands.configuration import configured, listed_prices, offered, own_mappings
+from infermeter.commands.configuration import configured, listed, offered, own_mappings
 from infermeter.config import Config
 from infermeter.gpu.own import OwnGpus
 from infermeter.gpu.processes import process_tree
@@ -22,7 +22,7 @@ from infermeter.host.sources import host_source
 from infermeter.mapping import ServerMapping, load_mappings
 from infermeter.memory import tune_allocator
 from infermeter.model import Snapshot
-from infermeter.prices.listing import PriceList
+from infermeter.prices.listing import Listed
 from infermeter.reloads import Offer, Reload
 from infermeter.state import StateFile
 from infermeter.structure import notices
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT."""
     config = configured(args.config)
     mappings = load_mappings(config.server.kind, own_mappings(config))
-    prices = listed_prices(config)
+    files = listed(config)
     for notice in notices(config):
         log.warning("%s", notice)
     tune_allocator()
     _allow_files()
-    counted = asyncio.run(_serve(config, mappings, prices, lambda: offered(args.config)))
+    counted = asyncio.run(_serve(config, mappings, files, lambda: offered(args.config)))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
         sum(counted.intake.spans_received.values()),
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: PriceList | None, read: Callable[[], Offer]) -> Snapshot:
+async def _serve(config: Config, mappings: tuple[ServerMapping, ...], files: Listed, read: Callable[[], Offer]) -> Snapshot:
     stop = asyncio.Event()
     reload = Reload(read, asked=asyncio.Event())
     loop = asyncio.get_running_loop()
@@ -77,7 +77,7 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...], prices: Pr
             own_processes=lambda: process_tree(config.server.pid) if config.server.pid else frozenset(),
         ),
         host=lambda gpu_source: host_source(config.host_power, gpu_source=gpu_source),
-        prices=prices,
+        listed=files,
         reload=reload,
         state=StateFile(config.state_file) if config.state_file else None,
         environ=os.environ,

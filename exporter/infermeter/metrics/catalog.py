@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from infermeter.advice.reference import FINDINGS
 from infermeter.model import (
     Component,
     Direction,
@@ -17,7 +18,9 @@ from infermeter.model import (
     NotForwarded,
     Outcome,
     Quality,
+    Resource,
     Signal,
+    SizingVerdict,
     SlaState,
     Stage,
     ThrottleReason,
@@ -89,8 +92,10 @@ GPU_STATE = Label("state", get_args(GpuState))
 THROTTLE_REASON = Label("reason", get_args(ThrottleReason))
 PCIE_DIRECTION = Label("direction", ("transmitted", "received"))
 HOST_SOURCE = Label("source", ("rapl", "hwmon", "configured", "replay"))
-CODE = Label("code", ("price_missing", "gpu_mapping_unknown", "low_coverage", "coverage_biased", "telemetry_inconsistent"))
+CODE = Label("code", tuple(entry.code for entry in FINDINGS))
 LEVEL = Label("level", ("info", "warning"))
+RESOURCE = Label("resource", get_args(Resource))
+VERDICT = Label("verdict", get_args(SizingVerdict))
 PROTOCOL = Label("protocol", ("grpc", "http"))
 DROP_REASON = Label("reason", ("duplicate", "malformed", "future", "ancient", "evicted", "overload", "late"))
 UNMAPPED_REASON = Label("reason", ("no_rule", "incomplete", "invalid", "suppressed"))
@@ -388,6 +393,21 @@ FINDING_SAVING_PER_HOUR = Family(
     absent="it can't be told",
 )
 
+RESOURCE_BOUND = Family(
+    "resource_bound",
+    "state set",
+    "What binds while the server computes; unknown without profiling counters or the server's own estimates.",
+    (RESOURCE,),
+    absent="the GPUs were busy for too little of the longest window",
+)
+CANDIDATE_COST_PER_HOUR = Family(
+    "candidate_cost_per_hour",
+    "gauge",
+    "What the server would cost on another device: the best three that are priced. `infermeter advise` says what speaks against each.",
+    (PRODUCT, VERDICT, CURRENCY),
+    absent="advice.prices_file prices no other device, or the present cost isn't known",
+)
+
 # --- intake ------------------------------------------------------------------------------------------------------------------------
 SPANS_RECEIVED = Family("spans_received_total", "counter", "Spans that were received; the protocol is `file` in a replay.", (PROTOCOL,))
 SPANS_DROPPED = Family("spans_dropped_total", "counter", "Spans that were dropped.", (DROP_REASON,))
@@ -481,7 +501,7 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
         ),
     ),
     ("Energy", (ENERGY, HOST_ENERGY, EMISSIONS)),
-    ("Findings", (FINDING, FINDING_SAVING_PER_HOUR)),
+    ("Advice", (RESOURCE_BOUND, FINDING, FINDING_SAVING_PER_HOUR, CANDIDATE_COST_PER_HOUR)),
     (
         "Intake",
         (
@@ -532,6 +552,7 @@ OPTIONAL: tuple[Family, ...] = (
     INFERENCE_DURATION,
     TOKENS,
     FINDING_SAVING_PER_HOUR,
+    CANDIDATE_COST_PER_HOUR,
     INFERENCES_IN_SLA_STATE,
 )
 """What is left out when there are more series than the limit, the first of these first. Nothing of GPUs, energy or cost is here."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import isfinite
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import Family, Label
 from infermeter.model import (
+    Advice,
     CapacityFacts,
     ForwardFacts,
     GpuFacts,
@@ -36,6 +37,9 @@ class Point:
 
 Families: TypeAlias = Mapping[Family, Sequence[Point]]
 """Families in the order of the catalog, none without a point. Values are finite."""
+
+CANDIDATES_TOLD: Final = 3
+"""Of all that are priced; the report has the others."""
 
 _Key = TypeVar("_Key", bound=str | tuple[str, str])
 
@@ -246,14 +250,24 @@ def _about(points: _Points, snapshot: Snapshot) -> None:
     if snapshot.server_scrape_up is not None:
         points.add(catalog.SERVER_SCRAPE_UP, int(snapshot.server_scrape_up))
     points.add(catalog.STATE_FILES_REJECTED, snapshot.state_files_rejected)
-    for finding in snapshot.findings:
-        points.add(catalog.FINDING, 1, finding.model, finding.code, finding.level)
-        points.add(catalog.FINDING_SAVING_PER_HOUR, finding.saving_per_hour, finding.model, finding.code, snapshot.ledger.currency)
+    _advice(points, snapshot.advice, snapshot.ledger.currency)
     points.add(catalog.PRICE_TIMESTAMP, _seconds(snapshot.price_as_of_ns))
     if snapshot.config_reload_ns is not None:
         points.add(catalog.CONFIG_LAST_RELOAD_SUCCESSFUL, int(snapshot.config_reload_successful))
         points.add(catalog.CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, _seconds(snapshot.config_reload_ns))
     points.add(catalog.BUILD_INFO, 1, snapshot.version, snapshot.revision)
+
+
+def _advice(points: _Points, advice: Advice, currency: str | None) -> None:
+    for finding in advice.findings:
+        points.add(catalog.FINDING, 1, finding.model, finding.code, finding.level)
+        points.add(catalog.FINDING_SAVING_PER_HOUR, finding.saving_per_hour, finding.model, finding.code, currency)
+    if advice.bound is not None:
+        for resource in catalog.RESOURCE.values:
+            points.add(catalog.RESOURCE_BOUND, int(resource == advice.bound), resource)
+    priced = [] if advice.sizing is None else [one for one in advice.sizing.candidates if one.cost_per_hour is not None]
+    for candidate in priced[:CANDIDATES_TOLD]:
+        points.add(catalog.CANDIDATE_COST_PER_HOUR, candidate.cost_per_hour, candidate.product, candidate.verdict, currency)
 
 
 def _born(counts: Mapping[_Key, int], *labels: Label) -> Iterable[tuple[tuple[str, ...], int]]:

@@ -66,7 +66,9 @@ def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
             "per_hour": fsum(ledger.cost_per_hour.values()) if ledger.cost_per_hour else None,
         },
         "gpus": [_gpu(gpu) for gpu in ledger.gpus],
-        "findings": [_finding(finding) for finding in snapshot.findings],
+        "findings": [_finding(finding) for finding in snapshot.advice.findings],
+        "workloads": dict(snapshot.advice.workloads),
+        "sizing": None if snapshot.advice.sizing is None else _plain(asdict(snapshot.advice.sizing)),
         "losses": _losses(snapshot),
     }
     if slots:
@@ -124,6 +126,13 @@ def _gpu(gpu: GpuFacts) -> dict[str, Any]:
         "share_ratio": device.share_ratio,
         "up": gpu.up,
     }
+
+
+def _plain(value: object) -> object:
+    """A value with lists in place of tuples, as JSON has them."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from infermeter.catalogue import Catalogue
 from infermeter.config import Cost, DevicePrice
 from infermeter.ledger.tariff import Prices
 from infermeter.model import GpuIdentity
-from infermeter.prices.listing import PriceList, device_key
+from infermeter.prices.listing import Listed, PriceList, device_key
 
 _SECOND_NS = 1_000_000_000
 
@@ -23,19 +24,19 @@ class Quote:
     source: str
 
 
-def prices_in_force(cost: Cost | None, *, listed: PriceList | None, quote: Quote | None, gpus: Iterable[GpuIdentity]) -> Prices:
-    """The prices of a server with these GPUs. `listed`: None without a prices file; `quote`: None before anybody has told one."""
+def prices_in_force(cost: Cost | None, *, listed: Listed, quote: Quote | None, gpus: Iterable[GpuIdentity]) -> Prices:
+    """The prices of a server with these GPUs; `quote`: None before anybody has told one."""
     prices = Prices.configured(cost)
-    if listed is not None:
-        return _with_list(prices, listed, gpus)
+    if listed.prices is not None:
+        return _with_list(prices, listed.prices, gpus, listed.catalogue)
     if quote is not None:
         return _with(prices, gpu_per_hour=quote.per_hour, as_of_ns=quote.as_of_ns, sources=(quote.source,))
     return prices
 
 
-def _with_list(prices: Prices, listed: PriceList, gpus: Iterable[GpuIdentity]) -> Prices:
+def _with_list(prices: Prices, listed: PriceList, gpus: Iterable[GpuIdentity], catalogue: Catalogue | None) -> Prices:
     """Each GPU by the price of its own product; one whose product isn't told or isn't listed has none."""
-    found = {gpu.uuid: entry for gpu in gpus if gpu.product is not None and (entry := listed.get(device_key(gpu.product)))}
+    found = {gpu.uuid: entry for gpu in gpus if gpu.product is not None and (entry := listed.get(device_key(gpu.product, catalogue)))}
     currency = next(iter(listed.values())).currency
     prices = replace(prices, gpu_per_hour={uuid: entry.per_hour for uuid, entry in found.items()}, currency=currency)
     if not found:

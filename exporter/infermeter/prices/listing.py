@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from infermeter.catalogue import Catalogue, example_prices, shipped_catalogue
 from infermeter.config import DevicePrice
@@ -13,6 +13,27 @@ ENTRIES_MOST: Final = 1000
 
 PriceList = Mapping[str, DevicePrice]
 """The price of each device, by what `device_key` calls it."""
+
+
+class Listed(NamedTuple):
+    """What the operator's files list: the prices in force, those of candidates (None: no such file), and the devices there are."""
+
+    prices: PriceList | None = None
+    candidates: PriceList | None = None
+    catalogue: Catalogue | None = None
+
+    @property
+    def devices(self) -> Catalogue:
+        """Those of the operator's file, else those that are shipped."""
+        return shipped_catalogue() if self.catalogue is None else self.catalogue
+
+    @property
+    def candidate_prices(self) -> tuple[DevicePrice, ...]:
+        """Of every device that is listed one."""
+        return tuple((self.candidates or {}).values())
+
+
+NOTHING_LISTED: Final = Listed()
 
 
 def price_list(text: str, where: str, *, currency: str | None, catalogue: Catalogue | None = None) -> PriceList:

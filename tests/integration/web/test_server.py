@@ -26,7 +26,7 @@ def web_server(**changes: Any) -> WebServer:
         "render": lambda accept: Exposition().render(SNAPSHOT, accept),
         "report": lambda: report(SNAPSHOT),
         "events": lambda: report(SNAPSHOT, slots=False),
-        "findings": lambda: findings_report(SNAPSHOT.findings),
+        "findings": lambda: findings_report(SNAPSHOT.advice.findings),
         "ready": lambda: True,
         "events_interval_seconds": 0.01,
     }
@@ -117,7 +117,7 @@ def test_health_needs_nothing_and_readiness_waits_for_the_listeners() -> None:
 
 def test_report_and_findings_are_json_that_nobody_stores() -> None:
     async def scenario(session: aiohttp.ClientSession, _: int) -> None:
-        for path, content in (("/api/v1/report", report(SNAPSHOT)), ("/api/v1/findings", findings_report(SNAPSHOT.findings))):
+        for path, content in (("/api/v1/report", report(SNAPSHOT)), ("/api/v1/findings", findings_report(SNAPSHOT.advice.findings))):
             async with session.get(path, headers={"Accept-Encoding": "identity"}) as response:
                 assert response.status == 200
                 assert response.content_type == "application/json"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from infermeter.advice import findings
 from infermeter.config import Advice, Config, Cost, OpenCost, Rent
 from infermeter.model import GpuIdentity
+from support.advising import findings
 from support.snapshots import empty_snapshot, rich_snapshot
 
 DAY_SECONDS = 86_400

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from infermeter.advice import findings
 from infermeter.config import Config, LedgerConfig
+from support.advising import findings
 from support.snapshots import rich_snapshot
 
 LEDGER = rich_snapshot().ledger

@@ -9,7 +9,7 @@ import pytest
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import CATALOG, Family
 from infermeter.metrics.families import Families, families
-from infermeter.model import Histogram, Snapshot
+from infermeter.model import Advice, Histogram, Snapshot
 from support.snapshots import SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot, sampled_snapshot
 
 ONLY_EXPOSED = {catalog.SERIES, catalog.SERIES_LIMIT, catalog.SERIES_OVERFLOWED}
@@ -54,7 +54,7 @@ def test_no_two_points_of_a_family_share_their_labels() -> None:
 def test_without_prices_every_cost_family_is_absent() -> None:
     bare = replace(llm(), cost={}, cost_in_sla_state={}, windows=())
     found = families(
-        replace(with_ledger(rich_snapshot(models=(bare,)), cost={}, cost_per_hour={}, currency=None), price_as_of_ns=None, findings=())
+        replace(with_ledger(rich_snapshot(models=(bare,)), cost={}, cost_per_hour={}, currency=None), price_as_of_ns=None, advice=Advice())
     )
     assert [family.name for family in found if "cost" in family.name or "price" in family.name] == []
 

@@ -206,7 +206,7 @@ def test_the_waterfalls_steps_add_up_to_the_windows_cost() -> None:
 
 
 def test_findings_carry_their_evidence_and_what_would_falsify_them() -> None:
-    answer = findings_report(rich_snapshot().findings)
+    answer = findings_report(rich_snapshot().advice.findings)
     assert answer["schema"] == 1
     assert answer["findings"][0] == {
         "code": "price_missing",

@@ -9,7 +9,7 @@ import pytest
 from infermeter.metrics import catalog
 from infermeter.metrics.report import report
 from infermeter.metrics.report_text import WIDTH, report_text
-from infermeter.model import CapacityFacts, Component, Snapshot
+from infermeter.model import Advice, CapacityFacts, Component, Snapshot
 from support.golden import assert_golden
 from support.snapshots import END_NS, SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot, sampled_snapshot
 
@@ -38,8 +38,10 @@ def long_snapshot() -> Snapshot:
         ledger=replace(snapshot.ledger, cost=dict.fromkeys(get_args(Component), 123_456.789), unknown_seconds=1e6),
         price_source="a list of prices that somebody wrote down, with every condition that applies to them, " * 2,
         intake=replace(snapshot.intake, spans_dropped=dict.fromkeys(catalog.DROP_REASON.values, 123_456_789)),
-        findings=tuple(
-            replace(finding, model="m" * 256, saving_per_hour=1.5, what_to_do="Do this. " * 30) for finding in snapshot.findings
+        advice=Advice(
+            tuple(
+                replace(finding, model="m" * 256, saving_per_hour=1.5, what_to_do="Do this. " * 30) for finding in snapshot.advice.findings
+            )
         ),
     )
 

@@ -1,0 +1,51 @@
+"""Advice over time: what is measured is told once it has held for a while. Pure: snapshots and their times are handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from infermeter.advice import AT_ONCE, advise, premises_of, pressing
+from infermeter.advice.holding import Holding
+from infermeter.catalogue import Catalogue
+from infermeter.config import Config, DevicePrice
+from infermeter.model import Advice, LedgerSnapshot
+
+EVERY_NS: Final = 10_000_000_000
+"""How often it is considered what holds: a slot, in which nothing is settled twice."""
+
+
+class Adviser:
+    """Considers snapshots as time passes, and says what it thinks of one."""
+
+    def __init__(self, config: Config, catalogue: Catalogue, prices: Sequence[DevicePrice]) -> None:
+        """`prices` are those of candidates."""
+        self._config, self._catalogue, self._prices = config, catalogue, prices
+        self._holding = Holding(config.advice.hold)
+        self._considered_ns: int | None = None
+
+    def reconfigure(self, config: Config, catalogue: Catalogue, prices: Sequence[DevicePrice]) -> None:
+        """Other thresholds, devices or prices hold from now on; with another time to hold, every wait begins anew."""
+        if config.advice.hold != self._config.advice.hold:
+            self._holding = Holding(config.advice.hold)
+        self._config, self._catalogue, self._prices = config, catalogue, prices
+
+    def consider(self, now_ns: int, snapshot: Callable[[], LedgerSnapshot], *, price_as_of_ns: int | None) -> None:
+        """Looks at what holds now, if it is time to."""
+        if not self._config.advice.enabled or (self._considered_ns is not None and 0 <= now_ns - self._considered_ns < EVERY_NS):
+            return
+        self._considered_ns = now_ns
+        found = self._advice(snapshot(), price_as_of_ns).findings
+        self._holding.update(now_ns, (finding for finding in found if finding.code not in AT_ONCE))
+
+    def advice(self, ledger: LedgerSnapshot, *, price_as_of_ns: int | None) -> Advice:
+        """Of a snapshot, with those of the measured findings that have held for long enough."""
+        advice = self._advice(ledger, price_as_of_ns)
+        if not self._config.advice.enabled:
+            return advice
+        at_once = (finding for finding in advice.findings if finding.code in AT_ONCE)
+        return replace(advice, findings=pressing((*at_once, *self._holding.told)))
+
+    def _advice(self, ledger: LedgerSnapshot, price_as_of_ns: int | None) -> Advice:
+        return advise(premises_of(self._config, ledger, self._catalogue, price_as_of_ns=price_as_of_ns), prices=self._prices)

@@ -1,0 +1,47 @@
+"""What right-sizing goes by, taken from a snapshot. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infermeter.advice.premises import Premises
+from infermeter.advice.workload import workload
+from infermeter.model import ModelEvidence, SizingEvidence
+
+_NS: Final = 1_000_000_000
+_PARTITIONED: Final = "MIG"
+
+
+def sizing_evidence(premises: Premises) -> SizingEvidence | None:
+    """None where no GPU is seen: then nothing says what would be replaced."""
+    ledger, window, hardware = premises.ledger, premises.window, premises.hardware
+    gpus = [gpu for gpu in ledger.gpus if gpu.up]
+    if not gpus:
+        return None
+    price_as_of_ns = premises.price_as_of_ns
+    gauges = ledger.gauges
+    return SizingEvidence(
+        products=tuple(sorted(gpu.identity.product or "unknown" for gpu in gpus)),
+        gpus=sum(gpu.identity.share_ratio for gpu in gpus),
+        is_partitioned=any(gpu.identity.uuid.startswith(_PARTITIONED) or _PARTITIONED in (gpu.identity.product or "") for gpu in gpus),
+        cost_per_hour={} if ledger.unpriced else dict(ledger.cost_per_hour),
+        currency=ledger.currency,
+        price_age_seconds=None if price_as_of_ns is None else max(0.0, (ledger.time_ns - price_as_of_ns) / _NS),
+        peak_load_ratio=ledger.peak_load_ratio,
+        busy_ratio=window.busy_seconds / window.accrued_seconds if window is not None and window.accrued_seconds > 0 else None,
+        memory_peak_bytes=hardware.memory_peak_bytes,
+        memory_is_reserved=gauges is not None and gauges.kv_cache_used_ratio is not None,
+        precision=premises.config.server.precision,
+        throttled_ratio=hardware.throttled_ratio,
+        window_seconds=None if window is None else window.window.seconds,
+        models=tuple(
+            ModelEvidence(
+                model=model.model,
+                workload=workload(premises.config, model.sla, premises.device),
+                has_sla=model.sla is not None,
+                slowdown_at_sla_ratio=model.windows[-1].slowdown_at_sla_ratio if model.windows else None,
+                inferences=model.windows[-1].inferences_observed if model.windows else 0,
+            )
+            for model in ledger.models
+        ),
+    )

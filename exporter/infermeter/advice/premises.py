@@ -1,0 +1,97 @@
+"""What every rule is given, and the questions that several of them ask. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from infermeter.catalogue import Catalogue, Device
+from infermeter.config import Config, Thresholds
+from infermeter.model import HardwareWindow, LedgerSnapshot, ModelFacts, ModelWindow, ServerWindow, Stage
+
+_LEAST_INFERENCES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A model in the longest window. `ratios`: every stage that is told, and `other`, as a part of the inferences' time."""
+
+    model: ModelFacts
+    window: ModelWindow
+    ratios: Mapping[Stage, float]
+
+    @property
+    def queue_ratio(self) -> float | None:
+        """The part of the time that is spent waiting; None where the server can't tell."""
+        return self.ratios.get("queue")
+
+    @property
+    def dominant_stage(self) -> Stage:
+        """The largest, of which there is one."""
+        return max(self.ratios, key=self.ratios.__getitem__)
+
+    @property
+    def mean_duration_seconds(self) -> float | None:
+        """Of the inferences that were seen; None where none was."""
+        seen = self.window.signal_inferences.get("duration", 0)
+        return sum(self.window.stage_seconds.values()) / seen if seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """The configuration, a snapshot and the devices there are, and what several rules ask of them.
+
+    `window`: the longest, by which everything is judged; None where none is configured. `hardware`: what the GPUs did in it. `device`: what
+    they are; None where they aren't told, aren't known, or are of several kinds. `models`: every model of which enough was seen to speak of
+    its stages, by spans that are no unfair sample. `price_as_of_ns` None: no price is in force.
+    """
+
+    config: Config
+    ledger: LedgerSnapshot
+    catalogue: Catalogue
+    price_as_of_ns: int | None
+    window: ServerWindow | None
+    hardware: HardwareWindow
+    device: Device | None
+    models: tuple[Seen, ...]
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where findings begin."""
+        return self.config.advice.thresholds
+
+    @property
+    def utilisation_ratio(self) -> float | None:
+        """The part of the window in which something ran on the GPUs: as they tell, where they do."""
+        return self.hardware.utilisation_ratio
+
+    @property
+    def cost_per_hour(self) -> float | None:
+        """All priced components; None where a configured one can't be told, so that it is no sum of all."""
+        return None if self.ledger.unpriced or not self.ledger.cost_per_hour else sum(self.ledger.cost_per_hour.values())
+
+
+def premises_of(config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *, price_as_of_ns: int | None) -> Premises:
+    """What the rules go by."""
+    window = ledger.windows[-1] if ledger.windows else None
+    products = {gpu.identity.product for gpu in ledger.gpus if gpu.up}
+    devices = {None if product is None else catalogue.device_of(product) for product in products}
+    return Premises(
+        config=config,
+        ledger=ledger,
+        catalogue=catalogue,
+        price_as_of_ns=price_as_of_ns,
+        window=window,
+        hardware=HardwareWindow() if window is None or window.hardware is None else window.hardware,
+        device=devices.pop() if len(devices) == 1 else None,
+        models=tuple(seen for model in ledger.models if (seen := _seen(model)) is not None),
+    )
+
+
+def _seen(model: ModelFacts) -> Seen | None:
+    window = model.windows[-1] if model.windows else None
+    if window is None or model.coverage_bias is not None or window.inferences_ok < _LEAST_INFERENCES:
+        return None
+    total = sum(window.stage_seconds.values())
+    return Seen(model, window, {stage: seconds / total for stage, seconds in window.stage_seconds.items()}) if total > 0 else None

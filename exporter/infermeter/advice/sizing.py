@@ -1,0 +1,300 @@
+"""Other devices in place of the present one: whether each would carry the load within the SLA, and what it would cost. Pure.
+
+A statement on another device rests on one published regularity: a device that has r times the bandwidth and the arithmetic of another
+(the lesser of the two ratios) serves at least BOUND x r times as much. It is a bound, not an estimate, and the point is only shown inside
+its range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from infermeter.catalogue import Catalogue, Device, Fact
+from infermeter.config import DevicePrice
+from infermeter.model import BlockedBy, Candidate, Component, SizingEvidence, SizingVerdict, Workload
+
+BOUND: Final = 0.80
+"""Measured throughput over the lesser ratio was at least this in 165 of 166 published pairs of devices (the margin was chosen on them).
+Source: MLPerf Inference v5.1 closed division, and NeuSight's labels; tests/advice/transfer_pairs.csv."""
+
+MEMORY_MARGIN: Final = 1.1
+"""Over the peak of memory in use."""
+
+_ONE: Final = 1.0 + 1e-9
+_OWN: Final[frozenset[Component]] = frozenset({"instance", "amortisation", "power", "cooling"})
+"""What a rented candidate takes the place of; the rest of the hourly cost stays."""
+
+_ORDER: Final[dict[SizingVerdict, int]] = {"fits": 0, "unsure": 1, "no": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class SizingSettings:
+    """`headroom` over the peak; prices older than `stale_after_seconds` don't count; `devices` to consider, by name (None: all)."""
+
+    headroom: float = 1.3
+    stale_after_seconds: float = 90 * 86_400.0
+    minimum_saving_ratio: float = 0.1
+    devices: tuple[str, ...] | None = None
+
+
+class Ratios(NamedTuple):
+    """Another device over the present one; `verified`: every fact behind them was."""
+
+    bandwidth: float
+    flops: float
+    verified: bool
+
+    @property
+    def low(self) -> float:
+        """The lower bound of its throughput. Of a larger device nothing more is claimed than of one that is as large."""
+        return BOUND * min(1.0, self.bandwidth, self.flops)
+
+    @property
+    def point(self) -> float:
+        """The middle of the range."""
+        return math.sqrt(self.bandwidth * self.flops)
+
+    @property
+    def high(self) -> float:
+        """The upper end of the range."""
+        return max(self.bandwidth, self.flops)
+
+
+class _Check(NamedTuple):
+    """What speaks against a candidate: it fails there, or (`fails` false) nothing tells whether it does."""
+
+    by: BlockedBy
+    reason: str
+    fails: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One device on trial."""
+
+    evidence: SizingEvidence
+    settings: SizingSettings
+    present: Device | None
+    device: Device
+    price: DevicePrice | None
+
+    @property
+    def ratios(self) -> Ratios | None:
+        """None where a fact of either device is missing, or the precision isn't known."""
+        if self.present is None or self.evidence.precision is None:
+            return None
+        bandwidths = [device.memory_bandwidth_bytes_per_second for device in (self.device, self.present)]
+        flops = [rate_of(device, self.evidence.precision) for device in (self.device, self.present)]
+        there, here, rate_there, rate_here = *bandwidths, *flops
+        if there is None or here is None or rate_there is None or rate_here is None:
+            return None
+        verified = all(fact.verified for fact in (there, here, rate_there, rate_here))
+        return Ratios(there.value / here.value, rate_there.value / rate_here.value, verified)
+
+    @property
+    def load_ratio(self) -> float | None:
+        """Peak demand over the lower bound of capacity there."""
+        peak = self.evidence.peak_load_ratio
+        return None if self.ratios is None or peak is None else peak / self.ratios.low
+
+    @property
+    def slowdown_ratio(self) -> float | None:
+        """By how much an inference's queue and compute may grow there: by the lower bound, and by the wait at the load there.
+
+        Source: mean response over service time 1 / (1 - load) of M/M/1 (Kleinrock 1975): more regular work waits less.
+        """
+        load = self.load_ratio
+        return None if self.ratios is None or load is None or load >= 1 else 1 / self.ratios.low / (1 - load)
+
+    @property
+    def cost_per_hour(self) -> float | None:
+        """Rent of as many of them, and what of the present cost stays."""
+        if self.price is None or not self.evidence.cost_per_hour:
+            return None
+        stays = sum(cost for component, cost in self.evidence.cost_per_hour.items() if component not in _OWN)
+        return self.price.per_hour * self.evidence.gpus + stays
+
+    @property
+    def saving_per_hour(self) -> float | None:
+        """Below 0 where it costs more."""
+        cost = self.cost_per_hour
+        return None if cost is None else sum(self.evidence.cost_per_hour.values()) - cost
+
+    def checks(self) -> Iterator[_Check]:
+        """Everything that speaks against it."""
+        rules: tuple[Callable[[], _Check | None], ...] = (
+            self._known,
+            self._memory,
+            self._precision,
+            self._load,
+            self._latency,
+            self._price,
+        )
+        return (check for rule in rules if (check := rule()) is not None)
+
+    def _known(self) -> _Check | None:
+        evidence = self.evidence
+        if self.present is None:
+            return _Check("unknown", "the present devices are of several kinds, or not in the catalogue", fails=False)
+        if evidence.is_partitioned:
+            return _Check("evidence", "the server has a part of a device: what was measured of it says nothing of whole ones", fails=False)
+        if len(evidence.products) > 1:
+            return _Check("evidence", "several GPUs work together, and what they exchange isn't told", fails=False)
+        if self.ratios is not None and not self.ratios.verified:
+            return _Check("unknown", "bandwidth or arithmetic of one of the devices isn't verified", fails=False)
+        return None
+
+    def _memory(self) -> _Check | None:
+        evidence, memory = self.evidence, self.device.memory_bytes
+        if memory is None:
+            return _Check("unknown", "its memory isn't in the catalogue", fails=False)
+        if evidence.memory_is_reserved:
+            return _Check("evidence", "the server reserves memory for its KV cache: what it needs at least isn't told", fails=False)
+        if evidence.memory_peak_bytes is None:
+            return _Check("evidence", "no reading of the memory in use", fails=False)
+        needed = MEMORY_MARGIN * evidence.memory_peak_bytes
+        if needed <= memory.value:
+            return None if memory.verified else _Check("unknown", "its memory isn't verified", fails=False)
+        return _Check("memory", f"needs {_gigabytes(needed)}, has {_gigabytes(memory.value)}", fails=memory.verified)
+
+    def _precision(self) -> _Check | None:
+        precision, known = self.evidence.precision, self.device.precisions
+        if precision is None:
+            return _Check("precision", "server.precision isn't set", fails=False)
+        if known is None:
+            return _Check("unknown", "what it computes natively isn't in the catalogue", fails=False)
+        if precision not in known.value:
+            return _Check("precision", f"doesn't compute natively in {precision}", fails=known.verified)
+        if self.ratios is None:
+            return _Check("unknown", f"bandwidth or {precision} arithmetic of one of the devices isn't in the catalogue", fails=False)
+        return None if known.verified else _Check("unknown", "what it computes natively isn't verified", fails=False)
+
+    def _load(self) -> _Check | None:
+        if self.ratios is None:
+            return None
+        load = self.load_ratio
+        if load is None:
+            return _Check("evidence", "no peak load: the capacity isn't known, or the history is too short", fails=False)
+        if load * self.settings.headroom <= _ONE:
+            return None
+        reason = f"peak load {load:.2f} there by the lower bound, at most {1 / self.settings.headroom:.2f} with headroom"
+        return _Check("load", reason, fails=self.ratios.verified)
+
+    def _latency(self) -> _Check | None:
+        ratios, slowdown = self.ratios, self.slowdown_ratio
+        bound = [model for model in self.evidence.models if model.has_sla]
+        if ratios is None or not bound:
+            return None
+        if any(model.slowdown_at_sla_ratio is None for model in bound):
+            return _Check("evidence", "too few inferences to say how much slower they may be within the SLA", fails=False)
+        if slowdown is None:
+            return None
+        allowed = min(model.slowdown_at_sla_ratio or 0.0 for model in bound)
+        if slowdown <= allowed:
+            return None
+        return _Check("latency", f"up to {slowdown:.1f} times slower there, {allowed:.1f} times are within the SLA", fails=ratios.verified)
+
+    def _price(self) -> _Check | None:
+        evidence, stale_days = self.evidence, self.settings.stale_after_seconds / 86_400
+        if not evidence.cost_per_hour or evidence.currency is None:
+            return _Check("price", "what the server costs now isn't known", fails=False)
+        if evidence.price_age_seconds is None or evidence.price_age_seconds > self.settings.stale_after_seconds:
+            return _Check("price", f"the present price is older than {stale_days:g} days", fails=False)
+        if self.price is None:
+            return _Check("price", f"no price in {evidence.currency} of the last {stale_days:g} days", fails=False)
+        saving = self.saving_per_hour
+        if saving is not None and saving < self.settings.minimum_saving_ratio * sum(evidence.cost_per_hour.values()):
+            return _Check("price", "saves less than advice.minimum_saving_ratio", fails=True)
+        return None
+
+    def candidate(self) -> Candidate:
+        """The verdict."""
+        checks, ratios = list(self.checks()), self.ratios
+        verdict: SizingVerdict = "no" if any(check.fails for check in checks) else "unsure" if checks else "fits"
+        return Candidate(
+            product=self.device.name,
+            verdict=verdict,
+            blocked_by=tuple(dict.fromkeys(check.by for check in checks)),
+            reasons={by: "; ".join(check.reason for check in checks if check.by == by) for by in dict.fromkeys(c.by for c in checks)},
+            throughput_ratio_low=None if ratios is None else ratios.low,
+            throughput_ratio_point=None if ratios is None else ratios.point,
+            throughput_ratio_high=None if ratios is None else ratios.high,
+            load_ratio=self.load_ratio,
+            slowdown_ratio=self.slowdown_ratio,
+            cost_per_hour=self.cost_per_hour,
+            saving_per_hour=self.saving_per_hour,
+            provider=None if self.price is None else self.price.provider,
+            facts_verified=ratios is not None and ratios.verified,
+        )
+
+
+def candidates(
+    evidence: SizingEvidence, catalogue: Catalogue, prices: Sequence[DevicePrice], settings: SizingSettings, *, now_ns: int
+) -> tuple[Candidate, ...]:
+    """Every other device: those that fit first, and of equal verdicts what serves this workload best for its money."""
+    present = present_device(evidence, catalogue)
+    tried = []
+    for device in catalogue.devices:
+        if device == present or (settings.devices is not None and device.name not in settings.devices):
+            continue
+        price = cheapest(device, catalogue, prices, evidence.currency, settings, now_ns=now_ns)
+        tried.append(_Trial(evidence, settings, present, device, price))
+    ranked = sorted(
+        ((trial.candidate(), -_merit(trial)) for trial in tried), key=lambda one: (_ORDER[one[0].verdict], one[1], one[0].product)
+    )
+    return tuple(candidate for candidate, _ in ranked)
+
+
+def present_device(evidence: SizingEvidence, catalogue: Catalogue) -> Device | None:
+    """What the server's GPUs are; None where they are of several kinds, or unknown."""
+    known = {catalogue.device_of(product) for product in evidence.products}
+    return known.pop() if len(known) == 1 else None
+
+
+def cheapest(
+    device: Device, catalogue: Catalogue, prices: Sequence[DevicePrice], currency: str | None, settings: SizingSettings, *, now_ns: int
+) -> DevicePrice | None:
+    """The lowest price of a device in this currency that isn't too old; None without one."""
+    today = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date()
+    fresh = [
+        price
+        for price in prices
+        if price.currency == currency
+        and (today - price.as_of).days * 86_400 <= settings.stale_after_seconds
+        and catalogue.meant(price.device) == device
+    ]
+    return min(fresh, key=lambda price: price.per_hour, default=None)
+
+
+def rate_of(device: Device, precision: str) -> Fact[float] | None:
+    """Its peak rate in a precision, in operations a second."""
+    return next((fact for name, fact in device.dense_flops.items() if name == precision), None)
+
+
+def _merit(trial: _Trial) -> float:
+    """How good a device is for the workload, for its money or its power; 0 where that can't be told.
+
+    Source: small batches hang on bandwidth, full ones on arithmetic, embedded ones on performance per watt.
+    """
+    device, cost = trial.device, trial.cost_per_hour
+    workload = _workload(trial.evidence)
+    bandwidth = device.memory_bandwidth_bytes_per_second
+    if workload == "edge":
+        watts, ratios = device.power_limit_watts, trial.ratios
+        return 0.0 if watts is None or ratios is None else ratios.low / watts.value
+    rate = bandwidth if workload == "latency" else rate_of(device, trial.evidence.precision or "")
+    return 0.0 if not cost or rate is None else rate.value / cost
+
+
+def _workload(evidence: SizingEvidence) -> Workload:
+    """Of the whole server: what anybody waits for comes first."""
+    workloads = {model.workload for model in evidence.models}
+    return "latency" if "latency" in workloads else "edge" if "edge" in workloads else "batch"
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"
