@@ -25,3 +25,11 @@ def test_a_run_is_of_a_version_that_an_end_to_end_test_runs(server: str, run: Ru
     version, name = run.version.split()[0], server.split("_", maxsplit=1)[0]
     texts = [path.read_text("utf-8") for path in (TESTS / "e2e").glob("*.py")]
     assert any(version in text and name in text.lower() for text in texts), "pin the version in tests/e2e"
+
+
+@pytest.mark.parametrize("server", shipped_mappings())
+def test_nothing_is_called_measured_of_a_server_that_nobody_ran(server: str) -> None:
+    mapping = shipped_mappings()[server]
+    ran = "captured" in mapping.origins or mapping.runs or (mapping.metrics and mapping.metrics.origin == "captured")
+    told = " ".join((mapping.title, mapping.versions, *mapping.tracing.values(), *mapping.not_told))
+    assert ran or "measured" not in told

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 from infermeter.commands.configuration import configuration_text, own_mappings, written_configuration
@@ -15,6 +16,7 @@ from infermeter.commands.mapping_recording import record
 from infermeter.commands.mapping_trial import Trial
 from infermeter.config import Listen
 from infermeter.durations import duration_seconds
+from infermeter.errors import ConfigError
 from infermeter.mapping import ServerMapping, load_mappings, shipped_mappings
 from infermeter.mapping.schema import read_mapping
 from infermeter.otlp.files import receive_file, recorded_files
@@ -66,7 +68,13 @@ def _duration(text: str) -> float:
 def _mapping(named: str) -> ServerMapping:
     """Raises: ConfigErrors of MappingError; ConfigError, if there is no such file."""
     shipped = shipped_mappings()
-    return shipped[named] if named in shipped else read_mapping(configuration_text(named), named)
+    if named in shipped:
+        return shipped[named]
+    if named != "-" and not Path(named).exists():
+        near = get_close_matches(named.lower(), shipped, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f", nor is a mapping of this name shipped: {', '.join(sorted(shipped))}"
+        raise ConfigError(named, f"no such file{hint}")
+    return read_mapping(configuration_text(named), named)
 
 
 def _listed(mappings: tuple[ServerMapping, ...]) -> list[str]:

@@ -127,7 +127,10 @@ def test_an_error_and_a_model_of_an_inference_are_told(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(OWN.replace("queue:", "queu:"), "rules[0].emit.stages.queu: unknown key; did you mean queue?"), (None, "can't be read")],
+    [
+        (OWN.replace("queue:", "queu:"), "rules[0].emit.stages.queu: unknown key; did you mean queue?"),
+        (None, "no such file, nor is a mapping"),
+    ],
 )
 def test_a_mapping_with_a_mistake_is_refused_with_file_path_and_reason(
     text: str | None, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -138,6 +141,11 @@ def test_a_mapping_with_a_mistake_is_refused_with_file_path_and_reason(
     error = capsys.readouterr().err
     assert "mine.yaml" in error
     assert problem in error
+
+
+def test_a_name_that_is_nearly_one_of_a_shipped_mapping_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["mappings", "test", "vLMM", "--spans", str(TESTS / "captures" / "bentoml")]) == 2
+    assert capsys.readouterr().err == "vLMM: no such file; did you mean vllm?\n"
 
 
 def test_spans_that_are_not_there_are_an_error_at_run_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
