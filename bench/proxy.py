@@ -114,13 +114,13 @@ class Client:
         self._idle.append(connection)
         return time.perf_counter() - begin
 
-    async def at_rate(self, rate: float, seconds: float) -> list[float]:
-        """Of requests that come at random instants, so many a second."""
+    async def at_rate(self, rate: float, seconds: float, *, even: bool) -> list[float]:
+        """Of requests that come so many a second, at random instants or evenly."""
         due = begin = time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
             asked = []
             while due - begin < seconds:
-                due += random.expovariate(rate)
+                due += 1 / rate if even else random.expovariate(rate)
                 await asyncio.sleep(max(due - time.perf_counter(), 0))
                 asked.append(tasks.create_task(self.seconds()))
         return [task.result() for task in asked]
@@ -176,7 +176,9 @@ def spread(values: list[float], form: str = ".2f") -> str:
 async def measure(args: argparse.Namespace) -> None:
     ports = dict(zip(VARIANTS, free_ports(4), strict=True))
     target = f"http://127.0.0.1:{ports['direct']}"
-    told: dict[str, dict[str, list[float]]] = {what: {name: [] for name in VARIANTS} for what in ("p50", "p99", "cpu", "cpu_in_turn")}
+    told: dict[str, dict[str, list[float]]] = {
+        what: {name: [] for name in VARIANTS} for what in ("p50", "p99", "p99_in_turn", "cpu", "cpu_in_turn")
+    }
     pooled: dict[str, list[float]] = {name: [] for name in VARIANTS}
     print("load average before:", *(f"{load:.2f}" for load in os.getloadavg()))
     with contextlib.ExitStack() as stack:
@@ -192,7 +194,10 @@ async def measure(args: argparse.Namespace) -> None:
             for name in random.sample(VARIANTS, len(VARIANTS)):
                 client = Client(ports[name])
                 await client.in_turn(50)
-                for what, asked in (("cpu", client.at_rate(args.rate, args.seconds)), ("cpu_in_turn", client.in_turn(args.in_turn))):
+                for what, asked in (
+                    ("cpu", client.at_rate(args.rate, args.seconds, even=args.even)),
+                    ("cpu_in_turn", client.in_turn(args.in_turn)),
+                ):
                     before = cpu_seconds(pids[name]) if name in pids else 0
                     latencies = await asked
                     await asyncio.sleep(1.1)  # the last spans go
@@ -201,7 +206,7 @@ async def measure(args: argparse.Namespace) -> None:
                     if what == "cpu":
                         pooled[name] += latencies
                         told["p50"][name].append(quantile(latencies, 0.5) * 1e3)
-                        told["p99"][name].append(quantile(latencies, 0.99) * 1e3)
+                    told["p99" if what == "cpu" else "p99_in_turn"][name].append(quantile(latencies, 0.99) * 1e3)
                 client.close()
     print("load average after:", *(f"{load:.2f}" for load in os.getloadavg()))
     report(args, told, pooled)
@@ -217,7 +222,7 @@ def report(args: argparse.Namespace, told: dict[str, dict[str, list[float]]], po
             ratios = [a / b for a, b in zip(told[what]["with spans"], told[what][other], strict=True)]
             print(f"CPU with spans / {other}, {unit}: {spread(ratios)}")
     for other in ("direct", "bare aiohttp", "without spans"):
-        for what in ("p50", "p99"):
+        for what in ("p50", "p99", "p99_in_turn"):
             added = [a - b for a, b in zip(told[what]["with spans"], told[what][other], strict=True)]
             print(f"{what} with spans less {other}: {spread(added)} ms")
 
@@ -238,6 +243,7 @@ def main() -> None:
         parser.add_argument("--rounds", type=int, default=8)
         parser.add_argument("--seconds", type=float, default=5)
         parser.add_argument("--rate", type=float, default=200, help="requests a second, at random instants")
+        parser.add_argument("--even", action="store_true", help="at even instants instead")
         parser.add_argument("--in-turn", type=int, default=1000, help="requests one after the other")
         asyncio.run(measure(parser.parse_args()))
 
