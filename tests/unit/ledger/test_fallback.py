@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import hypothesis.strategies as st
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from infermeter.config import Server, Sla
 from infermeter.ledger import Ledger
 from infermeter.model import Histogram, LedgerSnapshot, ServerReading, ServerTime, Stage, TimeOf
-from support.ledgers import Inference, at, batch, config, ledger, of_model
+from support.ledgers import Inference, at, batch, config, ledger, of_model, samples
 from support.server_readings import lived, reading
 
 SERVER = Server(metrics_url="http://127.0.0.1:8000/metrics")
@@ -25,6 +26,8 @@ EACH: Times = {
     ("compute", "prefill"): ServerTime(0.75, {math.inf: 10.0}),
 }
 """Of ten inferences every five seconds."""
+
+USED = (lambda model: model.energy_joules, lambda model: model.cost)
 
 
 def book_of(**other: object) -> Ledger:
@@ -146,6 +149,25 @@ def test_what_an_outage_made_late_is_counted_and_in_no_window_of_its_slots() -> 
     snapshots = [lives(until, told, windows=(("1m", 60.0),)) for until in (520, 800)]
     assert [bool(of_model(snapshot).windows[0].stage_seconds) for snapshot in snapshots] == [False, True]
     assert counted(of_model(snapshots[-1]).duration) == 20 * 10 + 10 + 60 * 10
+
+
+def test_energy_and_money_of_a_server_without_spans_are_all_there_and_idle_only_while_its_gauge_says_that_nothing_runs() -> None:
+    told = [replace(one, running=2.0 if one.time_ns < at(600) else 0.0, model="chat") for one in readings(1200)]
+    book = ledger(config(server=SERVER, baseline_watts=60.0), offline=False)
+    snapshot = lived(book, [], told, samples(1200, utilisation=None), until=1200)
+    (window,) = snapshot.windows
+    (gpu,) = snapshot.gpus
+    settled = snapshot.settled_ns - at(0)
+    joules, cost = (
+        {use: sum(of(model).get(use, 0.0) for model in snapshot.models) for use in ("active", "idle", "unattributed")} for of in USED
+    )
+    assert sum(joules.values()) == pytest.approx(100.0 * settled / 1e9)
+    assert sum(cost.values()) == pytest.approx(settled / 1e9)
+    assert joules["active"] == 0
+    assert joules["idle"] == pytest.approx(100.0 * (settled / 1e9 - 600), rel=0.02)
+    assert gpu.state_seconds["held_idle"] > 0
+    assert window.inferences_ok == of_model(snapshot).windows[0].inferences_ok > 0
+    assert of_model(snapshot).windows[0].cost_per_inference == pytest.approx(0.5, rel=0.02)
 
 
 # --- beside spans ------------------------------------------------------------------------------------------------------------------
