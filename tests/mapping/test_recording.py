@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from infermeter import cli
-from infermeter.commands.mapping_recording import FILES_LIMIT, Recording, recorded
+from infermeter.commands.mapping_recording import FILES_LIMIT, Recording, recorded, summed_up
 from infermeter.errors import ConfigError, InputError, ListenError
 from infermeter.model import Accepted
 from mapping.exports import body
@@ -66,6 +66,13 @@ def test_a_recording_that_got_nothing_says_so(tmp_path: Path, capsys: pytest.Cap
     error = capsys.readouterr().err
     assert error.startswith("OTLP over http on port ")
     assert error.endswith(f"{tmp_path}: no export arrived: does the server's exporter name one of these ports?\n")
+
+
+def test_what_was_recorded_is_told_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = Recording(tmp_path)
+    recording.add(accepted())
+    assert summed_up("acme", recording) == 0
+    assert capsys.readouterr().err == "acme: 1 exports, 1 spans; attributes are as sent: prompts may be among them\n"
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,11 @@ def record(output: str, *, http: str, grpc: str, duration_seconds: float) -> int
         print(f"OTLP over {protocol} on port {port}", file=sys.stderr, flush=True)
 
     recording = asyncio.run(recorded(Path(output), http=http, grpc=grpc, duration_seconds=duration_seconds, on_listen=tell))
+    return summed_up(output, recording)
+
+
+def summed_up(output: str, recording: Recording) -> int:
+    """Tells on standard error what there is; the exit code."""
     exports = recording.exports.total()
     if not exports:
         print(f"{output}: no export arrived: does the server's exporter name one of these ports?", file=sys.stderr)

@@ -131,6 +131,7 @@ def problems(text: str) -> list[str]:
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "runs: [{version: '', shows: y}]\n"), "runs[0].version: is empty"),
         (emit("latency: {e2e: {attr: a, valid: {max_of: e2e}}}"), "rules[0].emit.latency.e2e: can't be limited by itself (max_of: e2e)"),
         (emit("latency: {ttft: {attr: a, valid: {max_of: ttft}}}"), "rules[0].emit.latency.ttft.valid.max_of: unknown; known are e2e"),
+        (emit("latency: {ttft: {sub: [{attr: a}, b]}}"), "rules[0].emit.latency.ttft.sub[1]: must be a number"),
         (emit("labels: {model: {}}"), "rules[0].emit.labels.model: must have exactly one of attr, resource"),
         (emit("labels: {model: {resource: a, in: {rel: child, span: x}}}"), "rules[0].emit.labels.model.in: means nothing beside resource"),
         (emit("labels: {model: {attr: a, re: 'x'}}"), "rules[0].emit.labels.model.re: must capture one group: the text of the label"),
