@@ -157,7 +157,7 @@ def test_every_request_is_seen_once_as_mlserver_counted_it(evidence: Evidence) -
             counted = total(evidence.own, f"model_infer_request_{own}_total", model=model)
             assert evidence.last.total("inferences_observed_total", model=model, outcome=outcome) == counted
     assert evidence.last.total("inferences_observed_total") == evidence.seen.inferences
-    assert evidence.last.total("span_coverage_ratio") == 1
+    assert evidence.last.total("span_coverage_ratio") == pytest.approx(1, abs=0.05)  # a slot ends between two scrapes
 
 
 def test_no_span_is_lost_and_each_is_accounted_for(evidence: Evidence) -> None:
