@@ -327,16 +327,26 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
 
 
 def test_an_old_client_that_can_t_be_asked_for_its_body_isn_t() -> None:
-    async def scenario(proxy: Proxied) -> bytes:
-        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
-        writer.write(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-        await asyncio.sleep(0)
-        writer.write(b"body")
-        answer = await reader.read()
-        writer.close()
-        return answer
+    async def run() -> bytes:
+        begun = asyncio.Event()
 
-    assert through(echo, scenario).startswith(b"HTTP/1.0 200 OK\r\n")
+        async def answer(request: web.BaseRequest) -> web.Response:
+            first = await request.content.readany()
+            begun.set()
+            return web.Response(body=first + await request.content.read())
+
+        async with listening(answer) as port, proxied(port) as proxy:
+            reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+            writer.write(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbo")
+            await begun.wait()
+            writer.write(b"dy")
+            received = await reader.read()
+            writer.close()
+            return received
+
+    received = asyncio.run(run())
+    assert received.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert received.endswith(b"\r\n\r\nbody")
 
 
 def test_an_answer_whose_length_stays_on_its_connection_still_ends_for_an_old_client() -> None:
