@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, WITHIN, Arrivals
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.energy import gap_limit_ns
 from infermeter.ledger.fallback import together
 from infermeter.ledger.histogram import STAGES_AND_OTHER
-from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Told
 from infermeter.ledger.totals import Totals
 from infermeter.model import (
@@ -25,6 +25,8 @@ from infermeter.model import (
     Stage,
     Use,
 )
+
+_OF_LLMS: Final[tuple[Signal, ...]] = ("ttft", "tpot")
 
 
 def told(arrivals: Arrivals, code: int) -> Told:
@@ -50,18 +52,21 @@ def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has
     tallies = arrivals.tallies[code].tolist()
     tokens = tallies[TOKENS_INPUT] if about.tokens_input else None, tallies[TOKENS_OUTPUT] if about.tokens_output else None
     tokens_input, tokens_output = totals.tokens.total(code, tokens)
-    signals = {signal: arrivals.histograms.signal(code, signal, arrivals.edges[code]) for signal in SIGNALS}
-    stages = {stage: arrivals.histograms.stage(code, stage) for stage in STAGES_AND_OTHER}
+    histograms, is_told = arrivals.histograms, totals.fallback.tells(code)
+    edges = arrivals.edges[code]
+    duration = histograms.signal(code, "duration", edges)
+    ttft, tpot = (histograms.signal(code, one, edges) if is_told or histograms.has(code, one) else None for one in _OF_LLMS)
+    stages = {stage: histograms.stage(code, stage) for stage in STAGES_AND_OTHER if is_told or histograms.has(code, stage)}
     return ModelFacts(
         model=about.model,
         observed_ok=tallies[OK],
         observed_error=tallies[ERROR],
         within_sla=None if blocks is None else tallies[WITHIN],
         late=tallies[LATE],
-        duration=_either(arrivals, totals, code, "duration", signals["duration"]) or signals["duration"],
-        ttft=_either(arrivals, totals, code, "ttft", signals["ttft"]),
-        tpot=_either(arrivals, totals, code, "tpot", signals["tpot"]),
-        stages={stage: either for stage, of_spans in stages.items() if (either := _either(arrivals, totals, code, stage, of_spans))},
+        duration=_either(arrivals, totals, code, "duration", duration) or duration,
+        ttft=_either(arrivals, totals, code, "ttft", ttft),
+        tpot=_either(arrivals, totals, code, "tpot", tpot),
+        stages={stage: either for stage, spans in stages.items() if (either := _either(arrivals, totals, code, stage, spans))},
         part_seconds=dict(Counter(arrivals.part_seconds(code)) + Counter(totals.fallback.part_seconds(code))),
         tokens_input=tokens_input,
         tokens_output=tokens_output,
@@ -76,9 +81,12 @@ def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has
     )
 
 
-def _either(arrivals: Arrivals, totals: Totals, code: int, of: Signal | Stage, spans: Histogram) -> Histogram | None:
-    """What spans and, before they came, the server itself told of one time."""
-    return together(spans if arrivals.histograms.has(code, of) else None, totals.fallback.histogram(code, of, spans.edges_seconds))
+def _either(arrivals: Arrivals, totals: Totals, code: int, of: Signal | Stage, spans: Histogram | None) -> Histogram | None:
+    """What spans and, before they came, the server itself told of one time; `spans` has its edges, and may be empty."""
+    if spans is None:
+        return None
+    own = totals.fallback.histogram(code, of, spans.edges_seconds)
+    return together(spans if arrivals.histograms.has(code, of) else None, own)
 
 
 def server_gauges(reading: ServerReading | None, now_ns: int, *, interval_seconds: float) -> ServerGauges | None:

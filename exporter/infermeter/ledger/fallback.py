@@ -81,6 +81,10 @@ class Fallback:
         """Slots before `stop` have closed."""
         self._placed.drop(stop - DAY_SLOTS)
 
+    def tells(self, code: int) -> bool:
+        """Whether it may tell anything of a model."""
+        return code in self._sums
+
     def histogram(self, code: int, of: TimeOf, edges_seconds: Sequence[float]) -> Histogram | None:
         """One time of a model, `other` too, on these edges; None: it isn't told, or not of how many inferences.
 
