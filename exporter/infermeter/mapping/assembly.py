@@ -11,7 +11,7 @@ twice, and who is whose parent, is found out then, for many traces at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sys import getsizeof
 
@@ -108,24 +108,31 @@ class Assembler:
     def add(self, spans: Spans, rule: Ints, now_ns: int) -> None:
         """Takes spans, each with the number of its rule; within a trace a span id counts once."""
         slot = self._touched(spans.trace_id.tolist(), now_ns)
-        self._dropped["evicted"] += int((slot < 0).sum())
         patient = spans.plan.patient
         if patient:
             self._traces.patient[slot[np.isin(rule, list(patient)) & (slot >= 0)]] = True
-        self._keep(spans, slot, rule, ~self._counted_before(spans.span_id, slot))
+        if self._counted or slot.min() < 0:
+            counted = self._counted_before(spans.span_id, slot)
+            self._dropped["duplicate"] += int(counted.sum())
+            self._dropped["evicted"] += int((slot < 0).sum())
+            self._keep_some(spans, slot, rule, (slot >= 0) & ~counted)
+        else:
+            self._keep(spans, slot, rule)
+        self._make_room()
 
     def link(self, spans: Spans, now_ns: int) -> None:
         """Takes spans that nobody reads, but that may stand between an ancestor and its descendants."""
         slot = self._touched(spans.trace_id.tolist(), now_ns)
-        self._keep(spans, slot, None, np.ones(len(slot), np.bool_))
+        self._keep_some(spans, slot, None, slot >= 0)
+        self._make_room()
 
     def _touched(self, trace_ids: Sequence[bytes], now_ns: int) -> Ints:
         """The slot of each trace, from now on that of one that waits; -1 where it was evicted."""
-        slot = self._traces.slots(trace_ids)
+        here = slot = self._traces.slots(trace_ids)
         if slot.min() < 0:
             self._open([trace_ids[row] for row in np.flatnonzero(slot < 0).tolist()])
             slot = self._traces.slots(trace_ids)
-        here = slot if slot.min() >= 0 else slot[slot >= 0]
+            here = slot[slot >= 0]
         if self._hurried_bytes:
             hurried = np.unique(here[self._traces.state[here] == HURRIED])
             self._waiting += len(hurried)
@@ -152,21 +159,18 @@ class Assembler:
     def _counted_before(self, span_id: Array, slot: Ints) -> Bools:
         """Which spans were counted in an earlier assembly of their trace."""
         counted = np.zeros(len(slot), np.bool_)
-        if self._counted:
-            for row in np.flatnonzero(np.isin(slot, list(self._counted))).tolist():
-                counted[row] = int(span_id[row]) in self._counted[int(slot[row])]
-            self._dropped["duplicate"] += int(counted.sum())
+        for row in np.flatnonzero(np.isin(slot, list(self._counted))).tolist():
+            counted[row] = int(span_id[row]) in self._counted[int(slot[row])]
         return counted
 
-    def _keep(self, spans: Spans, slot: Ints, rule: Ints | None, wanted: Bools) -> None:
-        """Keeps those of the spans that are wanted and whose trace isn't evicted; then there may be too many."""
-        wanted &= slot >= 0
-        if not wanted.all():
+    def _keep_some(self, spans: Spans, slot: Ints, rule: Ints | None, wanted: Bools) -> None:
+        """Keeps those of the spans that are wanted."""
+        if wanted.any():
             rows = np.flatnonzero(wanted)
-            if not len(rows):
-                self._make_room()
-                return
-            spans, slot, rule = spans.rows(rows), slot[rows], None if rule is None else rule[rows]
+            self._keep(spans.rows(rows), slot[rows], None if rule is None else rule[rows])
+
+    def _keep(self, spans: Spans, slot: Ints, rule: Ints | None) -> None:
+        """Keeps spans; without rules only their ids."""
         trace_id = self._traces.id[slot]
         spans = spans.links(trace_id) if rule is None else spans.kept(trace_id)
         chunk = Chunk(spans, slot, rule, spans.size_bytes())
@@ -177,7 +181,6 @@ class Assembler:
             self._spans += len(slot)
             np.add.at(self._traces.spans, slot, 1)
             self._traces.matched[slot[rule != NO_RULE]] = True
-        self._make_room()
 
     # --- too much ------------------------------------------------------------------------------------------------------------------
     def _make_room(self) -> None:
@@ -220,8 +223,8 @@ class Assembler:
 
     def _assembled(self, slots: Ints) -> Assembled | None:
         """The spans of some traces; None if all that came of them were links."""
-        before = zip(self._traces.id[slots].tolist(), map(self._counted.get, slots.tolist()), strict=True)
-        counted = {trace_id: list(span_ids) for trace_id, span_ids in before if span_ids}
+        before = {slot: self._counted[slot] for slot in self._counted.keys() & slots.tolist()}
+        counted = {trace_id: tuple(before[slot]) for trace_id, slot in zip(self._traces.id[list(before)].tolist(), before, strict=True)}
         chunks = sorted(self._released(slots), key=lambda chunk: chunk.rule is None)  # of a span and a link of one id the span
         rules = [chunk.rule for chunk in chunks if chunk.rule is not None]
         if not rules:
@@ -242,9 +245,7 @@ class Assembler:
             again[:] = [trace_id in counted for trace_id in table.trace_id.tolist()]
         matched = np.flatnonzero(rule != NO_RULE)
         ids = np.concatenate([group.span_id for group in table.groups])[matched]
-        for trace_id, span_id in zip(table.trace_id[matched].tolist(), ids.tolist(), strict=True):
-            counted.setdefault(trace_id, []).append(span_id)
-        self._closed.add(counted)
+        self._closed.add(_grouped(table.trace_id[matched].tolist(), ids.tolist(), counted))
         return Assembled(table, rule, again)
 
     def _released(self, slots: Ints) -> list[Chunk]:
@@ -284,6 +285,16 @@ class Assembler:
             self._size_bytes += rest.size_bytes
         self._chunks = left
         return taken
+
+
+def _grouped(trace_ids: list[bytes], span_ids: list[int], before: Mapping[bytes, tuple[int, ...]]) -> Mapping[bytes, tuple[int, ...]]:
+    """The ids of spans by trace, after those that were there before. Most traces have one."""
+    if not before and len(single := dict(zip(trace_ids, zip(span_ids, strict=True), strict=True))) == len(trace_ids):
+        return single
+    grouped = {trace_id: list(ids) for trace_id, ids in before.items()}
+    for trace_id, span_id in zip(trace_ids, span_ids, strict=True):
+        grouped.setdefault(trace_id, []).append(span_id)
+    return {trace_id: tuple(ids) for trace_id, ids in grouped.items()}
 
 
 def _relatives(chunks: Sequence[Chunk]) -> tuple[Ints, Ints]:

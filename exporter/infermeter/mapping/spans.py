@@ -98,14 +98,14 @@ class Spans:
         return cls(
             plan,
             batch.resource,
-            np.array(batch.trace_id, np.object_),
+            _objects(batch.trace_id),
             np.frombuffer(b"".join(batch.span_id), np.uint64),
             _parents(batch.parent_id),
             np.frombuffer(bytes(batch.kind), np.uint8),
             np.frombuffer(bytes(batch.status), np.uint8),
             np.array(batch.start_ns, np.int64),
             np.array(batch.end_ns, np.int64),
-            tuple(column if isinstance(column, np.ndarray) else np.array(column, np.object_) for column in batch.attributes),
+            tuple(column if isinstance(column, np.ndarray) else _objects(column) for column in batch.attributes),
             Events.of(plan, batch),
         )
 
@@ -180,16 +180,22 @@ class Spans:
             errors |= self.fit(condition)
         return errors
 
-    def attribute(self, key: str) -> Array:
-        """The column of a key; None where a span lacks it."""
+    def attribute(self, key: str) -> Array | None:
+        """The column of a key, with None where a span lacks it; None if nobody reads that of this layout."""
         keys = self.plan.layout.keys
-        return self.attributes[keys.index(key)] if key in keys else np.full(len(self), None)
+        return self.attributes[keys.index(key)] if key in keys else None
 
     def texts(self, key: str) -> Sequence[str | None]:
         """The texts under a key; None where there is none."""
-        if key not in self.plan.layout.keys:
+        column = self.attribute(key)
+        if column is None:
             return (None,) * len(self)
-        return [value if isinstance(value, str) else None for value in self.attribute(key).tolist()]
+        return [value if isinstance(value, str) else None for value in column.tolist()]
+
+    def numbers(self, key: str) -> Floats:
+        """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
+        column = self.attribute(key)
+        return np.full(len(self), np.nan) if column is None else numbers(column)
 
     def fit(self, condition: Condition) -> Bools:
         """Which of the spans fit what their layout left of a match."""
@@ -203,7 +209,8 @@ class Spans:
         if condition.status is not None:
             fits &= self.status == condition.status
         for key, match in condition.attributes:
-            fits &= _fitting(self.attribute(key), match)
+            column = self.attribute(key)
+            fits &= column is not None and _fitting(column, match)
         if condition.any:
             fits &= np.logical_or.reduce([self.fit(one) for one in condition.any])
         return fits
@@ -246,7 +253,7 @@ class Table:
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
         if key not in self._numbers:
-            self._numbers[key] = np.concatenate([numbers(group.attribute(key)) for group in self.groups])
+            self._numbers[key] = np.concatenate([group.numbers(key) for group in self.groups])
         return self._numbers[key]
 
     def seconds(self, key: str) -> Floats:
@@ -364,6 +371,11 @@ def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
     return match.matches(value[:TEXT_CHARACTERS] if isinstance(value, str) else str(value))
 
 
+def _objects(values: Sequence[object]) -> Array:
+    """The values as an array, as they are: nobody looks at what they have in common."""
+    return np.fromiter(values, np.object_, len(values))
+
+
 def _parents(ids: Sequence[bytes]) -> Array:
     """The ids as numbers, 0 for none."""
     joined = b"".join(ids)
@@ -379,4 +391,4 @@ def _cut(column: Array) -> Array:
     values = column.tolist()
     if max(map(getsizeof, values)) <= TEXT_CHARACTERS:
         return column
-    return np.array([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values], np.object_)
+    return _objects([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values])
