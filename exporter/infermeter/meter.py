@@ -16,7 +16,7 @@ import numpy as np
 
 from infermeter import __revision__, __version__
 from infermeter.advice import advise, premises_of
-from infermeter.advice.adviser import Adviser
+from infermeter.advice.adviser import EVERY_NS, Adviser
 from infermeter.config import Config, opencost_of
 from infermeter.errors import InputError
 from infermeter.ledger import Ledger
@@ -144,12 +144,13 @@ class Meter:
         """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks, considers what to advise."""
         self.flush(now_ns)
         self._ledger.advance(now_ns, elapsed_ns)
-        self._adviser.consider(now_ns, lambda: self._ledger.snapshot(now_ns), price_as_of_ns=self._prices.as_of_ns)
+        self._consider(now_ns)
 
     def finish(self, now_ns: int) -> None:
         """Nothing more will arrive: completes what is pending and settles everything."""
         self._book(self._mapper.finish(), now_ns)
         self._ledger.finish(now_ns)
+        self._consider(now_ns, every_ns=0)
 
     def snapshot(
         self,
@@ -172,6 +173,9 @@ class Meter:
             surroundings=surroundings,
             prices=self._prices,
         )
+
+    def _consider(self, now_ns: int, *, every_ns: int = EVERY_NS) -> None:
+        self._adviser.consider(now_ns, lambda: self._ledger.snapshot(now_ns), price_as_of_ns=self._prices.as_of_ns, every_ns=every_ns)
 
     def _reprice(self) -> None:
         self._prices = prices_in_force(self._config.cost, listed=self._listed, quote=self._quote, gpus=self._gpus)

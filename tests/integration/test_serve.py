@@ -46,6 +46,7 @@ cost:
 gpu: {gpu}
 windows: [1m]
 ledger: {{span_delay: 60s}}
+advice: {{hold: 0s}}
 """
 
 

@@ -31,9 +31,11 @@ class Adviser:
             self._holding = Holding(config.advice.hold)
         self._config, self._catalogue, self._prices = config, catalogue, prices
 
-    def consider(self, now_ns: int, snapshot: Callable[[], LedgerSnapshot], *, price_as_of_ns: int | None) -> None:
-        """Looks at what holds now, if it is time to."""
-        if not self._config.advice.enabled or (self._considered_ns is not None and 0 <= now_ns - self._considered_ns < EVERY_NS):
+    def consider(
+        self, now_ns: int, snapshot: Callable[[], LedgerSnapshot], *, price_as_of_ns: int | None, every_ns: int = EVERY_NS
+    ) -> None:
+        """Looks at what holds now, if the last time is so long ago."""
+        if not self._config.advice.enabled or (self._considered_ns is not None and 0 <= now_ns - self._considered_ns < every_ns):
             return
         self._considered_ns = now_ns
         found = self._advice(snapshot(), price_as_of_ns).findings

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infermeter.config import Advice, Config, Cost, Gpu, GpuChoice, Listen, OpenCost, Power, Rent, Server, Sla, Slas
+from infermeter.config import Advice, Config, Cost, Gpu, GpuChoice, Listen, OpenCost, Power, Rent, Server, Sla, Slas, Thresholds
 from infermeter.errors import ConfigErrors
 from infermeter.model import Window
 from infermeter.reloading import RestartNeeded, changed_keys
@@ -55,8 +55,8 @@ def test_slas_are_taken_over_model_by_model() -> None:
 
 
 def test_workload_and_advice_are_taken_over() -> None:
-    new = Config(server=Server(workload="batch"), advice=Advice(enabled=False, thresholds={"idle": 0.2}))
-    assert changed_keys(Config(), new) == ("server.workload", "advice.enabled", "advice.thresholds.idle")
+    new = Config(server=Server(workload="batch"), advice=Advice(enabled=False, thresholds=Thresholds(busy_ratio=0.3)))
+    assert changed_keys(Config(), new) == ("server.workload", "advice.enabled", "advice.thresholds.busy_ratio")
 
 
 def test_whatever_else_changes_is_refused_all_of_it_told_at_once() -> None:
