@@ -1,4 +1,7 @@
-"""A real LitServe 0.2.19 with two models in pure Python: one that scores in batches, one that streams. 70 MB of disk."""
+"""A real LitServe 0.2.19 with two models in pure Python: one that scores in batches, one that streams. 70 MB of disk.
+
+It emits nothing: what is known of it comes from `infermeter proxy`.
+"""
 
 from __future__ import annotations
 
