@@ -1,6 +1,6 @@
 """llama.cpp built from the source that llama-cpp-python 0.3.36 carries, and two servers that run it: its own, and llama-cpp-python's.
 
-Neither emits spans: those come from `infermeter proxy`. Six minutes of one core the first time, 150 MB of disk; a model with random weights.
+Neither emits spans: those come from `infermeter proxy`. Six minutes of one core the first time, 150 MB of disk; random weights.
 """
 
 from __future__ import annotations
