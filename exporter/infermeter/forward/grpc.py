@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -95,9 +96,14 @@ class GrpcTarget:
     def _protobuf(self, accepted: Accepted) -> Accepted:
         """In the encoder's thread."""
         packed = accepted.packing == "gzip"
-        message, spans = reencoded(gzip.decompress(accepted.body) if packed else accepted.body, broken_off=self._closed.is_set)
+        message, spans = reencoded(gzip.decompress(accepted.body) if packed else accepted.body, broken_off=self._broken_off)
         body = gzip.compress(message, _GZIP_LEVEL) if packed else message
         return Accepted(body, "protobuf", accepted.packing, spans, len(message))
+
+    def _broken_off(self) -> bool:
+        """In the encoder's thread, before each span: lets the loop go first if it waits, which else takes 5 ms each time."""
+        time.sleep(0)
+        return self._closed.is_set()
 
     def _call(self, accepted: Accepted) -> Outcome:
         """In a thread."""
@@ -111,8 +117,6 @@ class GrpcTarget:
             )
         except grpc.RpcError as error:
             return _outcome(error)
-        except ValueError:  # the channel was closed
-            return Busy("the connection was closed")
         return Taken(rejected_spans(answer, json=False, most=accepted.spans))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import socket
 from collections.abc import Callable
@@ -273,3 +274,33 @@ async def test_a_variable_that_is_missing_keeps_it_from_starting() -> None:
     with pytest.raises(ConfigErrors, match="TOKEN"):
         async with running(to(1, "http", ', headers: {a: "${env:TOKEN}"}'), Clock(END_NS)):
             pass
+
+
+@on_a_loop
+async def test_a_name_that_can_not_be_resolved_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    config = 'forward: {endpoint: "http://nowhere.invalid:4318", retry_for: 0s}\n'
+    async with running(config, Clock(END_NS)) as sidecar:
+        await send(sidecar, 1)
+        await until(sidecar, lambda text: dropped(text, "expired") == 1)
+    assert "forward.endpoint doesn't answer: its name can't be resolved" in caplog.text
+
+
+@on_a_loop
+async def test_of_what_unpacks_to_much_one_at_a_time_is_under_way_and_holds_up_no_other() -> None:
+    large = [gzip.compress(body(span(number, {"text": "x" * (5 << 20)}))) for number in (1, 2)]
+    async with grpc_receiver() as receiver, running(to(receiver.port, "grpc"), Clock(END_NS)) as sidecar:
+        receiver.answering.clear()
+        for sent in large:
+            assert await send_packed(sidecar, sent) == 200
+        for number in (3, 4, 5):
+            await send(sidecar, number)
+        got = await receiver.exports(4)
+        assert sorted(len(each.unpacked) > 5 << 20 for each in got) == [False, False, False, True]
+        receiver.answering.set()
+        await until(sidecar, lambda text: value(text, "spans_forwarded_total") == 5)
+
+
+async def send_packed(sidecar: Running, sent: bytes) -> int:
+    headers = {"Content-Type": PROTOBUF, "Content-Encoding": "gzip"}
+    async with sidecar.http.post(f"http://{sidecar.addresses['otlp_http']}/v1/traces", data=sent, headers=headers) as response:
+        return response.status

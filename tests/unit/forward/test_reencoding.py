@@ -105,6 +105,18 @@ def test_what_the_schema_does_not_know_and_ids_that_are_none_are_left_out() -> N
     assert (spans, got.span_id, got.trace_id, len(got.links)) == (1, SPAN, b"", 1)
 
 
+@pytest.mark.parametrize("depth", [50, 200])
+def test_a_value_that_is_nested_too_deep_costs_its_span_alone(depth: int) -> None:
+    told = json.loads(as_json(full()))
+    value: Any = {"intValue": "1"}
+    for _ in range(depth):
+        value = {"arrayValue": {"values": [value]}}
+    told["resourceSpans"][0]["scopeSpans"][0]["spans"][1]["attributes"] = [{"key": "deep", "value": value}]
+    body = json.dumps(told).encode()
+    assert decode_json(body, wants()).spans == 3
+    assert reencoded(body)[1] == 2
+
+
 def test_nothing_comes_of_what_was_broken_off() -> None:
     assert reencoded(as_json(full()), broken_off=lambda: True) == (b"", 0)
 
@@ -127,14 +139,29 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner),
     max_leaves=6,
 )
-FIELDS = ("traceId", "spanId", "name", "kind", "startTimeUnixNano", "attributes", "events", "links", "status", "flags", "other")
-SPANS = st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON), max_size=3)
-SCOPED = st.lists(st.fixed_dictionaries({"scope": JSON, "spans": SPANS}), max_size=2)
-EXPORTS = st.fixed_dictionaries({"resourceSpans": st.lists(st.fixed_dictionaries({"resource": JSON, "scopeSpans": SCOPED}), max_size=2)})
 
 
-@given(EXPORTS)
-def test_whatever_is_decoded_can_be_encoded_at_least_in_part(told: dict[str, Any]) -> None:
+def mutated(value: Any, where: int, by: Any) -> Any:
+    """A copy of a document in which what comes at this place, counted in depth, is another value."""
+    count = -1
+
+    def copied(each: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == where:
+            return by
+        if isinstance(each, dict):
+            return {key: copied(below) for key, below in each.items()}
+        return [copied(below) for below in each] if isinstance(each, list) else each
+
+    return copied(value)
+
+
+@given(st.booleans(), st.lists(st.tuples(st.integers(0, 130), JSON), min_size=1, max_size=3))
+def test_whatever_is_decoded_can_be_encoded_at_least_in_part(snake: bool, changes: list[tuple[int, Any]]) -> None:
+    told = json.loads(as_json(full(), snake=snake))
+    for where, by in changes:
+        told = mutated(told, where, by)
     body = json.dumps(told).encode()
     try:
         export = decode_json(body, wants())
