@@ -29,6 +29,7 @@ server: {kind: KIND, name: llama, gpu_count: 1, MORE}
 sla: {default: {quantile: 0.99, duration_seconds: 5, ttft_seconds: 5}}
 gpu: {source: none}
 windows: [1m]
+ledger: {span_delay: 2s}
 """
 
 
@@ -183,6 +184,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         meter.wait_until("inferences_observed_total", len(PLAIN + AT_ONCE + FAILING), seconds=20)
         for each in (meter, alone):
             each.wait_until("tokens_total", tokens, seconds=20, direction="output")
+        decoding = total(own, "llamacpp:tokens_predicted_seconds_total")
+        alone.wait_until("stage_part_seconds_total", 0.999 * decoding, seconds=60, part="decode")
         return Measured(good, failed, own, meter.scrape(), alone.scrape())
 
 
@@ -207,6 +210,13 @@ def test_tokens_are_those_that_its_answers_tell_but_for_cached_ones(measured: Me
 def test_the_model_computes_for_a_part_of_what_the_proxy_sees(measured: Measured) -> None:
     model = (measured.answered("timings", "prompt_ms") + measured.answered("timings", "predicted_ms")) / 1000
     assert model < measured.spans.total("stage_duration_seconds_sum", model=MODEL, stage="compute")
+
+
+def test_without_spans_its_own_seconds_tell_what_its_answers_tell(measured: Measured) -> None:
+    prefill, decode = (measured.alone.total("stage_part_seconds_total", model=MODEL, part=part) for part in ("prefill", "decode"))
+    assert decode == pytest.approx(measured.answered("timings", "predicted_ms") / 1000, rel=0.01)
+    assert 0.5 < prefill / (measured.answered("timings", "prompt_ms") / 1000) < 1.1  # its counter leaves out a part that its answers tell
+    assert measured.alone.total("stage_quality", stage="compute", quality="fallback") == 1
 
 
 @pytest.mark.parametrize("which", ["spans", "alone"])
