@@ -160,14 +160,14 @@ TIME_TO_FIRST_TOKEN = Family(
     "histogram",
     "Time from an inference's start to its first token.",
     (MODEL,),
-    absent="spans don't tell it",
+    absent="neither spans nor, before the first of them, the server's own metrics tell it",
 )
 TIME_PER_OUTPUT_TOKEN = Family(
     "time_per_output_token_seconds",
     "histogram",
     "Mean time of an inference's output tokens after the first.",
     (MODEL,),
-    absent="spans don't tell it",
+    absent="neither spans nor, before the first of them, the server's own metrics tell it",
 )
 STAGE_DURATION = Family(
     "stage_duration_seconds",
@@ -185,7 +185,8 @@ STAGE_PART_SECONDS = Family(
 STAGE_QUALITY = Family(
     "stage_quality",
     "info",
-    "How the times of a stage are obtained, at worst; when something computed is estimated where no compute is told.",
+    "How the times of a stage are obtained, at worst; fallback: by the server's own metrics, before the first span. When something computed"
+    " is estimated where no compute is told.",
     (STAGE, QUALITY),
 )
 
