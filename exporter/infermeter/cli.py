@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "replay": "the same ledger over recorded spans and power, offline",
     "capture": "records this machine's GPUs into a file that replay plays",
     "proxy": "for servers without spans: a reverse proxy that makes them",
+    "compare": "whether a change made inferences cheaper, at one SLA and one hourly cost",
     "mappings": "the mappings; what one would see in recorded spans",
     "catalogue": "the devices that are known, and how well",
     "reference": "the generated references, as Markdown",

@@ -1,0 +1,72 @@
+"""`infermeter compare`: what a change did to cost, energy and the SLA, and whether that is shown. The judgement is comparison/'s."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from infermeter.comparison.comparison import comparison
+from infermeter.comparison.comparison_json import comparison_json
+from infermeter.comparison.comparison_text import comparison_text
+from infermeter.comparison.saved import stretch_of
+from infermeter.comparison.stretch import Stretch
+from infermeter.errors import ConfigError
+
+BYTES_MOST: Final = 256 << 20
+"""Of a saved report, unpacked: a day of slots of 20 models is a sixth."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `compare`."""
+    parser.add_argument("reports", nargs="*", metavar="REPORT", help="BEFORE and AFTER: saved reports (also .gz; `-` is standard input)")
+    parser.add_argument("--fail-on", choices=("regression",), help="exit 1 if something is shown to be worse")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the comparison (default text)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the comparison; 1 only where it was asked for, and a regression is shown."""
+    before, after = _saved(args.reports)
+    told = comparison(before, after)
+    print(orjson.dumps(comparison_json(told), option=orjson.OPT_INDENT_2).decode() if args.format == "json" else comparison_text(told))
+    return 1 if args.fail_on == "regression" and told.regressions else 0
+
+
+def _saved(paths: list[str]) -> tuple[Stretch, Stretch]:
+    """Raises: ConfigError."""
+    if len(paths) != 2:
+        raise ConfigError("infermeter compare", "needs two saved reports, BEFORE and AFTER, or --prometheus with --before and --after")
+    if paths == ["-", "-"]:
+        raise ConfigError("-", "standard input can be only one of BEFORE and AFTER")
+    before, after = (stretch_of(saved_report(path), "standard input" if path == "-" else path) for path in paths)
+    return before, after
+
+
+def saved_report(path: str) -> bytes:
+    """The bytes of a saved report, unpacked. Raises: ConfigError that names the file."""
+    try:
+        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
+            body = file.read(BYTES_MOST + 1)
+    except OSError as error:
+        raise ConfigError(path, f"can't be read: {error.strerror}") from error
+    if body[:2] == b"\x1f\x8b":
+        body = _unpacked(body, path)
+    if len(body) > BYTES_MOST:
+        raise ConfigError(path, f"longer than {BYTES_MOST} bytes")
+    return body
+
+
+def _unpacked(body: bytes, path: str) -> bytes:
+    """Raises: ConfigError."""
+    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        unpacked = inflater.decompress(body, BYTES_MOST + 1)
+    except zlib.error:
+        raise ConfigError(path, "is damaged gzip") from None
+    if len(unpacked) <= BYTES_MOST and (not inflater.eof or inflater.unused_data):
+        raise ConfigError(path, "is gzip that was cut off, or has something after its end")
+    return unpacked

@@ -1,0 +1,103 @@
+"""One side of a comparison: what a server did, slot by slot. Where it was read from is not its concern.
+
+Slots follow one another in time; where nothing is known of a slot it is left out, for all models alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from infermeter.model import Floats
+
+Column: TypeAlias = Literal["seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "busy_seconds"]
+"""`inferences`: all that ended without an error. Of those that were seen: `seen_ok` likewise; `judged`, `judged_ok` and `within` where
+there was the SLA in force, with errors, without, and within it. `cost` in the side's own prices."""
+
+COLUMNS: Final[Sequence[Column]] = (
+    "seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "busy_seconds"
+)  # fmt: skip
+
+Signal: TypeAlias = Literal["duration", "ttft", "tpot"]
+SIGNALS: Final[Sequence[Signal]] = ("duration", "ttft", "tpot")
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """An SLA; a target that is None isn't asked."""
+
+    quantile_ratio: float
+    duration_seconds: float | None = None
+    ttft_seconds: float | None = None
+    tpot_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slots:
+    """What is known of one model, or of the server: a column that isn't there isn't known. All have shape (slots,)."""
+
+    columns: Mapping[Column, Floats]
+
+    def __len__(self) -> int:
+        return len(self.columns["seconds"])
+
+    def total(self, column: Column) -> float | None:
+        """The sum of a column; None where it isn't known."""
+        known = self.columns.get(column)
+        return None if known is None else float(known.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """What there is of one side, by model; `slots` are all of one length, and begin at `starts_unix_seconds`.
+
+    `slas` of the models that have one; `queue_share_ratio` of the time of inferences; `process_start_unix_seconds` None: no life of a sidecar.
+    `latency_seconds` by model and signal: at the SLA's quantile, of the window that the label names; a window may hold other seconds than
+    the slots do.
+    """
+
+    server: str
+    version: str | None
+    starts_unix_seconds: Floats
+    end_unix_seconds: float
+    currency: str | None
+    slas: Mapping[str, Targets]
+    slots: Mapping[str, Slots]
+    queue_share_ratio: Mapping[str, float] = field(default_factory=dict)
+    latency_seconds: Mapping[tuple[str, Signal, str], float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    process_start_unix_seconds: float | None = None
+
+    def since(self, unix_seconds: float) -> Stretch | None:
+        """The slots that begin then or later; None without any."""
+        kept = self.starts_unix_seconds >= unix_seconds
+        if not kept.any():
+            return None
+        slots = {model: Slots({name: values[kept] for name, values in own.columns.items()}) for model, own in self.slots.items()}
+        return replace(self, starts_unix_seconds=self.starts_unix_seconds[kept], slots=slots)
+
+    @property
+    def whole(self) -> Slots:
+        """The server: the sums over its models, of what is known of every one."""
+        models = list(self.slots.values())
+        columns: dict[Column, Floats] = {"seconds": models[0].columns["seconds"]}
+        for column in COLUMNS[1:]:
+            known = [model.columns[column] for model in models if column in model.columns]
+            if len(known) == len(models):
+                columns[column] = np.sum(known, axis=0)
+        return Slots(columns)
+
+    @property
+    def cost_per_hour(self) -> float | None:
+        """The mean over the slots; None without prices."""
+        whole = self.whole
+        cost, seconds = whole.total("cost"), whole.total("seconds")
+        return None if cost is None or not seconds else cost / seconds * 3600
+
+    @property
+    def seconds(self) -> float:
+        """How long the slots are together."""
+        return self.whole.total("seconds") or 0.0
