@@ -58,14 +58,16 @@ class MetricRules:
 
     Of `counts`, those of inferences are one counter of all of them (perhaps with one of the errors among them: ok is what is left), or one
     of those that ended well, perhaps with one of those that didn't, or none. `model_label`: whose value is the model; None: the server
-    doesn't name one. `inner_calls`: a model's counts hold calls by other models too, once there are several. Of `times` there is one of
-    each at most; a stage of which only parts are there is what they are together. Each series of `work` is of a GPU.
+    doesn't name one. `inner_calls`: a model's counts hold calls by other models too; `among_several`: but not while it is the only one that
+    was ever on the page, where all that the server has are from the start. Of `times` there is one of each at most; a stage of which only
+    parts are there is what they are together. Each series of `work` is of a GPU.
     """
 
     counts: tuple[CountRule, ...] = ()
     gauges: Mapping[Gauge, SeriesRule] = field(default_factory=dict)
     model_label: str | None = None
     inner_calls: bool = False
+    among_several: bool = False
     endpoint: str | None = None
     origin: str | None = None
     times: tuple[TimeRule, ...] = ()
@@ -113,13 +115,13 @@ def read_metrics(place: Place) -> MetricRules:
     if not at.keys() & {"counters", "gauges"}:
         raise place.wrong("must have counters or gauges")
     labels = at["labels"].keys("model", required="model") if "labels" in at else {}
-    if "inner_calls" in at:
-        at["inner_calls"].true()
+    inner_calls = at["inner_calls"].choice(("true", "several")) if "inner_calls" in at else None
     rules = MetricRules(
         counts=_counts(at["counters"]) if "counters" in at else (),
         gauges=_gauges(at["gauges"]) if "gauges" in at else {},
         model_label=labels["model"].text() if labels else None,
-        inner_calls="inner_calls" in at,
+        inner_calls=inner_calls is not None,
+        among_several=inner_calls == "several",
         endpoint=at["endpoint"].text() if "endpoint" in at else None,
         origin=at["origin"].choice(ORIGINS) if "origin" in at else None,
         times=_times(at),
@@ -131,6 +133,8 @@ def read_metrics(place: Place) -> MetricRules:
         raise place.wrong("two readings are of one metric")
     if len({time.of for time in rules.times}) < len(rules.times) or len({time.sums for time in rules.times}) < len(rules.times):
         raise place.wrong("two readings are of one time")
+    if rules.among_several and rules.model_label is None:
+        raise at["inner_calls"].wrong("means nothing without labels: nobody says whether there are several")
     if rules.inner_calls and rules.directions:
         raise at["inner_calls"].wrong("with tokens: those of inner calls would count too")
     return rules

@@ -57,7 +57,8 @@ def _told(rules: MetricRules) -> Iterator[str]:
     yield from (f"{_WORKED[work]}, estimated ({_series(series)})" for work, series in rules.work.items())
     yield f"by model (`{rules.model_label}`)" if rules.model_label else "no model: `server.model`, or the only one that its API lists"
     if rules.inner_calls:
-        yield "calls by other models are among a model's: where there are several, one counts once a span has shown it asked directly"
+        where = "where there are several, " if rules.among_several else ""
+        yield f"calls by other models are among a model's: {where}one counts once a span has shown it asked directly"
 
 
 def _count(rule: CountRule) -> str:

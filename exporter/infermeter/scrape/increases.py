@@ -148,7 +148,7 @@ class Counts:
         for work, rule in self._rules.work.items():
             self._work.take(work, [(identity, one.value) for identity, one in self._read(page, rule)])
         self._several |= len(models - {None}) > 1
-        inner_calls = self._rules.inner_calls and (self._several or self._rules.model_label is None)
+        inner_calls = self._rules.inner_calls and (self._several or not self._rules.among_several)
         return Totals(
             time_ns=time_ns,
             inferences=self._rows(),

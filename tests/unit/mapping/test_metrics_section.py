@@ -106,7 +106,11 @@ def problem(metrics: str) -> str:
         ("counters: {flops: {name: b, unit: s}}", ".counters.flops.unit: unknown key; known are name, older, where"),
         ("histograms: {e2e: {name: h, unit: s}}", ": must have counters or gauges"),
         ("counters: {ok: {name: a}}, origin: measured", ".origin: unknown; did you mean captured?"),
-        ("counters: {ok: {name: a}}, inner_calls: false", ".inner_calls: must be true (or left out)"),
+        ("counters: {ok: {name: a}}, inner_calls: false", ".inner_calls: unknown; known are true, several"),
+        (
+            "counters: {ok: {name: a}}, inner_calls: several",
+            ".inner_calls: means nothing without labels: nobody says whether there are several",
+        ),
     ],
 )
 def test_a_problem_is_told_with_its_path(metrics: str, told: str) -> None:
@@ -286,6 +290,15 @@ def test_a_stage_has_a_name_or_parts_or_both() -> None:
     part = "parts: {a: {name: a, unit: s}, b: {name: b, unit: ms}}"
     read = rules(f"counters: {{ok: {{name: n}}, queue: {{name: q, unit: s, {part}}}, compute: {{parts: {{c: {{name: c, unit: s}}}}}}}}")
     assert [time.of for time in read.times] == ["queue", ("queue", "a"), ("queue", "b"), ("compute", "c")]
+
+
+@pytest.mark.parametrize(
+    ("told", "inner", "several"), [("", False, False), (", inner_calls: true", True, False), (", inner_calls: several", True, True)]
+)
+def test_calls_by_other_models_are_in_the_counts_of_each_or_of_several(told: str, *, inner: bool, several: bool) -> None:
+    read = rules(f"labels: {{model: m}}, counters: {{ok: {{name: a}}}}{told}")
+    assert (read.inner_calls, read.among_several) == (inner, several)
+    assert ("where there are several" in list(metrics_lines(read))[-1]) is several
 
 
 def test_work_is_read_of_each_kind_that_is_told() -> None:

@@ -178,7 +178,7 @@ def test_negative_work_and_more_ranks_than_are_remembered_tell_nothing() -> None
     assert [reading.flops_per_gpu for reading in told.readings] == [None, None]
 
 
-def test_a_servers_only_model_has_no_inner_calls() -> None:
-    rules = MetricRules((CountRule(named("all")),), {}, "model", inner_calls=True)
+def test_a_servers_only_model_has_no_inner_calls_where_all_that_it_has_are_on_the_page() -> None:
+    rules = MetricRules((CountRule(named("all")),), {}, "model", inner_calls=True, among_several=True)
     told = Told([one("all", 1)], [one("all", 2), one("all", 1, model="b")], [one("all", 3)], rules=rules)
     assert [(reading.inner_calls, reading.model) for reading in told.readings] == [(False, "a"), (True, None), (True, None)]
