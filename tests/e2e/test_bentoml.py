@@ -14,7 +14,7 @@ from e2e.bentoml import BATCHED, FAILING, GOOD, REFUSED, BentoML, bentoml, quest
 from e2e.clients import Answer, Question, ask
 from e2e.exposition import total
 from e2e.junction import junction
-from e2e.processes import free_ports
+from e2e.processes import answers, free_ports
 from e2e.sidecar import Ending, Scrape, Sidecar, sidecar
 
 pytestmark = pytest.mark.e2e_servers
@@ -27,6 +27,9 @@ ONE_BY_ONE = [question(GOOD)] * 30
 AT_ONCE = [BATCHED] * 60
 CLIENTS = 8
 FAILED = [*[question(REFUSED)] * 3, *[question(FAILING)] * 2, Question("/double", {"number": "none"})]
+PAGES = ("/", "/docs.json", "/schema.json", "/static_content/swagger-ui.css", "/favicon.ico")
+"""What a browser asks for that looks at the service: no inferences."""
+
 MOST_ROUNDS = 30
 CONFIGURATION = """
 server: {kind: KIND, name: bento, gpu_count: 1, metrics_url: "METRICS_URL", metrics_interval: 500ms, sampled: SAMPLED}
@@ -51,6 +54,8 @@ class Seen:
         self.one_by_one += ask(server.url, ONE_BY_ONE, at_a_time=1)
         self.at_once += ask(server.url, AT_ONCE, at_a_time=CLIENTS)
         self.failed += ask(server.url, FAILED, at_a_time=1)
+        for page in PAGES:
+            answers(f"{server.url}{page}")
 
     @property
     def answers(self) -> list[Answer]:
@@ -124,6 +129,7 @@ def test_every_request_is_counted_once_as_bentoml_counted_it(evidence: Evidence)
         for status in ("200", "400", "500")
     }
     assert sum(own.values()) == len(evidence.seen.answers)
+    assert all(total(evidence.own, "bentoml_service_request_total", endpoint=page) for page in PAGES)
     assert own["/double", "500"] == evidence.seen.errors
     for page in (evidence.last, evidence.auto):
         for family in ("inferences_total", "inferences_observed_total"):
@@ -139,7 +145,8 @@ def test_no_span_is_lost_and_each_is_accounted_for(evidence: Evidence) -> None:
         assert page.total("spans_dropped_total") == 0
         assert page.total("exports_refused_total") == 0
         assert page.total("spans_unmapped_total", reason="invalid") == 0
-        assert page.total("spans_unmapped_total", reason="suppressed") == 0
+        assert page.total("spans_unmapped_total") > 0  # probes, scrapes and pages
+    assert evidence.last.total("spans_unmapped_total", reason="suppressed") == 0
 
 
 def test_an_inference_takes_a_little_less_than_its_client_waits(evidence: Evidence) -> None:
