@@ -95,14 +95,15 @@ async def grpc_receiver(port: int = 0, *, tls: grpc.ServerCredentials | None = N
     loop = asyncio.get_running_loop()
 
     def answer(body: bytes, context: grpc.ServicerContext) -> bytes:
+        code = receiver.code  # as it was when the export came
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         asyncio.run_coroutine_threadsafe(receiver.take(Got(body, packed=body.startswith(b"\x1f\x8b"), headers=metadata)), loop)
         while not receiver.answering.wait(0.05):
             if not context.is_active():
                 break
-        if receiver.code is not grpc.StatusCode.OK:
+        if code is not grpc.StatusCode.OK:
             context.set_trailing_metadata((("grpc-status-details-bin", receiver.details),) if receiver.details else ())
-            context.abort(receiver.code, "as told")
+            context.abort(code, "as told")
         return receiver.answer
 
     handlers = {"Export": grpc.unary_unary_rpc_method_handler(answer)}
