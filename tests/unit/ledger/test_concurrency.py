@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from infermeter.advice import findings
 from infermeter.config import Config
 from infermeter.ledger.concurrency import concurrency
 from infermeter.ledger.slots import Sums
 from infermeter.model import Concurrency, Finding, LedgerSnapshot
+from support.advising import findings
 from support.ledgers import Inference, ledger
 from support.server_readings import lived, readings
 from support.snapshots import rich_snapshot
