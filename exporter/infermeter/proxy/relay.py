@@ -177,6 +177,10 @@ class Relay:
         writer, content, version = request.writer, upstream.content, request.version
         headers = end_to_end(upstream.headers)
         sized = request.method == "HEAD" or upstream.status in _EMPTY or "Content-Length" in headers
+        protocol = None if sized or upstream.connection is None else upstream.connection.protocol
+        if protocol is not None and "Keep-Alive" in upstream.headers:
+            # llama.cpp's server announces that it lasts, and hangs up after a stream: the next request must not be lost in it
+            protocol.force_close()
         if sized:
             timing.computed_ns = now()  # else its end could not be told in advance: it is made piece by piece
         elif version >= HttpVersion11:

@@ -305,6 +305,30 @@ def test_an_old_client_gets_an_answer_that_it_understands(head: bytes, expected:
     assert through_wire(canned(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body), scenario) == expected
 
 
+def test_a_server_that_hangs_up_after_a_stream_though_it_says_otherwise_loses_no_request() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5, max=100\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        await begun.wait()
+        writer.write(b"1\r\ny\r\n0\r\n\r\n")
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")  # whatever comes is never answered
+
+    async def scenario(proxy: Proxied) -> list[bytes]:
+        answers = []
+        async with aiohttp.ClientSession() as http:
+            for _ in range(2):
+                begun.clear()
+                async with http.post(f"{proxy.url}/") as response:
+                    first = await response.content.readexactly(1)
+                    begun.set()
+                    answers.append(first + await response.read())
+        return answers
+
+    begun = asyncio.Event()
+    assert through_wire(answer, scenario) == [b"xy", b"xy"]
+
+
 def test_a_connection_serves_one_request_after_the_other() -> None:
     async def scenario(proxy: Proxied) -> bytes:
         one = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n%s\r\nx"
