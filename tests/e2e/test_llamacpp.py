@@ -149,6 +149,7 @@ class Measured:
 
     good: Sequence[Answer]
     failed: Sequence[Answer]
+    streams: Sequence[Answer]
     own: str
     spans: Scrape
     alone: Scrape
@@ -179,14 +180,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         with proxy(server, meter.otlp_http, "--path=/v1/", "--in-flight=4", log=folder / "proxy.log", probe="/health") as url:
             good = [*ask(url, PLAIN, at_a_time=1), *ask(url, AT_ONCE, at_a_time=8)]
             failed = ask(url, FAILING, at_a_time=1)
-        own = text_at(f"{server}/metrics")
-        tokens = total(own, "llamacpp:tokens_predicted_total")
-        meter.wait_until("inferences_observed_total", len(PLAIN + AT_ONCE + FAILING), seconds=20)
-        for each in (meter, alone):
-            each.wait_until("tokens_total", tokens, seconds=20, direction="output")
-        decoding = total(own, "llamacpp:tokens_predicted_seconds_total")
-        alone.wait_until("stage_part_seconds_total", 0.999 * decoding, seconds=60, part="decode")
-        return Measured(good, failed, own, meter.scrape(), alone.scrape())
+            own = text_at(f"{server}/metrics")
+            meter.wait_until("inferences_observed_total", len(PLAIN + AT_ONCE + FAILING), seconds=20)
+            for each in (meter, alone):
+                each.wait_until("tokens_total", total(own, "llamacpp:tokens_predicted_total"), seconds=20, direction="output")
+            decoding = total(own, "llamacpp:tokens_predicted_seconds_total")
+            alone.wait_until("stage_part_seconds_total", 0.999 * decoding, seconds=60, part="decode")
+            pages = meter.scrape(), alone.scrape()
+            streams = ask(url, STREAMS * 5, at_a_time=8)
+        return Measured(good, failed, streams, own, *pages)
+
+
+def test_streams_come_whole_from_a_server_that_hangs_up_after_each(measured: Measured) -> None:
+    assert all(answer.ok and answer.body.rstrip().endswith(b"data: [DONE]") for answer in measured.streams)
 
 
 def test_spans_of_the_proxy_count_what_llama_server_does_not(measured: Measured) -> None:
