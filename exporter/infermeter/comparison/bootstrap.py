@@ -59,10 +59,9 @@ def widest(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def interval(draws: Floats, *, blocks: float) -> tuple[float, float]:
-    """What holds CONFIDENCE of the draws, widened since there were only so many blocks to draw."""
+    """What holds CONFIDENCE of the draws, widened since there were only so many blocks to draw; draws may be infinite."""
     tail = widened_tail(blocks)
-    low, high = np.quantile(draws, (tail, 1 - tail))
-    return float(low), float(high)
+    return float(np.quantile(draws, tail, method="lower")), float(np.quantile(draws, 1 - tail, method="higher"))
 
 
 def widened_tail(blocks: float) -> float:

@@ -67,12 +67,15 @@ def _scope(told: Comparison, model: str | None, load: Load) -> Iterator[str]:
             targets = " · ".join(f"{signal} within {seconds:g} s" for signal, seconds in asked if seconds is not None)
             yield f"  SLA of both: {100 * sla.quantile_ratio:g} % with {targets}"
     yield ""
-    yield f"  {'':<44}{'before':>12}{'after':>12}{f'change ({CONFIDENCE:.0%} interval)':>28}"
-    for row in told.measures:
-        if row.model == model:
-            yield f"  {_titled(row, told):<44}{_value(row, row.before):>12}{_value(row, row.after):>12}{_change(row):>28}"
-            because = "" if row.reason is None else f": {REASONS[row.reason]}"
-            yield from textwrap.wrap(f"{row.verdict}{because}", WIDTH, initial_indent="    ", subsequent_indent="      ")
+    yield f"  {'':<37}{'before':>10}{'after':>10} {f'change [{CONFIDENCE:.0%} interval]':<26}"
+    rows = [row for row in told.measures if row.model == model]
+    for row in rows:
+        yield f"  {_titled(row, told):<37}{_value(row, row.before):>10}{_value(row, row.after):>10} {_change(row):<26}{row.verdict}"
+    for reason, text in REASONS.items():
+        titles = [row.title for row in rows if row.reason == reason]
+        verdict = next((row.verdict for row in rows if row.reason == reason), "")
+        if titles:
+            yield from textwrap.wrap(f"{verdict}: {text} ({'; '.join(titles)})", WIDTH, initial_indent="    ", subsequent_indent="      ")
 
 
 def _load(load: Load) -> str:
@@ -94,16 +97,16 @@ def _value(row: Compared, value: float | None) -> str:
 
 
 def _change(row: Compared) -> str:
-    """By how much, in percent; of a share in points of a percent."""
+    """By how much, in percent; of a share in percentage points."""
     if row.unit == "ratio" and row.difference is not None:
-        return _between(row.difference, lambda points: f"{100 * points:+.2f}", " points")
+        return _between(row.difference, lambda points: 100 * points, 2, "pp")
     if row.ratio is not None:
-        return _between(row.ratio, lambda ratio: f"{100 * (ratio - 1):+.1f}", " %")
+        return _between(row.ratio, lambda ratio: 100 * (ratio - 1), 1, "%")
     return "-"
 
 
-def _between(of: Interval, shown: Callable[[float], str], unit: str) -> str:
-    return f"{shown(of.point)} [{shown(of.low)}, {shown(of.high)}]{unit}"
+def _between(of: Interval, scaled: Callable[[float], float], digits: int, unit: str) -> str:
+    return f"{scaled(of.point):+.{digits}f} {unit} [{scaled(of.low):.{digits}f}, {scaled(of.high):.{digits}f}]"
 
 
 def _percent(ratio: float) -> str:

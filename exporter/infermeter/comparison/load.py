@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from infermeter.comparison.stretch import Slots, Stretch, Targets
+from infermeter.comparison.stretch import Column, Slots, Stretch, Targets
 
 ALIKE_RATIO: Final = 1.5
 """Up to so many times, and down to one in so many, loads can be compared."""
@@ -27,8 +28,9 @@ LIMIT_QUEUE_RATIO: Final = 0.5
 class Load:
     """What one model, or the server, was asked on both sides. None: not known.
 
-    `limit_before`, `limit_after`: it was at its limit, so that it served what it could and not what was asked: busy for LIMIT_BUSY_RATIO of
-    the time, and either the SLA was missed, or inferences spent more than LIMIT_QUEUE_RATIO of their time waiting.
+    `tokens_ratio`: AFTER's tokens an inference over BEFORE's, of the direction that changed most. `limit_before`, `limit_after`: it was at its
+    limit, so that it served what it could and not what was asked: busy for LIMIT_BUSY_RATIO of the time, and either the SLA was missed,
+    or inferences spent more than LIMIT_QUEUE_RATIO of their time waiting.
     """
 
     before_per_second: float | None
@@ -68,9 +70,8 @@ def load_of(model: str, before: Stretch, after: Stretch) -> Load:
 
 
 def load_of_server(before: Stretch, after: Stretch) -> Load:
-    """The load of the servers; one is at its limit if every one of its models is."""
-    whole = [(side.whole, all(_at_limit(side, model) for model in side.slots)) for side in (before, after)]
-    return _load(*whole)
+    """The load of the servers; one is at its limit if every one of its models that has any is."""
+    return _load((before.whole, _all_at_limit(before)), (after.whole, _all_at_limit(after)))
 
 
 def is_same_mix(before: Stretch, after: Stretch) -> bool:
@@ -90,14 +91,15 @@ def _mix(side: Stretch) -> dict[str, float] | None:
 
 def _load(before: tuple[Slots, bool], after: tuple[Slots, bool]) -> Load:
     (slots_before, limit_before), (slots_after, limit_after) = before, after
-    tokens = [_tokens_each(slots) for slots in (slots_before, slots_after)]
-    return Load(
-        _rate(slots_before),
-        _rate(slots_after),
-        limit_before,
-        limit_after,
-        tokens[1] / tokens[0] if tokens[0] and tokens[1] else None,
-    )
+    return Load(_rate(slots_before), _rate(slots_after), limit_before, limit_after, _tokens_ratio(slots_before, slots_after))
+
+
+def _tokens_ratio(before: Slots, after: Slots) -> float | None:
+    """Of the direction that changed most."""
+    directions: tuple[Column, ...] = ("tokens_input", "tokens_output")
+    each = [(_each(before, direction), _each(after, direction)) for direction in directions]
+    ratios = [new / old for old, new in each if old and new]
+    return max(ratios, key=lambda ratio: abs(math.log(ratio)), default=None)
 
 
 def _rate(slots: Slots) -> float | None:
@@ -105,14 +107,17 @@ def _rate(slots: Slots) -> float | None:
     return None if inferences is None or not seconds else inferences / seconds
 
 
-def _tokens_each(slots: Slots) -> float | None:
-    tokens, inferences = slots.total("tokens"), slots.total("inferences")
-    return None if tokens is None or not inferences else tokens / inferences
+def _each(slots: Slots, column: Column) -> float | None:
+    amount, inferences = slots.total(column), slots.total("inferences")
+    return None if amount is None or not inferences else amount / inferences
+
+
+def _all_at_limit(side: Stretch) -> bool:
+    return all(_at_limit(side, model) for model, slots in side.slots.items() if slots.total("seen_ok"))
 
 
 def _at_limit(side: Stretch, model: str) -> bool:
-    busy, seconds = side.whole.total("busy_seconds"), side.seconds
-    if busy is None or busy < LIMIT_BUSY_RATIO * seconds:
+    if side.busy_ratio is None or side.busy_ratio < LIMIT_BUSY_RATIO:
         return False
     return _misses(side.slots[model], side.slas.get(model)) or side.queue_share_ratio.get(model, 0.0) >= LIMIT_QUEUE_RATIO
 

@@ -49,17 +49,17 @@ class Measure:
         return tuple(dict.fromkeys((*self.above, *self.below, *(() if self.volume is None else (self.volume,)))))
 
     def of(self, sums: Mapping[Column, Floats]) -> Floats:
-        """The measure of each set of sums, shape as theirs; NaN where it would be divided by nothing."""
+        """The measure of each set of sums, shape as theirs; infinite where it is divided by nothing, NaN where nothing is."""
         above = np.prod([sums[column] for column in self.above], axis=0) * self.scale
         below = np.prod([sums[column] for column in self.below], axis=0)
-        ratio: Floats = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+        ratio: Floats = np.divide(above, below, out=np.where(above > 0, np.inf, np.nan), where=below > 0)
         return ratio
 
 
 MEASURES: Final[Sequence[Measure]] = (
     Measure(
         "cost_per_inference_at_sla",
-        "cost per inference within the SLA",
+        "cost per inference at the SLA",
         "",
         lower_is_better=True,
         above=("cost", "judged_ok"),

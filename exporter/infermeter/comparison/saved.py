@@ -59,6 +59,11 @@ def _stretch(document: Mapping[str, Any], about: Mapping[str, Any], where: str) 
         raise ConfigError(where, f"holds more than {SLOTS_MOST} slots")
     slots, starts = _by_model(rows, sampled=_flag(about["sampled"]))
     seconds = next(iter(slots.values())).columns["seconds"]
+    busy = np.zeros(len(starts))
+    place = {at: i for i, at in enumerate(starts.tolist())}
+    for row in rows:
+        if row["start_unix_seconds"] in place:
+            busy[place[row["start_unix_seconds"]]] += _amount(row["busy_seconds"])
     currency = about["cost"]["currency"]
     return Stretch(
         server=_text(about["server"]),
@@ -71,6 +76,7 @@ def _stretch(document: Mapping[str, Any], about: Mapping[str, Any], where: str) 
         queue_share_ratio=_queue_shares(document.get("stage_duration_seconds", [])),
         latency_seconds=_latencies(document.get("window_latency_at_sla_quantile_seconds", [])),
         process_start_unix_seconds=_amount(about["start_unix_seconds"]) if about["kind"] == "serve" else None,
+        busy_seconds=busy,
         notes=tuple(_notes(about, float(starts[0]))),
     )
 
@@ -149,7 +155,8 @@ def _slots(rows: Rows, place: Mapping[float, int], seconds: Floats, *, sampled: 
         "seen_ok": seen_ok,
         "joules": column([row["joules"] for row in rows]),
         "tokens": None if sampled else column(tokens),
-        "busy_seconds": column([row["busy_seconds"] for row in rows]),
+        "tokens_input": None if sampled else column([row.get("tokens_input") for row in rows]),
+        "tokens_output": None if sampled else column([row.get("tokens_output") for row in rows]),
     }
     if any(judged):
         told["judged"] = column([row["observed"] if known else 0 for row, known in zip(rows, judged, strict=True)])

@@ -13,12 +13,15 @@ import numpy as np
 
 from infermeter.model import Floats
 
-Column: TypeAlias = Literal["seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "busy_seconds"]
+Column: TypeAlias = Literal[
+    "seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "tokens_input", "tokens_output"
+]
 """`inferences`: all that ended without an error. Of those that were seen: `seen_ok` likewise; `judged`, `judged_ok` and `within` where
-there was the SLA in force, with errors, without, and within it. `cost` in the side's own prices."""
+there was the SLA in force, with errors, without, and within it. `tokens`: of both directions, as far as they are told. `cost` in the
+side's own prices."""
 
 COLUMNS: Final[Sequence[Column]] = (
-    "seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "busy_seconds"
+    "seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "tokens_input", "tokens_output"
 )  # fmt: skip
 
 Signal: TypeAlias = Literal["duration", "ttft", "tpot"]
@@ -54,7 +57,8 @@ class Slots:
 class Stretch:
     """What there is of one side, by model; `slots` are all of one length, and begin at `starts_unix_seconds`.
 
-    `slas` of the models that have one; `queue_share_ratio` of the time of inferences; `process_start_unix_seconds` None: no life of a sidecar.
+    `slas` of the models that have one; `queue_share_ratio` of the time of inferences; `busy_seconds` of the server in each slot, None where
+    it isn't known; `process_start_unix_seconds` None: not the life of one sidecar.
     `latency_seconds` by model and signal: at the SLA's quantile, of the window that the label names; a window may hold other seconds than
     the slots do.
     """
@@ -70,6 +74,7 @@ class Stretch:
     latency_seconds: Mapping[tuple[str, Signal, str], float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     process_start_unix_seconds: float | None = None
+    busy_seconds: Floats | None = None
 
     def since(self, unix_seconds: float) -> Stretch | None:
         """The slots that begin then or later; None without any."""
@@ -77,7 +82,8 @@ class Stretch:
         if not kept.any():
             return None
         slots = {model: Slots({name: values[kept] for name, values in own.columns.items()}) for model, own in self.slots.items()}
-        return replace(self, starts_unix_seconds=self.starts_unix_seconds[kept], slots=slots)
+        busy = None if self.busy_seconds is None else self.busy_seconds[kept]
+        return replace(self, starts_unix_seconds=self.starts_unix_seconds[kept], slots=slots, busy_seconds=busy)
 
     @property
     def whole(self) -> Slots:
@@ -96,6 +102,11 @@ class Stretch:
         whole = self.whole
         cost, seconds = whole.total("cost"), whole.total("seconds")
         return None if cost is None or not seconds else cost / seconds * 3600
+
+    @property
+    def busy_ratio(self) -> float | None:
+        """The share of the time in which anything computed."""
+        return None if self.busy_seconds is None else float(self.busy_seconds.sum()) / self.seconds
 
     @property
     def seconds(self) -> float:

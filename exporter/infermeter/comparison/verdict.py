@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -59,6 +59,15 @@ class Compared:
     reason: Reason | None
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Ends of intervals: of the difference, of the ratio, and of the ratio if load cost nothing. None: there is none that is finite."""
+
+    difference: tuple[float, float] | None
+    ratio: tuple[float, float] | None
+    loaded: tuple[float, float] | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Draws:
     """The sums of both sides, drawn again and again, once for each length of block; `blocks`: the fewest that there were to draw."""
@@ -106,45 +115,24 @@ def compared(measure: Measure, scope: Scope) -> Compared | None:
     before, after = (_point(measure, slots) for slots in (scope.before, scope.after))
     if before is None and after is None:
         return None
+    found = Compared(scope.model, measure.name, measure.title, measure.unit, before, after, None, None, "not comparable", None)
     reason = _in_the_way(measure, scope, before, after)
-    intervals = _intervals(measure, scope.draws) if before is not None and after is not None else None
-    if reason is None and intervals is None:
-        reason = "nothing_to_divide_by"
-    if intervals is None or before is None or after is None:
-        return _row(measure, scope, before, after, ("not comparable", reason))
-    difference, ratio, loaded = intervals
-    shown = _side(difference, 0.0, 0.0)
-    verdict: tuple[Verdict, Reason | None]
-    if reason is not None:
-        verdict = "not comparable", reason
-    elif not shown:
-        verdict = "not shown", "interval_includes_zero"
-    elif _is_explained(measure, scope.load, shown, loaded):
-        verdict = "not comparable", "load_explains_it"
-    else:
-        verdict = "better" if (shown < 0) == measure.lower_is_better else "worse", None
-    return _row(
-        measure,
-        scope,
-        before,
-        after,
-        verdict,
-        difference=Interval(after - before, *difference),
-        ratio=None if ratio is None else Interval(after / before, *ratio),
+    if before is None or after is None or not scope.draws:
+        return replace(found, reason=reason)
+    ends = _ends(measure, scope.draws)
+    found = replace(
+        found, difference=_around(after - before, ends.difference), ratio=_around(after / before, ends.ratio) if before else None
     )
-
-
-def _row(
-    measure: Measure,
-    scope: Scope,
-    before: float | None,
-    after: float | None,
-    verdict: tuple[Verdict, Reason | None],
-    *,
-    difference: Interval | None = None,
-    ratio: Interval | None = None,
-) -> Compared:
-    return Compared(scope.model, measure.name, measure.title, measure.unit, before, after, difference, ratio, *verdict)
+    if reason is not None:
+        return replace(found, reason=reason)
+    shown = _shown(ends)
+    if shown is None:
+        return replace(found, reason="nothing_to_divide_by")
+    if not shown:
+        return replace(found, verdict="not shown", reason="interval_includes_zero")
+    if _is_explained(measure, scope.load, shown, ends.loaded):
+        return replace(found, reason="load_explains_it")
+    return replace(found, verdict="better" if (shown < 0) == measure.lower_is_better else "worse")
 
 
 def _point(measure: Measure, slots: Slots) -> float | None:
@@ -152,7 +140,7 @@ def _point(measure: Measure, slots: Slots) -> float | None:
     if len(sums) < len(measure.columns):
         return None
     value = float(measure.of(sums)[0])
-    return None if np.isnan(value) else value
+    return value if np.isfinite(value) else None
 
 
 def _in_the_way(measure: Measure, scope: Scope, before: float | None, after: float | None) -> Reason | None:
@@ -179,37 +167,39 @@ def _counted(slots: Slots) -> float:
     return min(counts, default=0.0)
 
 
-def _intervals(
-    measure: Measure, draws: list[Draws]
-) -> tuple[tuple[float, float], tuple[float, float] | None, tuple[float, float] | None] | None:
-    """Of the difference, of the ratio, and of the ratio at the same load. None: draws are divided by nothing.
-
-    Without a ratio where a draw of BEFORE is 0; without the third where the measure has no volume.
-    """
+def _ends(measure: Measure, draws: Sequence[Draws]) -> Ends:
+    """Of all lengths of block the widest interval each; None where an end is no number."""
     differences, ratios, loaded = [], [], []
     for drawn in draws:
         before, after = measure.of(drawn.before), measure.of(drawn.after)
-        if np.isnan(before).any() or np.isnan(after).any():
-            return None
-        differences.append(interval(after - before, blocks=drawn.blocks))
-        if (before > 0).all():
-            ratios.append(interval(after / before, blocks=drawn.blocks))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            difference, ratio = after - before, after / before
+            differences.append(interval(difference, blocks=drawn.blocks))
+            ratios.append(interval(ratio, blocks=drawn.blocks))
             if measure.volume is not None:
-                loaded.append(interval(after / before * _same_load(measure, drawn), blocks=drawn.blocks))
-    if not differences:
-        return None
-    whole = len(ratios) == len(draws)
-    return widest(differences), widest(ratios) if whole else None, widest(loaded) if whole and loaded else None
+                more = _more(measure.volume, drawn)
+                at_same_load = ratio / more if measure.volume in measure.above else ratio * more
+                loaded.append(interval(at_same_load, blocks=drawn.blocks))
+    told = [widest(ends) if ends and np.isfinite(ends).all() else None for ends in (differences, ratios, loaded)]
+    return Ends(*told)
 
 
-def _same_load(measure: Measure, drawn: Draws) -> Floats:
-    """What the measure's ratio is multiplied by to be that of the same load, if nothing that it costs follows the load."""
-    column = measure.volume or "inferences"
-    rates = [sums[column] / sums["seconds"] for sums in (drawn.before, drawn.after)]
-    more: Floats = np.divide(rates[1], rates[0], out=np.ones_like(rates[0]), where=rates[0] > 0)
-    if column in measure.above:
-        return np.divide(1.0, more, out=np.ones_like(more), where=more > 0)
+def _more(volume: Column, drawn: Draws) -> Floats:
+    """How many times as much there was of it in an hour of AFTER."""
+    before, after = (sums[volume] / sums["seconds"] for sums in (drawn.before, drawn.after))
+    more: Floats = after / before
     return more
+
+
+def _around(point: float, ends: tuple[float, float] | None) -> Interval | None:
+    return None if ends is None else Interval(point, *ends)
+
+
+def _shown(ends: Ends) -> int | None:
+    """-1 or 1: AFTER is shown to be below or above BEFORE; 0: neither; None: no interval tells."""
+    if ends.difference is not None:
+        return _side(ends.difference, 0.0, 0.0)
+    return None if ends.ratio is None else _side(ends.ratio, 1.0, 0.0)
 
 
 def _side(ends: tuple[float, float], middle: float, rounding: float) -> int:
@@ -227,7 +217,7 @@ def _is_explained(measure: Measure, load: Load, shown: int, loaded: tuple[float,
     if measure.volume is not None:
         if load.is_limits:
             return False
-        if loaded is not None and _side(loaded, 1.0, _ROUNDING) != shown:
+        if loaded is None or _side(loaded, 1.0, _ROUNDING) != shown:
             return True
     if "within" not in (*measure.above, *measure.below) or load.ratio is None:
         return False
