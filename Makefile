@@ -62,7 +62,7 @@ lock: $(READY)  ## requirements-dev.lock anew, from the newest versions that pyp
 	@{ grep '^#' requirements-dev.lock; $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools; } > requirements-dev.new
 	@mv requirements-dev.new requirements-dev.lock
 
-e2e: $(READY)  ## a real Triton beside the sidecar (installs 370 MB under .cache the first time)
+e2e: $(READY)  ## a real Triton, LitServe and MLServer beside the sidecar (installs 800 MB under .cache the first time)
 	@.ci/need prometheus libpython3.11
 	@$(PYTEST) tests/e2e -m e2e
 

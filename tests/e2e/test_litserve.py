@@ -15,7 +15,7 @@ from e2e.litserve import BATCH_SECONDS, WIDTH, Step, litserve
 from e2e.proxied import proxy
 from e2e.sidecar import Ending, Scrape, sidecar
 
-pytestmark = pytest.mark.e2e_servers
+pytestmark = [pytest.mark.e2e, pytest.mark.e2e_servers]
 
 IN_FLIGHT = 4
 CLIENTS = 16

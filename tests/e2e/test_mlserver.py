@@ -16,7 +16,7 @@ from e2e.mlserver import FAILING, GOOD, REFUSED, GrpcAnswer, MLServer, mlserver,
 from e2e.processes import free_ports, wait_until
 from e2e.sidecar import Ending, Scrape, Sidecar, sidecar
 
-pytestmark = pytest.mark.e2e_servers
+pytestmark = [pytest.mark.e2e, pytest.mark.e2e_servers]
 
 CLIENT_SECONDS = 0.03
 """What the client's own side of a request may take, on a machine that is busy with other things."""
