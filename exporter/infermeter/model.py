@@ -356,6 +356,16 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Misses:
+    """Of the `observed` inferences that the SLA in force judged, those that missed it: `errors` too, which are not in `stage_seconds`."""
+
+    observed: int
+    inferences: int
+    errors: int
+    stage_seconds: Mapping[Stage, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelWindow:
     """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured).
 
@@ -363,7 +373,7 @@ class ModelWindow:
     `prefill_seconds` and `decode_seconds` are of the inferences that were seen and tell both: only their ratio speaks of all.
     `signal_inferences`: how many inferences are behind the quantile of each signal. `slowdown_at_sla_ratio`: if queue and compute (and the
     token signals) took so many times as long, the SLA would just be met on this evidence; below 1 it isn't now. None without an SLA, the
-    evidence, or a compute stage that is told.
+    evidence, or a compute stage that is told. `misses` None: no SLA has judged, or the spans are no fair sample.
     """
 
     window: Window
@@ -384,6 +394,7 @@ class ModelWindow:
     decode_seconds: float | None = None
     signal_inferences: Mapping[Signal, int] = field(default_factory=dict)
     slowdown_at_sla_ratio: float | None = None
+    misses: Misses | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,7 +475,8 @@ class ModelFacts:
 class GpuFacts:
     """One device: its identity, last fresh sample (None while stale), and what was counted of the whole device.
 
-    `quiet_since_ns`: since when every settled second found it idle or held idle; None: the last one didn't. `held`: a model is on it.
+    `quiet_since_ns`: since when every settled second found it idle, with as much in its memory (what is being loaded isn't idle); None: the
+    last one didn't. `held`: a model is on it.
     """
 
     identity: GpuIdentity
@@ -505,7 +517,8 @@ class ServerWindow:
     `load_ratio` is demand over capacity, of all models together. `idle_seconds`: known to be idle. `unpriced_seconds`: so long the price
     of a component was not known that was known at another time (the one that was missing longest); None where nothing has ever been priced.
     `flops_per_gpu` and `memory_bytes_per_gpu`: what one of the GPUs computed, read and wrote, on the mean, as the server estimates it; None
-    unless it told so over the whole window, and more than nothing.
+    unless it told so over the whole window, and more than nothing. `batch_mean`: how many inferences computed at once, while any did; None
+    where none was seen to, or spans are a sample.
     """
 
     window: Window
@@ -522,6 +535,7 @@ class ServerWindow:
     flops_per_gpu: float | None = None
     memory_bytes_per_gpu: float | None = None
     hardware: HardwareWindow | None = None
+    batch_mean: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from infermeter.ledger.tallies import Tallies
 from infermeter.ledger.timeline import Timeline
 from infermeter.model import GpuFacts, GpuIdentity, GpuSample, GpuState
 
-_JOULES, _STRAY_JOULES, _KNOWN_NS, _SEEN_NS, _TOLD_NS, _UTILISATION, _RESIDENT_NS, _DEVICE_JOULES = range(8)
-_FIELDS: Final = 8
+_JOULES, _STRAY_JOULES, _KNOWN_NS, _SEEN_NS, _TOLD_NS, _UTILISATION, _RESIDENT_NS, _DEVICE_JOULES, _MEMORY_BYTES = range(9)
+_FIELDS: Final = 9
 """Joules are the server's share, `_DEVICE_JOULES` those of the whole device: a share may change within a tick."""
 
 _BARE_BYTES: Final = 512 * 2**20
@@ -46,7 +46,7 @@ class _Device:
     """One device; `column` is its place in the rows of ticks. `stays` are the ticks from and before which the server has had it.
 
     Of these only the last may be open, and those are kept that reach into ticks which aren't settled. `quiet_since` is the first of the
-    settled ticks since which it has been idle throughout, `held` whether a model was on it in the last.
+    settled ticks since which it has been idle throughout with `quiet_bytes` in its memory, `held` whether a model was on it in the last.
     """
 
     column: int
@@ -58,6 +58,7 @@ class _Device:
     states: dict[GpuState, float] = field(default_factory=lambda: {"active": 0.0, "held_idle": 0.0, "idle": 0.0, "unknown": 0.0})
     stays: list[tuple[int, int | None]] = field(default_factory=list)
     quiet_since: int | None = None
+    quiet_bytes: float = 0.0
     held: bool | None = None
 
     @property
@@ -227,6 +228,7 @@ class Devices:
             row = self._ticks.row(tick)[device.column]
             row[_SEEN_NS] += ns
             row[_RESIDENT_NS] += ns * resident
+            row[_MEMORY_BYTES] = max(row[_MEMORY_BYTES], sample.memory_used_bytes or 0)
             if sample.utilisation_ratio is not None:
                 row[_TOLD_NS] += ns
                 row[_UTILISATION] = max(row[_UTILISATION], sample.utilisation_ratio)
@@ -272,11 +274,7 @@ class Devices:
             device.states["active"] += (active + worked) * seconds
             device.states["held_idle" if resident else "idle"] += time.idle * seconds
             device.states["unknown"] += (time.active - active + time.unattributed - worked) * seconds
-            device.held = resident
-            if time.idle < _WHOLE:
-                device.quiet_since = None
-            elif device.quiet_since is None:
-                device.quiet_since = tick
+            self._watch(device, tick, resident=resident, idle=time.idle >= _WHOLE, used_bytes=row[device.column][_MEMORY_BYTES])
             if (
                 resident
                 and device.learns
@@ -286,6 +284,16 @@ class Devices:
                 and lane.known_seconds >= _WHOLE
             ):
                 device.baseline.learn(tick, row[device.column][_DEVICE_JOULES] / lane.known_seconds)
+
+    def _watch(self, device: _Device, tick: int, *, resident: bool, idle: bool, used_bytes: float) -> None:
+        """Follows since when a device has been idle. What fills its memory works on it, though nothing computes: the wait begins anew."""
+        total_bytes = (device.meter.last.memory_total_bytes if device.meter.last is not None else None) or 0
+        fills = used_bytes > device.quiet_bytes + max(_BARE_BYTES, _BARE_RATIO * total_bytes)
+        if not idle:
+            device.quiet_since = None
+        elif device.quiet_since is None or resident is not device.held or fills:
+            device.quiet_since, device.quiet_bytes = tick, used_bytes
+        device.held = resident
 
     def forget(self, stop_tick: int) -> None:
         """Ticks before this one are settled."""

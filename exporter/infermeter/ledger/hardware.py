@@ -14,7 +14,8 @@ _MEANS: Final = ("utilisation_ratio", "sm_active_ratio", "tensor_active_ratio", 
 _THROTTLED, _THROTTLED_TOLD = 2 * len(_MEANS), 2 * len(_MEANS) + 1
 _PEAK_BYTES, _PEAK_RATIO = _THROTTLED_TOLD + 1, _THROTTLED_TOLD + 2
 _FIELDS: Final = _PEAK_RATIO + 1
-"""For each of the means the sum over time and the seconds behind it; then throttled seconds and those behind them, and the peaks."""
+"""For each of the means the sum over time and the seconds behind it; then the seconds for which the GPU was throttled that was longest,
+those behind them of all, and the peaks."""
 
 _LEAST_TOLD: Final = 0.9
 
@@ -25,6 +26,7 @@ class Hardware:
     def __init__(self, first_slot: int) -> None:
         """`gpus` are as many as the server has now."""
         self.gpus = 0
+        self._throttled: dict[str, tuple[int, float]] = {}
         self._slots: Timeline[np.float64] = Timeline(first_slot, (_FIELDS,), np.float64)
 
     def add(self, sample: GpuSample, *, since_ns: int, throttled_seconds: float | None) -> None:
@@ -39,7 +41,10 @@ class Hardware:
                 row[2 * place] += value * seconds
                 row[2 * place + 1] += seconds
         if throttled_seconds is not None:
-            row[_THROTTLED] += throttled_seconds
+            before_slot, before = self._throttled.get(sample.uuid, (slot, 0.0))
+            of_gpu = throttled_seconds + (before if before_slot == slot else 0.0)
+            self._throttled[sample.uuid] = slot, of_gpu
+            row[_THROTTLED] = max(row[_THROTTLED], of_gpu)
             row[_THROTTLED_TOLD] += seconds
         if sample.memory_used_bytes is not None:
             row[_PEAK_BYTES] = max(row[_PEAK_BYTES], sample.memory_used_bytes)
@@ -55,12 +60,13 @@ class Hardware:
             return None
         sums = rows.sum(axis=0)
         peak_bytes, peak_ratio = (float(peak) for peak in rows[:, [_PEAK_BYTES, _PEAK_RATIO]].max(axis=0))
-        throttled = _mean(sums, _THROTTLED, gpu_seconds)
+        told_seconds = sums[_THROTTLED_TOLD]
+        is_told = told_seconds > 0 and told_seconds >= _LEAST_TOLD * gpu_seconds
         return HardwareWindow(
             **{name: _mean(sums, 2 * place, gpu_seconds) for place, name in enumerate(_MEANS)},
             memory_peak_bytes=int(peak_bytes) or None,
             memory_peak_ratio=peak_ratio or None,
-            throttled_ratio=None if throttled is None else min(1.0, throttled),
+            throttled_ratio=min(1.0, float(sums[_THROTTLED]) * self.gpus / told_seconds) if is_told else None,
         )
 
 

@@ -284,6 +284,7 @@ class Ledger:
             booked.codes[rows],
             ok=booked.ok[rows],
             within=booked.within[rows],
+            missed=(booked.ok & ~booked.within & (booked.limits_ns[:, 0] >= 0))[rows],
             tokens=booked.tokens[rows],
             phases_ns=booked.phases_ns[rows],
             stages_ns=booked.stages_ns[rows],

@@ -15,8 +15,10 @@ from infermeter.ledger.timeline import Timeline
 from infermeter.model import STAGES, Bools, Component, Floats, Ints, Slot
 
 OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, PREFILL_NS, DECODE_NS, FIRST_STAGE = range(8)
-_COUNTS: Final = FIRST_STAGE + len(STAGES) + 1
-"""PREFILL_NS up to the first token without the queue, DECODE_NS from it on; from FIRST_STAGE on in each of STAGES, and in none."""
+FIRST_MISSED_STAGE: Final = FIRST_STAGE + len(STAGES) + 1
+_COUNTS: Final = FIRST_MISSED_STAGE + len(STAGES) + 1
+"""PREFILL_NS up to the first token without the queue, DECODE_NS from it on; from FIRST_STAGE on in each of STAGES, and in none, and
+from FIRST_MISSED_STAGE on the same of those that missed the SLA without an error."""
 COST, JOULES, BUSY_SECONDS, COMPUTE_SECONDS = range(4)
 _AMOUNTS: Final = 4
 ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
@@ -27,7 +29,7 @@ _RUNNING: Final = 1 + GAUGE_FIELDS
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over consecutive slots: `counts` of shape (models, 13), `amounts` (models, 4), `server` (4,).
+    """Sums over consecutive slots: `counts` of shape (models, 18), `amounts` (models, 4), `server` (4,).
 
     `unpriced_seconds` by component, in the order of COMPONENTS: accrued time in which its price was wanted and not known. `running`: the
     compute seconds of the inferences that were seen, while the server's gauge of running ones is told, and `RunningGauge.sums` of it.
@@ -62,14 +64,23 @@ class Slots:
         self._counts.widen(models)
         self._amounts.widen(models)
 
-    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints, phases_ns: Ints, stages_ns: Ints) -> None:
-        """Books inferences in their slots.
+    def count(
+        self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, missed: Bools, tokens: Ints, phases_ns: Ints, stages_ns: Ints
+    ) -> None:
+        """Books inferences in their slots; `missed`: ended well, and not within the SLA that there is.
 
         `tokens` has shape (n, 2), input and output, `phases_ns` (n, 2), prefill and decode, `stages_ns` (n, 5), the last being `other`.
         """
         counts = np.column_stack((np.ones_like(codes), ok, within, tokens, phases_ns, stages_ns))
-        places = codes[:, None] * _COUNTS + np.arange(_COUNTS)
-        self._counts.book(np.repeat(slots, _COUNTS), places.ravel(), counts.ravel().astype(np.int64))
+        self._book(slots, codes, 0, counts)
+        if missed.any():
+            self._book(slots[missed], codes[missed], FIRST_MISSED_STAGE, stages_ns[missed])
+
+    def _book(self, slots: Ints, codes: Ints, first: int, counts: Ints) -> None:
+        """Adds columns of counts, the first of which is `first`; shape (n, columns)."""
+        width = counts.shape[1]
+        places = codes[:, None] * _COUNTS + np.arange(first, first + width)
+        self._counts.book(np.repeat(slots, width), places.ravel(), counts.ravel().astype(np.int64))
 
     def settle(self, slot: int, models: Floats, server: Floats) -> None:
         """Adds a settled tick: `models` of shape (models, 3), `server` (3,): up to BUSY_SECONDS and IDLE_SECONDS."""

@@ -20,7 +20,7 @@ from infermeter.ledger.totals import Totals
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
 from infermeter.ledger.window_sketches import WindowSketches
-from infermeter.model import STAGES, Component, Ints, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
+from infermeter.model import STAGES, Component, Ints, Misses, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
 
 _LEAST_SECONDS: Final = 30.0
 _LEAST_INFERENCES: Final = 30
@@ -151,11 +151,12 @@ class WindowReader:
             decode_seconds=decode_ns / SECOND_NS if prefill_ns or decode_ns else None,
             signal_inferences=self._quantiles.inferences(self._window, code),
             slowdown_at_sla_ratio=self._slowdown(code, sla, told.sla_since) if is_fair else None,
+            misses=self._misses(code, told.sla_since) if sla is not None and is_fair else None,
         )
 
     def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
         """The whole server in the window; `models` and `capacities` by code, these observed, in inferences per second."""
-        accrued, active, idle, _ = self._sums.server.tolist()
+        accrued, active, idle, computing = self._sums.server.tolist()
         cost = self._server_cost()
         ok = sum(map(self._ok, models))
         judged = [self._kept(code, told.sla_since) for code, told in models.items() if told.sla_since is not None]
@@ -185,6 +186,7 @@ class WindowReader:
             hardware=self._hardware.window(self._first, self._slots.closed, seconds=accrued),
             flops_per_gpu=flops,
             memory_bytes_per_gpu=moved_bytes,
+            batch_mean=float(self._sums.amounts[:, columns.COMPUTE_SECONDS].sum()) / computing if computing > 0 else None,
         )
 
     def _stage_seconds(self, code: int, counts: Sequence[int]) -> dict[Stage, float]:
@@ -249,6 +251,19 @@ class WindowReader:
             return None
         return self._slowdowns.at_sla(self._window, code, sla, confidence=self._confidence)
 
+    def _misses(self, code: int, since: int | None) -> Misses | None:
+        """None without an SLA that has judged anything."""
+        if since is None:
+            return None
+        counts = self._judged(since).counts[code].tolist()
+        observed, ok, within = (counts[column] for column in (columns.OBSERVED, columns.OK, columns.WITHIN))
+        return Misses(
+            observed=observed,
+            inferences=observed - within,
+            errors=observed - ok,
+            stage_seconds=_stage_seconds(counts, columns.FIRST_MISSED_STAGE),
+        )
+
     def _kept(self, code: int, since: int) -> float:
         """Inferences within the SLA; where that can't be told, nothing says that any missed it."""
         within = self._within(code, since)
@@ -285,7 +300,7 @@ class WindowReader:
         return verdict(sla, observed=observed, within=within, confidence=self._confidence)
 
 
-def _stage_seconds(counts: Sequence[int]) -> dict[Stage, float]:
+def _stage_seconds(counts: Sequence[int], first: int = columns.FIRST_STAGE) -> dict[Stage, float]:
     """Seconds in each stage, `other` among them; none of those in which no inference was."""
-    stages_ns = zip((*STAGES, "other"), counts[columns.FIRST_STAGE :], strict=True)
+    stages_ns = zip((*STAGES, "other"), counts[first : first + len(STAGES) + 1], strict=True)
     return {stage: ns / SECOND_NS for stage, ns in stages_ns if ns}

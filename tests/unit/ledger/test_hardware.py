@@ -97,3 +97,39 @@ def test_a_reading_for_a_time_that_is_forgotten_is_not_kept() -> None:
     found = hardware([*late, *told(utilisation_ratio=0.25)])
     assert found is not None
     assert found.utilisation_ratio == pytest.approx(0.25)
+
+
+def test_one_gpu_of_two_that_is_held_down_holds_the_server_down() -> None:
+    held = [replace(one, throttled_power_seconds=i / 2, throttled_thermal_seconds=0.0) for i, one in enumerate(samples(120.0, uuid="a"))]
+    free = [replace(one, throttled_power_seconds=0.0, throttled_thermal_seconds=0.0) for one in samples(120.0, uuid="b")]
+    found = hardware([*held, *free], gpus=("a", "b"))
+    assert found is not None
+    assert found.throttled_ratio == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_model_that_is_loaded_is_not_idle_until_all_of_it_is_there() -> None:
+    filling = [
+        replace(one, memory_used_bytes=int(min(i, 60) * 2**30), memory_total_bytes=80 * 2**30, utilisation_ratio=0.0)
+        for i, one in enumerate(samples(120.0))
+    ]
+    (gpu,) = replayed([], filling, end=120.0).gpus
+    assert gpu.held
+    assert gpu.quiet_since_ns is not None
+    assert at(57.0) <= gpu.quiet_since_ns <= at(60.0)
+
+
+def test_memory_that_moves_a_little_or_is_given_back_is_no_loading() -> None:
+    moving = [replace(one, memory_used_bytes=20 * 2**30 - i * 2**20 * (1 if i % 2 else -1)) for i, one in enumerate(told())]
+    (gpu,) = replayed([], moving, end=120.0).gpus
+    assert gpu.quiet_since_ns == at(0.0)
+    given_back = [replace(one, memory_used_bytes=(20 if i < 60 else 10) * 2**30) for i, one in enumerate(told())]
+    (gpu,) = replayed([], given_back, end=120.0).gpus
+    assert gpu.quiet_since_ns == at(0.0)
+
+
+def test_a_gpu_is_quiet_anew_once_its_model_is_unloaded() -> None:
+    unloaded = [replace(one, memory_used_bytes=20 * 2**30 if i < 60 else 0) for i, one in enumerate(told())]
+    (gpu,) = replayed([], unloaded, end=120.0).gpus
+    assert gpu.held is False
+    assert gpu.quiet_since_ns is not None
+    assert at(58.0) <= gpu.quiet_since_ns <= at(60.0)
