@@ -52,7 +52,9 @@ def advise(premises: Premises, *, prices: Sequence[DevicePrice] = ()) -> Advice:
         sizing = right_size(evidence, premises.catalogue, prices, sizing_settings(config), now_ns=premises.ledger.time_ns)
     return Advice(
         findings=pressing(_findings(premises, bound)),
-        workloads={model.model: workload(config, model.sla, premises.device) for model in premises.ledger.models},
+        workloads={
+            model.model: workload(config, model.sla, premises.device, batch_mean=premises.batch_mean) for model in premises.ledger.models
+        },
         bound=bound,
         sizing=sizing,
     )

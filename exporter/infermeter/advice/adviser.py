@@ -22,13 +22,16 @@ class Adviser:
     def __init__(self, config: Config, catalogue: Catalogue, prices: Sequence[DevicePrice]) -> None:
         """`prices` are those of candidates."""
         self._config, self._catalogue, self._prices = config, catalogue, prices
-        self._holding = Holding(config.advice.hold)
+        self._holding = Holding()
         self._considered_ns: int | None = None
 
     def reconfigure(self, config: Config, catalogue: Catalogue, prices: Sequence[DevicePrice]) -> None:
-        """Other thresholds, devices or prices hold from now on; with another time to hold, every wait begins anew."""
-        if config.advice.hold != self._config.advice.hold:
-            self._holding = Holding(config.advice.hold)
+        """Other thresholds, devices or prices hold from now on; what is told stays until it is gone for long enough.
+
+        Advice that is switched off forgets all of it.
+        """
+        if not config.advice.enabled:
+            self._holding = Holding()
         self._config, self._catalogue, self._prices = config, catalogue, prices
 
     def consider(
@@ -39,7 +42,8 @@ class Adviser:
             return
         self._considered_ns = now_ns
         found = self._advice(snapshot(), price_as_of_ns).findings
-        self._holding.update(now_ns, (finding for finding in found if finding.code not in AT_ONCE))
+        measured = (finding for finding in found if finding.code not in AT_ONCE)
+        self._holding.update(now_ns, measured, hold_seconds=self._config.advice.hold)
 
     def advice(self, ledger: LedgerSnapshot, *, price_as_of_ns: int | None) -> Advice:
         """Of a snapshot, with those of the measured findings that have held for long enough."""

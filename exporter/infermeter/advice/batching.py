@@ -14,26 +14,58 @@ _HALF: Final = 0.5
 _LARGEST_STEP: Final = 2.0
 """A line through what was seen speaks of at most so many times the largest batch."""
 
+_FULL_CACHE: Final = 0.9
+"""Of the KV cache: with more of it in use there is no memory for a larger batch."""
+
+_LEAST_BATCH: Final = 2.0
+"""A smaller mean batch can't be halved."""
+
 
 def queue_bound(premises: Premises) -> tuple[Finding, ...]:
-    """One finding for each model whose inferences mostly wait while the GPUs have room: batching or scheduling holds them up.
+    """One finding for each model whose inferences mostly wait though more of them could be computed at once."""
+    return tuple(_queue_bound(premises, seen) for seen in premises.models if waits_needlessly(premises, seen))
 
-    Not where the batch is at half its limit or above already, nor where a larger one is known to cost as much as it brings.
+
+def waits_needlessly(premises: Premises, seen: Seen) -> bool:
+    """Whether inferences (or those that are late) mostly wait while the GPUs have room, or while batches have, as far as is known.
+
+    Not where the batch is at half its limit or above, the KV cache is full, or a larger batch is known to cost as much as it brings.
     """
-    utilisation = premises.utilisation_ratio
-    if utilisation is None or utilisation >= premises.thresholds.utilisation_moderate_ratio:
-        return ()
-    return tuple(finding for seen in premises.models if (finding := _queue_bound(premises, seen, utilisation=utilisation)) is not None)
+    utilisation, limits = premises.utilisation_ratio, premises.thresholds
+    if utilisation is None or _waiting(seen) <= limits.stage_dominant_ratio:
+        return False
+    return could_batch(premises, seen) or (utilisation < limits.utilisation_moderate_ratio and not _is_full(premises, seen))
 
 
-def _queue_bound(premises: Premises, seen: Seen, *, utilisation: float) -> Finding | None:
+def could_batch(premises: Premises, seen: Seen) -> bool:
+    """Whether larger batches are known to be possible: the mean one is below half of the limit, and nothing says that they don't pay."""
+    most, batch = premises.config.server.max_batch, premises.batch_mean
+    return most is not None and batch is not None and batch < _HALF * most and not _is_full(premises, seen)
+
+
+def _is_full(premises: Premises, seen: Seen) -> bool:
+    """Whether something is known to speak against larger batches."""
+    most, batch, gauges, step = premises.config.server.max_batch, premises.batch_mean, premises.ledger.gauges, _step(seen)
+    if gauges is not None and (gauges.kv_cache_used_ratio or 0.0) >= _FULL_CACHE:
+        return True
+    at_limit = most is not None and batch is not None and batch >= _HALF * most
+    return at_limit or (step is not None and not _is_cheap(step))
+
+
+def _waiting(seen: Seen) -> float:
+    """The part of their time that inferences wait; of those that are late, where it is more."""
+    return max(seen.queue_ratio or 0.0, seen.late_queue_ratio or 0.0)
+
+
+def _queue_bound(premises: Premises, seen: Seen) -> Finding:
     step, most = _step(seen), premises.config.server.max_batch
-    batch, queue = _batch(premises, step), seen.queue_ratio
-    is_full = batch is not None and most is not None and batch >= _HALF * most
-    if queue is None or queue <= premises.thresholds.stage_dominant_ratio or is_full or (step is not None and not _is_cheap(step)):
-        return None
-    told = {"batch_mean": batch, "max_batch": most, "throughput_gain_ratio": None if step is None else _gain(step, most)}
-    evidence: dict[str, float | str] = {"queue_ratio": queue, "utilisation_ratio": utilisation, "window": seen.window.window.label}
+    told = {
+        "utilisation_ratio": premises.utilisation_ratio,
+        "batch_mean": premises.batch_mean,
+        "max_batch": most,
+        "throughput_gain_ratio": None if step is None else _gain(step, most),
+    }
+    evidence: dict[str, float | str] = {"queue_ratio": _waiting(seen), "window": seen.window.window.label}
     evidence |= {name: value for name, value in told.items() if value is not None}
     return Finding(
         code=QUEUE_BOUND,
@@ -51,8 +83,8 @@ def batch_too_large(premises: Premises) -> tuple[Finding, ...]:
 
 
 def _too_large(premises: Premises, seen: Seen) -> Finding | None:
-    step, queue, sla = _step(seen), seen.queue_ratio, seen.model.sla
-    if seen.window.sla_state != "missed" or sla is None or step is None or _is_cheap(step):
+    step, queue, sla = _step(seen), seen.late_queue_ratio, seen.model.sla
+    if seen.window.sla_state != "missed" or sla is None or step is None or _is_cheap(step) or step.batch_mean < _LEAST_BATCH:
         return None
     mean = seen.mean_duration_seconds
     late_on_the_mean = sla.duration_seconds is not None and (mean is None or mean > sla.duration_seconds)
@@ -81,14 +113,6 @@ def _too_large(premises: Premises, seen: Seen) -> Finding | None:
 
 def _step(seen: Seen) -> StepTime | None:
     return None if seen.model.capacity is None else seen.model.capacity.step_time
-
-
-def _batch(premises: Premises, step: StepTime | None) -> float | None:
-    """The mean batch: as seen in the spans, else as the server says right now."""
-    if step is not None:
-        return step.batch_mean
-    gauges = premises.ledger.gauges
-    return None if gauges is None else gauges.batch_size
 
 
 def _is_cheap(step: StepTime) -> bool:

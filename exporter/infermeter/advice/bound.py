@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from infermeter.advice.batching import waits_needlessly
 from infermeter.advice.premises import Premises
 from infermeter.catalogue import Device
 from infermeter.model import Resource
@@ -33,10 +34,10 @@ def resource_bound(premises: Premises) -> Resource | None:
     Source: design choices (Williams, Waterman and Patterson 2009 for the idea of a ceiling each), configurable below `advice.thresholds`.
     """
     limits, busy = premises.thresholds, busy_ratio(premises)
-    if busy is None or busy < limits.busy_ratio:
-        return "queue" if _waits_beside_idle_gpus(premises) else None
-    if _waits_beside_idle_gpus(premises):
+    if any(waits_needlessly(premises, seen) for seen in premises.models):
         return "queue"
+    if busy is None or busy < limits.busy_ratio:
+        return None
     used = pressure(premises)
     if used is None:
         return "unknown"
@@ -93,11 +94,3 @@ def _peaks(device: Device, precision: str | None) -> Mapping[str, float] | None:
     if bandwidth is None or flops is None or not (bandwidth.verified and flops.verified):
         return None
     return {"bandwidth": bandwidth.value, "flops": flops.value}
-
-
-def _waits_beside_idle_gpus(premises: Premises) -> bool:
-    """Whether inferences of some model wait most of their time while the GPUs have time to spare."""
-    utilisation = premises.utilisation_ratio
-    if utilisation is None or utilisation >= premises.thresholds.utilisation_moderate_ratio:
-        return False
-    return any((seen.queue_ratio or 0.0) > premises.thresholds.stage_dominant_ratio for seen in premises.models)

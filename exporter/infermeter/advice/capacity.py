@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Final
 
-from infermeter.advice.premises import Premises, Seen
-from infermeter.model import Finding
+from infermeter.advice.batching import could_batch
+from infermeter.advice.premises import Premises, Seen, dominant
+from infermeter.model import Finding, ModelFacts, ModelWindow, Stage
 
 OVER_PROVISIONED = "over_provisioned"
 SLA_MISSED = "sla_missed"
 SCALE_OUT = "scale_out"
 SCALE_OUT_USELESS = "scale_out_useless"
 
+_HALF: Final = 0.5
+MOST_UNEXPLAINED_RATIO: Final = 0.2
+"""Of the time; with more of it that is neither idle nor any inference's, the demand that is seen isn't all there is."""
+
 
 def over_provisioned(premises: Premises) -> tuple[Finding, ...]:
-    """One finding where the peak load is so low that part of the server is never needed; a capacity must be reached or modelled."""
-    peak = premises.ledger.peak_load_ratio
-    if peak is None or peak > premises.thresholds.peak_load_low_ratio:
+    """One finding where the peak load is so low that part of the server is never needed; a capacity must be reached or modelled.
+
+    Not without any demand (then the GPUs idle, which is told as such, or what asks leaves no span), not while the GPUs work for nobody
+    that is seen, nor while any model misses its SLA.
+    """
+    peak, unexplained = premises.ledger.peak_load_ratio, premises.unexplained_ratio
+    if not peak or peak > premises.thresholds.peak_load_low_ratio:
+        return ()
+    if unexplained is None or unexplained > MOST_UNEXPLAINED_RATIO or _missing(premises):
         return ()
     advice, cost = premises.config.advice, premises.cost_per_hour
     needed = min(1.0, peak * advice.headroom)
     if 1 - needed < advice.minimum_saving_ratio:
         return ()
-    evidence: dict[str, float | str] = {"peak_load_ratio": peak, "needed_ratio": needed, "headroom": advice.headroom}
-    if peak > 0:
-        evidence["over_provisioning_ratio"] = 1 / peak
     return (
         Finding(
             code=OVER_PROVISIONED,
             level="warning",
             model=None,
-            evidence=evidence,
+            evidence={
+                "peak_load_ratio": peak,
+                "over_provisioning_ratio": 1 / peak,
+                "needed_ratio": needed,
+                "headroom": advice.headroom,
+            },
             what_to_do="Serve the demand by fewer replicas, or on smaller or shared hardware: `infermeter advise` says which fits.",
             falsified_by="The SLA is missed at less than the capacity that is told, or a higher peak is still to come.",
             saving_per_hour=None if cost is None else cost * (1 - needed),
@@ -40,11 +55,12 @@ def over_provisioned(premises: Premises) -> tuple[Finding, ...]:
 
 def sla_missed(premises: Premises) -> tuple[Finding, ...]:
     """One finding for each model that is proven to miss its SLA in the longest window."""
-    return tuple(_missed(seen) for seen in _missing(premises))
+    seen = {seen.model.model: seen for seen in premises.models}
+    return tuple(_missed(model, model.windows[-1], seen.get(model.model)) for model in _missing(premises))
 
 
 def scale_out(premises: Premises) -> tuple[Finding, ...]:
-    """One finding for each model that misses its SLA because inferences wait, on GPUs that have no room left."""
+    """One finding for each model that misses its SLA because inferences wait, on GPUs and in batches that have no room left."""
     utilisation = premises.utilisation_ratio
     if utilisation is None or utilisation < premises.thresholds.utilisation_high_ratio:
         return ()
@@ -57,13 +73,13 @@ def scale_out(premises: Premises) -> tuple[Finding, ...]:
             what_to_do="Add replicas, or send this one less: it is full, and what waits is late.",
             falsified_by="The queue stays as long with less traffic on each replica.",
         )
-        for seen in _missing(premises)
-        if (queue := seen.queue_ratio or 0.0) > premises.thresholds.stage_dominant_ratio
+        for seen in _late(premises)
+        if (queue := seen.late_queue_ratio or 0.0) > premises.thresholds.stage_dominant_ratio and not could_batch(premises, seen)
     )
 
 
 def scale_out_useless(premises: Premises) -> tuple[Finding, ...]:
-    """One finding for each model that misses its SLA though nothing waits and the GPUs have little to do."""
+    """One finding for each model of which inferences are late that don't wait, on GPUs that have little to do."""
     utilisation = premises.utilisation_ratio
     if utilisation is None or utilisation >= premises.thresholds.utilisation_low_ratio:
         return ()
@@ -75,40 +91,59 @@ def scale_out_useless(premises: Premises) -> tuple[Finding, ...]:
             evidence={
                 "utilisation_ratio": utilisation,
                 "queue_ratio": queue,
-                "dominant_stage": seen.dominant_stage,
-                "dominant_ratio": seen.ratios[seen.dominant_stage],
                 "window": seen.window.window.label,
+                **_stage(seen.late_ratios),
             },
-            what_to_do=f"Don't add replicas: each inference is as slow alone. Shorten {seen.dominant_stage}, or move to a faster device.",
+            what_to_do="Don't add replicas: what is late is as late alone. "
+            f"Shorten {dominant(seen.late_ratios)}, or move to a faster device.",
             falsified_by="With less traffic on each replica the quantile falls below the target.",
         )
-        for seen in _missing(premises)
-        if (queue := seen.queue_ratio) is not None and queue <= premises.thresholds.queue_small_ratio
+        for seen in _late(premises)
+        if (queue := seen.late_queue_ratio) is not None and queue <= premises.thresholds.queue_small_ratio
     )
 
 
-def _missing(premises: Premises) -> list[Seen]:
+def _missing(premises: Premises) -> list[ModelFacts]:
     """The models that are proven to miss their SLA in the longest window."""
-    return [seen for seen in premises.models if seen.window.sla_state == "missed"]
+    return [model for model in premises.ledger.models if model.windows and model.windows[-1].sla_state == "missed"]
 
 
-def _missed(seen: Seen) -> Finding:
-    model, window, largest = seen.model, seen.window, seen.dominant_stage
+def _late(premises: Premises) -> list[Seen]:
+    """Those of them that miss it by time: most of what misses it ended without an error."""
+    return [seen for seen in premises.models if seen.window.sla_state == "missed" and not _fails(seen.window)]
+
+
+def _fails(window: ModelWindow) -> bool:
+    """Whether errors are most of what misses the SLA."""
+    return window.misses is not None and window.misses.errors > _HALF * window.misses.inferences
+
+
+def _missed(model: ModelFacts, window: ModelWindow, seen: Seen | None) -> Finding:
     evidence: dict[str, float | str] = {"window": window.window.label, "inferences_observed": window.inferences_observed}
     evidence |= {f"{signal}_at_quantile_seconds": seconds for signal, seconds in window.latency_at_sla_quantile_seconds.items()}
     if model.sla is not None:
         evidence["quantile_ratio"] = model.sla.quantile_ratio
-    if window.inferences_within_sla is not None:
-        evidence["within_ratio"] = window.inferences_within_sla / window.inferences_ok
-    evidence |= {"dominant_stage": largest, "dominant_ratio": seen.ratios[largest]}
+    if window.misses is not None:
+        evidence["within_ratio"] = 1 - window.misses.inferences / window.misses.observed
+        evidence["error_ratio"] = window.misses.errors / window.misses.observed
+    what_to_do = "Look at what fails first: errors are most of what misses it, and no hardware makes them less."
+    if not _fails(window):
+        late = {} if seen is None else seen.late_ratios
+        evidence |= _stage(late)
+        largest = f"Shorten {dominant(late)}, where most of the time of the late ones goes" if late else "Look at what is late"
+        what_to_do = f"{largest}; until then everything else changes little."
     return Finding(
         code=SLA_MISSED,
         level="warning",
         model=model.model,
         evidence=evidence,
-        what_to_do=f"Shorten {largest}, where most of the time goes; until then everything else changes little.",
+        what_to_do=what_to_do,
         falsified_by="window_sla_state is met, or the target isn't what users need.",
     )
+
+
+def _stage(ratios: Mapping[Stage, float]) -> dict[str, float | str]:
+    return {"dominant_stage": dominant(ratios), "dominant_ratio": max(ratios.values())} if ratios else {}
 
 
 def _replicas(premises: Premises) -> dict[str, float | str]:

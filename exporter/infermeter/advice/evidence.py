@@ -37,7 +37,7 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
         models=tuple(
             ModelEvidence(
                 model=model.model,
-                workload=workload(premises.config, model.sla, premises.device),
+                workload=workload(premises.config, model.sla, premises.device, batch_mean=premises.batch_mean),
                 has_sla=model.sla is not None,
                 slowdown_at_sla_ratio=model.windows[-1].slowdown_at_sla_ratio if model.windows else None,
                 inferences=model.windows[-1].inferences_observed if model.windows else 0,

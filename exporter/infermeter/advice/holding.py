@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from infermeter.model import Finding
 
 _Key: TypeAlias = tuple[str, str | None]
+
+LONGEST_GAP_NS: Final = 120_000_000_000
+"""After a longer time without a look (a machine that slept, a clock that was set) nothing says what held meanwhile."""
 
 
 @dataclass(slots=True)
@@ -22,33 +25,30 @@ class _Held:
 
 
 class Holding:
-    """What is told of the findings that hold, each by its code and model."""
+    """What is told of the findings that hold, each by its code and model: no more of them than hold, or are told, at once."""
 
-    def __init__(self, hold_seconds: float) -> None:
-        self._hold_ns = round(hold_seconds * 1e9)
+    def __init__(self) -> None:
         self._held: dict[_Key, _Held] = {}
+        self._seen_ns: int | None = None
 
-    def update(self, now_ns: int, findings: Iterable[Finding]) -> None:
-        """Takes in what holds now. A clock that was set back begins every wait anew."""
+    def update(self, now_ns: int, findings: Iterable[Finding], *, hold_seconds: float) -> None:
+        """Takes in what holds now, of which each waits for `hold_seconds`. A clock that was set begins every wait anew."""
         holding = {(finding.code, finding.model): finding for finding in findings}
+        watched = self._seen_ns is not None and 0 <= now_ns - self._seen_ns <= LONGEST_GAP_NS
+        hold_ns, self._seen_ns = round(hold_seconds * 1e9), now_ns
         for key, finding in holding.items():
-            held = self._held.get(key)
-            if held is None:
-                held = self._held[key] = _Held(finding, now_ns, told=False, holds=True)
-            self._see(held, now_ns, holds=True)
+            held = self._held.setdefault(key, _Held(finding, now_ns, told=False, holds=True))
             held.finding = finding
-        for key in [key for key in self._held if key not in holding]:
-            self._see(self._held[key], now_ns, holds=False)
-            if not self._held[key].told:
+        for key, held in list(self._held.items()):
+            holds = key in holding
+            if holds != held.holds or not watched:
+                held.holds, held.turned_ns = holds, now_ns
+            if now_ns - held.turned_ns >= hold_ns:
+                held.told = holds
+            if not (holds or held.told):
                 del self._held[key]
 
     @property
     def told(self) -> tuple[Finding, ...]:
         """In the order in which they came up, with the evidence as it was last seen."""
         return tuple(held.finding for held in self._held.values() if held.told)
-
-    def _see(self, held: _Held, now_ns: int, *, holds: bool) -> None:
-        if holds != held.holds or now_ns < held.turned_ns:
-            held.holds, held.turned_ns = holds, now_ns
-        if holds != held.told and now_ns - held.turned_ns >= self._hold_ns:
-            held.told = holds

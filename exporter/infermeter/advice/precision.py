@@ -6,6 +6,7 @@ from typing import Final
 
 from infermeter.advice.bound import pressure
 from infermeter.advice.premises import Premises
+from infermeter.advice.workload import workload
 from infermeter.catalogue import Device, Precision
 from infermeter.model import Finding, Resource
 
@@ -13,6 +14,7 @@ MEMORY_BOUND_TRY_LOWER_PRECISION = "memory_bound_try_lower_precision"
 COMPUTE_BOUND_NO_LATENCY_GAIN_FROM_QUANTISATION = "compute_bound_no_latency_gain_from_quantisation"
 
 _BITS: Final = {"fp64": 64, "fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp6": 6, "int4": 4, "fp4": 4}
+_PUBLISHED: Final = ("bf16", "fp8")
 _PUBLISHED_RATIOS: Final = "0.67 to 1.27"
 """Throughput of FP8 over BF16, same model, GPU and parallelism, 3 MoE models. Source: ML.ENERGY leaderboard, vLLM 0.11.1."""
 
@@ -37,8 +39,8 @@ def memory_bound_try_lower_precision(premises: Premises, bound: Resource | None)
                 "precision": precision,
                 "lower_precision": lower,
                 "throughput_gain_most_ratio": _BITS[precision] / _BITS[lower],
-                "published_ratios": _PUBLISHED_RATIOS,
-            },
+            }
+            | ({"published_ratios": _PUBLISHED_RATIOS} if (precision, lower) == _PUBLISHED else {}),
             what_to_do=f"Test {lower} against {precision} side by side, accuracy included: published results go both ways.",
             falsified_by="In an A/B test neither throughput nor the quantile gets better.",
         ),
@@ -46,9 +48,9 @@ def memory_bound_try_lower_precision(premises: Premises, bound: Resource | None)
 
 
 def compute_bound_no_latency_gain_from_quantisation(premises: Premises, bound: Resource | None) -> tuple[Finding, ...]:
-    """One finding where arithmetic binds: weights of fewer bits save memory there, not time."""
+    """One finding where arithmetic binds and somebody waits: weights of fewer bits save memory there, not time."""
     used = pressure(premises)
-    if bound != "compute" or used is None:
+    if bound != "compute" or used is None or not _is_waited_for(premises):
         return ()
     return (
         Finding(
@@ -60,6 +62,12 @@ def compute_bound_no_latency_gain_from_quantisation(premises: Premises, bound: R
             falsified_by="In an A/B test weight-only quantisation shortens the compute stage.",
         ),
     )
+
+
+def _is_waited_for(premises: Premises) -> bool:
+    """Whether any model's answers are waited for: a batch has no latency to gain."""
+    device, batch = premises.device, premises.batch_mean
+    return any(workload(premises.config, model.sla, device, batch_mean=batch) != "batch" for model in premises.ledger.models)
 
 
 def _lower(device: Device, precision: str) -> Precision | None:

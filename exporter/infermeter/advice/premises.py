@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from infermeter.catalogue import Catalogue, Device
 from infermeter.config import Config, Thresholds
-from infermeter.model import HardwareWindow, LedgerSnapshot, ModelFacts, ModelWindow, ServerWindow, Stage
+from infermeter.model import STAGES, HardwareWindow, LedgerSnapshot, ModelFacts, ModelWindow, ServerWindow, Stage
 
 _LEAST_INFERENCES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A model in the longest window. `ratios`: every stage that is told, and `other`, as a part of the inferences' time."""
+    """A model in the longest window.
+
+    `ratios`: every stage that is told, and `other`, as a part of the inferences' time; `missed_ratios` the same of those that ended well
+    and missed the SLA, empty where none did.
+    """
 
     model: ModelFacts
     window: ModelWindow
     ratios: Mapping[Stage, float]
+    missed_ratios: Mapping[Stage, float]
 
     @property
     def queue_ratio(self) -> float | None:
@@ -27,9 +32,14 @@ class Seen:
         return self.ratios.get("queue")
 
     @property
-    def dominant_stage(self) -> Stage:
-        """The largest, of which there is one."""
-        return max(self.ratios, key=self.ratios.__getitem__)
+    def late_queue_ratio(self) -> float | None:
+        """The same of those that are late, who may be few; of all where none is."""
+        return self.late_ratios.get("queue")
+
+    @property
+    def late_ratios(self) -> Mapping[Stage, float]:
+        """Where the time goes of those that are late; of all where none is."""
+        return self.missed_ratios or self.ratios
 
     @property
     def mean_duration_seconds(self) -> float | None:
@@ -67,6 +77,21 @@ class Premises:
         return self.hardware.utilisation_ratio
 
     @property
+    def batch_mean(self) -> float | None:
+        """How many inferences are computed at once: as seen in the window, else as the server says right now; None where nothing tells."""
+        if self.window is not None and self.window.batch_mean is not None:
+            return self.window.batch_mean
+        return None if self.ledger.gauges is None else self.ledger.gauges.batch_size
+
+    @property
+    def unexplained_ratio(self) -> float | None:
+        """The part of the window's time that is neither idle nor any inference's; None without a window."""
+        window = self.window
+        if window is None or window.accrued_seconds <= 0 or window.idle_seconds is None:
+            return None
+        return max(0.0, 1 - (window.busy_seconds + window.idle_seconds) / window.accrued_seconds)
+
+    @property
     def cost_per_hour(self) -> float | None:
         """All priced components; None where a configured one can't be told, so that it is no sum of all."""
         return None if self.ledger.unpriced or not self.ledger.cost_per_hour else sum(self.ledger.cost_per_hour.values())
@@ -85,13 +110,25 @@ def premises_of(config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *,
         window=window,
         hardware=HardwareWindow() if window is None or window.hardware is None else window.hardware,
         device=devices.pop() if len(devices) == 1 else None,
-        models=tuple(seen for model in ledger.models if (seen := _seen(model)) is not None),
+        models=tuple(seen for model in ledger.models if (seen := _seen(model, ledger.stage_quality)) is not None),
     )
 
 
-def _seen(model: ModelFacts) -> Seen | None:
+def dominant(ratios: Mapping[Stage, float]) -> Stage:
+    """The largest part, of which there is one."""
+    return max(ratios, key=ratios.__getitem__)
+
+
+def _seen(model: ModelFacts, told: Collection[Stage]) -> Seen | None:
     window = model.windows[-1] if model.windows else None
     if window is None or model.coverage_bias is not None or window.inferences_ok < _LEAST_INFERENCES:
         return None
-    total = sum(window.stage_seconds.values())
-    return Seen(model, window, {stage: seconds / total for stage, seconds in window.stage_seconds.items()}) if total > 0 else None
+    ratios = _ratios(window.stage_seconds, told)
+    return None if not ratios else Seen(model, window, ratios, _ratios(window.misses.stage_seconds, told) if window.misses else {})
+
+
+def _ratios(seconds: Mapping[Stage, float], told: Collection[Stage]) -> dict[Stage, float]:
+    """Parts of the sum, 0 for a stage that the server tells and in which nobody was; empty where there is no time."""
+    total = sum(seconds.values())
+    stages = [stage for stage in (*STAGES, "other") if stage in seconds or (stage in told and stage != "other")]
+    return {stage: seconds.get(stage, 0.0) / total for stage in stages} if total > 0 else {}
