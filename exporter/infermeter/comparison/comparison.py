@@ -97,19 +97,14 @@ def _without_before(before: Stretch, after: Stretch) -> tuple[Stretch, list[str]
 
 def _scopes(models: Sequence[str], before: Stretch, after: Stretch) -> Iterator[Scope]:
     """Every model that both have, then the server if that is more than one model."""
-    for model in (model for model in models if _has_traffic(before, model) or _has_traffic(after, model)):
+    for model in (model for model in models if before.slots[model].has_traffic or after.slots[model].has_traffic):
         own = before.slots[model], after.slots[model]
         yield Scope(model, *own, load_of(model, before, after), draws_of(*own))
     if len(before.slots) > 1 or len(after.slots) > 1:
         own = before.whole, after.whole
-        busy = [{model for model in side.slots if _has_traffic(side, model)} for side in (before, after)]
+        busy = [{model for model in side.slots if side.slots[model].has_traffic} for side in (before, after)]
         alike = busy[0] == busy[1] and is_same_mix(before, after)
         yield Scope(None, *own, load_of_server(before, after), draws_of(*own), alike)
-
-
-def _has_traffic(side: Stretch, model: str) -> bool:
-    """Whether there was anything of it but what the time costs."""
-    return bool(side.slots[model].total("seen_ok") or side.slots[model].total("inferences"))
 
 
 def _priced(after: Stretch, factor: float | None) -> Stretch:
@@ -153,7 +148,7 @@ def _notes(models: Sequence[str], before: Stretch, after: Stretch) -> Iterator[s
         yield f"they were measured by different versions, {_named(before.version or '-')} and {_named(after.version or '-')}"
     for name, side, other in (("BEFORE", before, after), ("AFTER", after, before)):
         for model in side.slots:
-            if model not in other.slots and _has_traffic(side, model):
+            if model not in other.slots and side.slots[model].has_traffic:
                 yield f"only {name} has the model {_named(model)}; it is not compared"
         if side.cost_per_hour is None:
             yield f"{name} has no prices, so no cost compares; the `cost` section of the configuration sets them"

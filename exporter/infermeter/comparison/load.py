@@ -28,8 +28,8 @@ LIMIT_QUEUE_RATIO: Final = 0.5
 class Load:
     """What one model, or the server, was asked on both sides. None: not known.
 
-    `tokens_ratio`: AFTER's tokens an inference over BEFORE's, of the direction that changed most. `limit_before`, `limit_after`: it was at its
-    limit, so that it served what it could and not what was asked: busy for LIMIT_BUSY_RATIO of the time, and either the SLA was missed,
+    `tokens_ratio`: AFTER's tokens an inference over BEFORE's, of the direction that changed most. `limit_before`, `limit_after`: it was at
+    its limit, so that it served what it could and not what was asked: busy for LIMIT_BUSY_RATIO of the time, and either the SLA was missed,
     or inferences spent more than LIMIT_QUEUE_RATIO of their time waiting.
     """
 
@@ -113,7 +113,7 @@ def _each(slots: Slots, column: Column) -> float | None:
 
 
 def _all_at_limit(side: Stretch) -> bool:
-    return all(_at_limit(side, model) for model, slots in side.slots.items() if slots.total("seen_ok"))
+    return all(_at_limit(side, model) for model, slots in side.slots.items() if slots.has_traffic)
 
 
 def _at_limit(side: Stretch, model: str) -> bool:

@@ -114,7 +114,8 @@ def _by_model(rows: Rows, *, sampled: bool) -> tuple[dict[str, Slots], Floats]:
         raise ValueError
     seconds = np.array([lengths[at] for at in starts.tolist()])
     place = {at: i for i, at in enumerate(starts.tolist())}
-    by_model = groupby(sorted(rows, key=lambda row: _text(row["model"])), key=lambda row: row["model"])
+    kept = [row for row in rows if row["start_unix_seconds"] in place]
+    by_model = groupby(sorted(kept, key=lambda row: _text(row["model"])), key=lambda row: row["model"])
     return {model: _slots(list(own), place, seconds, sampled=sampled) for model, own in by_model}, starts
 
 
@@ -134,11 +135,10 @@ def _filled(times: Sequence[float], lengths: dict[float, float]) -> list[float]:
 
 def _slots(rows: Rows, place: Mapping[float, int], seconds: Floats, *, sampled: bool) -> Slots:
     """A model's slots; a column whose value is unknown in a slot with anything in it isn't known."""
-    rows = [row for row in rows if row["start_unix_seconds"] in place]
     at = [place[row["start_unix_seconds"]] for row in rows]
 
     def column(values: Sequence[Any]) -> Floats | None:
-        if not values or any(value is None for value in values):
+        if any(value is None for value in values):
             return None
         full = np.zeros(len(seconds))
         np.add.at(full, at, [_amount(value) for value in values])

@@ -47,6 +47,11 @@ class Slots:
     def __len__(self) -> int:
         return len(self.columns["seconds"])
 
+    @property
+    def has_traffic(self) -> bool:
+        """Whether there was anything of it but what the time costs."""
+        return bool(self.total("seen_ok") or self.total("inferences"))
+
     def total(self, column: Column) -> float | None:
         """The sum of a column; None where it isn't known."""
         known = self.columns.get(column)
@@ -87,12 +92,12 @@ class Stretch:
 
     @property
     def whole(self) -> Slots:
-        """The server: the sums over its models, of what is known of every one."""
+        """The server: the sums over its models, of what is known of every one that was asked anything."""
         models = list(self.slots.values())
         columns: dict[Column, Floats] = {"seconds": models[0].columns["seconds"]}
         for column in COLUMNS[1:]:
             known = [model.columns[column] for model in models if column in model.columns]
-            if len(known) == len(models):
+            if known and len(known) == sum(column in model.columns or model.has_traffic for model in models):
                 columns[column] = np.sum(known, axis=0)
         return Slots(columns)
 
