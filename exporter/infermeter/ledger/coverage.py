@@ -29,11 +29,24 @@ _LEAST_BLOCK_SLOTS: Final = 6
 MOST_BLOCK_SLOTS: Final = 30
 
 
-def coverage_ratio(observed: Ints, served: Ints) -> float | None:
-    """Observed over served, both of shape (slots, models); None with too few. No model has more than all of it observed."""
+def coverage_ratio(observed: Ints, served: Ints, *, unnamed: int | None) -> float | None:
+    """Observed over served, both of shape (slots, models); None with too few. No model has more than all of it observed.
+
+    `unnamed` is the model of those of which spans, or counters, name none; None: there are none. They may be any model's, so that what
+    was observed of it beyond what was served makes up for what is missing of others, and the other way round.
+    """
     seen = observed.sum(axis=0)
-    whole = int(np.maximum(seen, served.sum(axis=0)).sum())
+    surplus = seen - served.sum(axis=0)
+    missing = int(np.maximum(-surplus, 0).sum()) - (0 if unnamed is None else _found(surplus, unnamed))
+    whole = int(seen.sum()) + missing
     return int(seen.sum()) / whole if whole >= LEAST_INFERENCES else None
+
+
+def _found(surplus: Ints, unnamed: int) -> int:
+    """How much of what is missing of some models may be what others have too much of, one of the two being unnamed."""
+    nameless, named = int(surplus[unnamed]), np.delete(surplus, unnamed)
+    opposite = -named if nameless > 0 else named
+    return min(abs(nameless), int(np.maximum(opposite, 0).sum()))
 
 
 def block_slots(observed: Ints, served: Ints, counted: Bools) -> int | None:
@@ -57,11 +70,12 @@ class Sampling:
     thin: bool | None = None
     ratio: float | None = None
 
-    def judge(self, observed: Ints, served: Ints, counted: Bools, *, before: int, sampled: bool) -> None:
+    def judge(self, observed: Ints, served: Ints, counted: Bools, *, before: int, sampled: bool, unnamed: int | None) -> None:
         """Takes the slots around one: `observed` and `served` of shape (slots, models), `counted` (slots,): the server told them whole.
 
-        The slot itself has the index `before`. `sampled` is what is known without counts. Where the last hour has no count at all,
-        evidence that spans are complete is no longer any; with a count but too few inferences, what was judged stays.
+        The slot itself has the index `before`. `sampled` is what is known without counts; `unnamed` as in `coverage_ratio`. Where the
+        last hour has no count at all, evidence that spans are complete is no longer any; with a count but too few inferences, what was
+        judged stays.
         """
         if not counted.any():
             self.thin = self.thin or None
@@ -70,7 +84,7 @@ class Sampling:
         reached = np.cumsum(np.maximum(observed.sum(axis=1), served.sum(axis=1))[::-1])[::-1]
         enough = np.flatnonzero(reached >= LEAST_INFERENCES)
         first = min(max(before - _SLOTS_BEFORE_AT_LEAST, 0), int(enough[-1])) if len(enough) else 0
-        ratio = coverage_ratio(observed[first:], served[first:])
+        ratio = coverage_ratio(observed[first:], served[first:], unnamed=unnamed)
         if ratio is None:
             return
         self.ratio = ratio
@@ -109,7 +123,7 @@ class Coverage:
             return None
         closed = self._slots.closed
         observed, served, counted = self._totals.around(max(closed - slots, self._slots.first_slot), closed)
-        return coverage_ratio(observed[counted], served[counted])
+        return coverage_ratio(observed[counted], served[counted], unnamed=self._totals.unnamed)
 
     def next(self, first_tick: int, *, counting_slot: int, sampled: bool, ends: bool) -> Stretch | None:
         """What is to be settled from `first_tick` on: a slot, or a block where spans are a sample; None: it isn't known yet.
@@ -133,4 +147,4 @@ class Coverage:
         self._judged_slot = slot
         first = max(slot - SLOTS_BEFORE, self._slots.first_slot)
         observed, served, counted = self._totals.around(first, max(min(slot + _SLOTS_AFTER, counting_slot), slot + 1))
-        self._sampling.judge(observed, served, counted, before=slot - first, sampled=sampled)
+        self._sampling.judge(observed, served, counted, before=slot - first, sampled=sampled, unnamed=self._totals.unnamed)

@@ -19,7 +19,7 @@ from infermeter.ledger.arrivals import Arrivals
 from infermeter.ledger.columns import widened
 from infermeter.ledger.fallback import Fallback
 from infermeter.ledger.instants import DAY_SLOTS, SECOND_NS, SLOT_NS, TICK_NS, nanoseconds
-from infermeter.ledger.names import OTHER
+from infermeter.ledger.names import OTHER, UNKNOWN
 from infermeter.ledger.slots import Slots, whole_rows
 from infermeter.ledger.stretch import stretch
 from infermeter.ledger.timeline import Timeline
@@ -94,6 +94,11 @@ class Totals:
     def known(self) -> bool:
         """Whether any reading has told of inferences."""
         return self.first_slot is not None
+
+    @property
+    def unnamed(self) -> int | None:
+        """The code of what is of a model that nobody names; None: there is nothing. One that was configured for it is a named one."""
+        return self._arrivals.names.find(UNKNOWN)
 
     def hold_tick(self, now_ns: int) -> int | None:
         """Nothing from this tick on can be settled, since the server may still tell of it; None: it tells nothing, or no longer."""

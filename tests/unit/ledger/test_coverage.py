@@ -1,7 +1,11 @@
 """Coverage is counted, judged for the slots around, and changes its mind only with evidence."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infermeter.ledger.coverage import Sampling, block_slots, coverage_ratio
 
@@ -12,7 +16,7 @@ def table(*rows: object) -> np.ndarray:
 
 def judged(sampling: Sampling, observed: list[int], served: list[int], *, sampled: bool = False, counted: bool = True) -> bool | None:
     slots = len(observed)
-    sampling.judge(table(*observed), table(*served), np.full(slots, counted), before=slots - 1, sampled=sampled)
+    sampling.judge(table(*observed), table(*served), np.full(slots, counted), before=slots - 1, sampled=sampled, unnamed=None)
     return sampling.thin
 
 
@@ -21,21 +25,82 @@ def blocks(observed: list[int], served: list[int] | None = None, *, counted: boo
 
 
 def test_coverage_is_the_observed_over_what_the_server_counts() -> None:
-    assert coverage_ratio(table(5, 5), table(50, 50)) == 0.1
+    assert coverage_ratio(table(5, 5), table(50, 50), unnamed=None) == 0.1
 
 
 def test_of_no_model_more_than_all_is_observed() -> None:
     """A server that names its models otherwise than the spans do covers nothing."""
-    assert coverage_ratio(table((110, 0)), table((100, 0))) == 1.0
-    assert coverage_ratio(table((100, 0)), table((0, 100))) == 0.5
+    assert coverage_ratio(table((110, 0)), table((100, 0)), unnamed=None) == 1.0
+    assert coverage_ratio(table((100, 0)), table((0, 100)), unnamed=None) == 0.5
 
 
 def test_few_inferences_tell_no_coverage() -> None:
-    assert coverage_ratio(table(29), table(29)) is None
-    assert coverage_ratio(table(30), table(0)) == 1.0
-    assert coverage_ratio(np.zeros((3, 0), np.int64), np.zeros((3, 0), np.int64)) is None
+    assert coverage_ratio(table(29), table(29), unnamed=None) is None
+    assert coverage_ratio(table(30), table(0), unnamed=None) == 1.0
+    assert coverage_ratio(np.zeros((3, 0), np.int64), np.zeros((3, 0), np.int64), unnamed=None) is None
 
 
+# --- models that nobody names --------------------------------------------------------------------------------------------------------
+UNNAMED = 3
+COUNTS = st.integers(0, 200)
+
+
+def row(values: Iterable[int]) -> np.ndarray:
+    return np.array([[*values]], np.int64)
+
+
+@st.composite
+def named_models(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
+    """Of three models: served, observed of these, and how many of the observed carry no name; 30 were served, or more."""
+    served = draw(st.lists(COUNTS, min_size=3, max_size=3).filter(lambda served: sum(served) >= 30))
+    observed = [draw(st.integers(0, most)) for most in served]
+    return served, observed, [draw(st.integers(0, most)) for most in observed]
+
+
+def test_what_spans_name_no_model_of_covers_what_is_missing_of_others() -> None:
+    """All was traced, a fourth of it without a name."""
+    assert coverage_ratio(table((60, 15, 25)), table((80, 20, 0)), unnamed=2) == 1.0
+    assert coverage_ratio(table((60, 15, 25)), table((80, 20, 0)), unnamed=None) == 0.8
+
+
+def test_what_counters_name_no_model_of_is_what_spans_have_too_much_of() -> None:
+    assert coverage_ratio(table((80, 20, 0)), table((0, 0, 100)), unnamed=2) == 1.0
+    assert coverage_ratio(table((40, 10, 0)), table((0, 0, 100)), unnamed=2) == 0.5
+
+
+def test_only_the_unnamed_stand_for_others() -> None:
+    assert coverage_ratio(table((100, 0, 0)), table((0, 100, 0)), unnamed=2) == 0.5
+    assert coverage_ratio(table((100, 0, 20)), table((0, 100, 0)), unnamed=2) == 0.6
+    assert coverage_ratio(table((100, 0, 0)), table((0, 100, 20)), unnamed=2) == pytest.approx(100 / 200)
+
+
+@given(named_models())
+def test_a_name_that_spans_leave_out_changes_no_coverage(models: tuple[list[int], list[int], list[int]]) -> None:
+    served, observed, nameless = models
+    seen = [all_of - without for all_of, without in zip(observed, nameless, strict=True)]
+    ratio = coverage_ratio(row([*seen, sum(nameless)]), row([*served, 0]), unnamed=UNNAMED)
+    assert ratio == sum(observed) / sum(served)
+    assert ratio == coverage_ratio(row(observed), row(served), unnamed=None)
+
+
+@given(named_models())
+def test_a_name_that_counters_leave_out_changes_no_coverage(models: tuple[list[int], list[int], list[int]]) -> None:
+    served, observed, _ = models
+    assert coverage_ratio(row([*observed, 0]), row([0, 0, 0, sum(served)]), unnamed=UNNAMED) == sum(observed) / sum(served)
+
+
+@given(st.lists(COUNTS, min_size=4, max_size=4), st.lists(COUNTS, min_size=4, max_size=4).filter(lambda served: sum(served) >= 30))
+def test_the_unnamed_hide_nothing_that_is_missing_of_all(observed: list[int], served: list[int]) -> None:
+    strict = coverage_ratio(row(observed), row(served), unnamed=None)
+    ratio = coverage_ratio(row(observed), row(served), unnamed=UNNAMED)
+    assert strict is not None
+    assert ratio is not None
+    assert strict <= ratio <= min(1, sum(observed) / sum(served))
+    if observed[UNNAMED] == served[UNNAMED]:
+        assert ratio == strict
+
+
+# --- what is judged by it ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("observed", "thin"), [(100, False), (90, False), (89, True), (1, True)])
 def test_spans_of_less_than_the_limit_are_a_sample(observed: int, thin: bool) -> None:
     assert judged(Sampling(0.9), [observed], [100]) is thin
@@ -83,9 +148,9 @@ def test_spans_that_were_complete_are_not_believed_forever_without_a_count() -> 
 
 def test_slots_that_the_server_did_not_tell_whole_are_left_out() -> None:
     sampling = Sampling(0.9)
-    sampling.judge(table(40, 400), table(40, 0), np.array([True, False]), before=1, sampled=False)
+    sampling.judge(table(40, 400), table(40, 0), np.array([True, False]), before=1, sampled=False, unnamed=None)
     assert sampling.thin is False
-    sampling.judge(table(40, 0), table(400, 0), np.array([True, False]), before=1, sampled=False)
+    sampling.judge(table(40, 0), table(400, 0), np.array([True, False]), before=1, sampled=False, unnamed=None)
     assert sampling.thin is True
 
 

@@ -152,6 +152,21 @@ def test_without_a_word_of_the_server_they_are_of_an_unknown_one() -> None:
     assert {model.model for model in snapshot.models} == {"chat", "unknown"}
 
 
+def test_spans_without_a_name_are_no_sign_of_a_sample_where_the_server_names_several() -> None:
+    """All is traced, of one protocol without the model."""
+    named = every_second(240) + every_second(240, model="embed")
+    unnamed = [replace(one, start=one.start + 0.1) for one in every_second(240, model="embed")]
+    spans = named + [replace(one, model=None) for one in unnamed]
+    book = book_of()
+    snapshot = lived(book, spans, readings(named + unnamed, until=240), until=240)
+    assert of_model(snapshot, "unknown").observed_ok > 150
+    assert snapshot.coverage_ratio == pytest.approx(1, abs=0.02)
+    assert snapshot.thin is False
+    sampled = lived(book_of(), spans[::2], readings(named + unnamed, until=240), until=240)
+    assert sampled.coverage_ratio == pytest.approx(0.5, abs=0.02)
+    assert sampled.thin is True
+
+
 # --- ensembles -----------------------------------------------------------------------------------------------------------------------
 def test_calls_by_other_models_count_only_once_a_span_shows_the_model_itself_and_then_from_the_start_on() -> None:
     book = book_of()
