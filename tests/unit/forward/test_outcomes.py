@@ -49,6 +49,7 @@ def test_what_a_receiver_asks_for_is_granted_within_a_bound(attempt: int, random
         (503, "Fri, 20 Nov 2026 10:00:30 GMT", Busy("HTTP 503", 30.0)),
         (503, "Fri, 20 Nov 2026 10:00:30 -0000", Busy("HTTP 503", 30.0)),
         (503, "Fri, 20 Nov 2026 09:00:00 GMT", Busy("HTTP 503", 0.0)),
+        (503, "Fri, 20 Nov 2026 09:00:00 +9999999999999999999999", Busy("HTTP 503")),
         (301, None, Rejected("HTTP 301")),
         (400, "5", Rejected("HTTP 400")),
         (401, None, Rejected("HTTP 401")),
