@@ -17,6 +17,8 @@ from infermeter.comparison.load import ALIKE_RATIO, WORK_RATIO, Load
 from infermeter.comparison.verdict import INFERENCES_LEAST, Compared, Interval, Reason
 
 WIDTH: Final = 100
+FACTOR_FROM: Final = 10.0
+"""Changes are told in percent up to so many times as much, and then in times."""
 
 REASONS: Final[Mapping[Reason, str]] = {
     "interval_includes_zero": "the interval includes no change: what there is may be chance",
@@ -100,6 +102,8 @@ def _change(row: Compared) -> str:
     """By how much, in percent; of a share in percentage points."""
     if row.unit == "ratio" and row.difference is not None:
         return _between(row.difference, lambda points: 100 * points, 2, "pp")
+    if row.ratio is not None and row.ratio.high >= FACTOR_FROM:
+        return f"x {row.ratio.point:.3g} [{row.ratio.low:.3g}, {row.ratio.high:.3g}]"
     if row.ratio is not None:
         return _between(row.ratio, lambda ratio: 100 * (ratio - 1), 1, "%")
     return "-"
