@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "proxy": "for servers without spans: a reverse proxy that makes them",
     "compare": "whether a change made inferences cheaper, at one SLA and one hourly cost",
     "mappings": "the mappings; what one would see in recorded spans",
+    "advise": "what to act on, and which hardware would do",
     "catalogue": "the devices that are known, and how well",
     "reference": "the generated references, as Markdown",
 }

@@ -115,8 +115,7 @@ class _Trial:
         """Rent of as many of them, and what of the present cost stays."""
         if self.price is None or not self.evidence.cost_per_hour:
             return None
-        stays = sum(cost for component, cost in self.evidence.cost_per_hour.items() if component not in _OWN)
-        return self.price.per_hour * self.evidence.gpus + stays
+        return self.price.per_hour * self.evidence.gpus + staying_per_hour(self.evidence)
 
     @property
     def saving_per_hour(self) -> float | None:
@@ -268,6 +267,11 @@ def cheapest(
         and catalogue.meant(price.device) == device
     ]
     return min(fresh, key=lambda price: price.per_hour, default=None)
+
+
+def staying_per_hour(evidence: SizingEvidence) -> float:
+    """What of the present cost stays, whatever device is rented in place of the present one."""
+    return sum(cost for component, cost in evidence.cost_per_hour.items() if component not in _OWN)
 
 
 def rate_of(device: Device, precision: str) -> Fact[float] | None:
