@@ -6,7 +6,7 @@ from typing import Final
 
 from infermeter.advice.premises import Premises
 from infermeter.advice.workload import workload
-from infermeter.model import ModelEvidence, SizingEvidence
+from infermeter.model import LedgerSnapshot, ModelEvidence, ModelFacts, SizingEvidence
 
 _NS: Final = 1_000_000_000
 _PARTITIONED: Final = "MIG"
@@ -43,5 +43,12 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
                 inferences=model.windows[-1].inferences_observed if model.windows else 0,
             )
             for model in ledger.models
+            if _is_served(model, ledger)
         ),
     )
+
+
+def _is_served(model: ModelFacts, ledger: LedgerSnapshot) -> bool:
+    """Whether anything was ever asked of it; else it is only the name under which money is booked, and nothing is to be proven of it."""
+    told = (ledger.totals or {}).get(model.model, {})
+    return model.observed_ok + model.observed_error > 0 or any(told.values())

@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", metavar="F", help="with --url or --prometheus: a file that holds a bearer token")
     parser.add_argument(
         "--what-if", action="append", default=[], metavar="Q",
-        help="gpu=l4,price=0.76: that GPU at that price an hour, in the server's currency; also precision=bf16, memory=20GB (what the server "
-        "needs, if it reserves all there is)",
+        help="gpu=l4,price=0.76: that GPU at that price an hour, in the server's currency; also precision=bf16, memory=20GB (what it "
+        "needs at least, if it reserves all there is)",
     )  # fmt: skip
     parser.add_argument("--prices", metavar="F", help="prices of other devices; `examples` (or examples:AWS): those that are shipped")
     parser.add_argument("--devices", metavar="F", help="devices that aren't in the catalogue, or otherwise there")
@@ -114,7 +114,7 @@ def advised(args: argparse.Namespace, *, now_ns: int) -> Told:
         source=source,
         price_as_of=None if told.price_as_of is None else told.price_as_of.isoformat(),
         price_source=told.price_source,
-        slas=told.slas,
+        slas={model: sla for model, sla in told.slas.items() if evidence is None or model in {one.model for one in evidence.models}},
         advice=replace(told.advice, sizing=sizing),
         supposed=answers,
         missing=gaps(
