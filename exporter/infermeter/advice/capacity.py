@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from infermeter.advice.batching import could_batch
-from infermeter.advice.premises import Premises, Seen, dominant
+from infermeter.advice.premises import Premises, Seen, dominant, fails
 from infermeter.model import Finding, ModelFacts, ModelWindow, Stage
 
 OVER_PROVISIONED = "over_provisioned"
@@ -15,7 +15,6 @@ SLA_MISSED = "sla_missed"
 SCALE_OUT = "scale_out"
 SCALE_OUT_USELESS = "scale_out_useless"
 
-_HALF: Final = 0.5
 MOST_UNEXPLAINED_RATIO: Final = 0.2
 """Of the time; with more of it that is neither idle nor any inference's, the demand that is seen isn't all there is."""
 
@@ -110,12 +109,7 @@ def _missing(premises: Premises) -> list[ModelFacts]:
 
 def _late(premises: Premises) -> list[Seen]:
     """Those of them that miss it by time: most of what misses it ended without an error."""
-    return [seen for seen in premises.models if seen.window.sla_state == "missed" and not _fails(seen.window)]
-
-
-def _fails(window: ModelWindow) -> bool:
-    """Whether errors are most of what misses the SLA."""
-    return window.misses is not None and window.misses.errors > _HALF * window.misses.inferences
+    return [seen for seen in premises.models if seen.window.sla_state == "missed" and not fails(seen.window)]
 
 
 def _missed(model: ModelFacts, window: ModelWindow, seen: Seen | None) -> Finding:
@@ -127,7 +121,7 @@ def _missed(model: ModelFacts, window: ModelWindow, seen: Seen | None) -> Findin
         evidence["within_ratio"] = 1 - window.misses.inferences / window.misses.observed
         evidence["error_ratio"] = window.misses.errors / window.misses.observed
     what_to_do = "Look at what fails first: errors are most of what misses it, and no hardware makes them less."
-    if not _fails(window):
+    if not fails(window):
         late = {} if seen is None else seen.late_ratios
         evidence |= _stage(late)
         largest = f"Shorten {dominant(late)}, where most of the time of the late ones goes" if late else "Look at what is late"

@@ -27,20 +27,22 @@ def memory_bound_try_lower_precision(premises: Premises, bound: Resource | None)
     lower = _lower(device, precision)
     if lower is None:
         return ()
+    evidence: dict[str, float | str] = {
+        "memory_ratio": used.memory_ratio,
+        "compute_ratio": used.compute_ratio,
+        "told_by": used.told_by,
+        "precision": precision,
+        "lower_precision": lower,
+        "throughput_gain_most_ratio": _BITS[precision] / _BITS[lower],
+    }
+    if (precision, lower) == _PUBLISHED:
+        evidence["published_ratios"] = _PUBLISHED_RATIOS
     return (
         Finding(
             code=MEMORY_BOUND_TRY_LOWER_PRECISION,
             level="info",
             model=None,
-            evidence={
-                "memory_ratio": used.memory_ratio,
-                "compute_ratio": used.compute_ratio,
-                "told_by": used.told_by,
-                "precision": precision,
-                "lower_precision": lower,
-                "throughput_gain_most_ratio": _BITS[precision] / _BITS[lower],
-            }
-            | ({"published_ratios": _PUBLISHED_RATIOS} if (precision, lower) == _PUBLISHED else {}),
+            evidence=evidence,
             what_to_do=f"Test {lower} against {precision} side by side, accuracy included: published results go both ways.",
             falsified_by="In an A/B test neither throughput nor the quantile gets better.",
         ),

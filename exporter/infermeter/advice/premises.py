@@ -11,6 +11,7 @@ from infermeter.config import Config, Thresholds
 from infermeter.model import STAGES, HardwareWindow, LedgerSnapshot, ModelFacts, ModelWindow, ServerWindow, Stage
 
 _LEAST_INFERENCES: Final = 30
+_HALF: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Seen:
     """A model in the longest window.
 
     `ratios`: every stage that is told, and `other`, as a part of the inferences' time; `missed_ratios` the same of those that ended well
-    and missed the SLA, empty where none did.
+    and missed the SLA: empty unless it is proven to be missed, and not by errors, since a few late ones say nothing.
     """
 
     model: ModelFacts
@@ -114,6 +115,11 @@ def premises_of(config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *,
     )
 
 
+def fails(window: ModelWindow) -> bool:
+    """Whether errors are most of what misses the SLA."""
+    return window.misses is not None and window.misses.errors > _HALF * window.misses.inferences
+
+
 def dominant(ratios: Mapping[Stage, float]) -> Stage:
     """The largest part, of which there is one."""
     return max(ratios, key=ratios.__getitem__)
@@ -124,7 +130,8 @@ def _seen(model: ModelFacts, told: Collection[Stage]) -> Seen | None:
     if window is None or model.coverage_bias is not None or window.inferences_ok < _LEAST_INFERENCES:
         return None
     ratios = _ratios(window.stage_seconds, told)
-    return None if not ratios else Seen(model, window, ratios, _ratios(window.misses.stage_seconds, told) if window.misses else {})
+    late = window.misses.stage_seconds if window.misses is not None and window.sla_state == "missed" and not fails(window) else {}
+    return None if not ratios else Seen(model, window, ratios, _ratios(late, told))
 
 
 def _ratios(seconds: Mapping[Stage, float], told: Collection[Stage]) -> dict[Stage, float]:
