@@ -20,7 +20,8 @@ import orjson
 import pytest
 
 from infermeter import cli
-from infermeter.errors import Unavailable
+from infermeter.commands.compare import saved_report
+from infermeter.errors import ConfigError, Unavailable
 from infermeter.prometheus_api import Prometheus
 from support.compared import IDLE_WATTS, SLA, batching, life
 from support.ledgers import config
@@ -144,6 +145,14 @@ def test_what_cannot_be_compared_is_one_sentence_and_wrong_use(
     for name, content in files.items():
         Path(name).write_bytes(content)
     assert problem in refused(capsys, *argv)
+
+
+@pytest.mark.parametrize("content", [b"x" * 101, gzip.compress(b"x" * 101), gzip.compress(b"x" * 10_000_000)])
+def test_a_report_that_is_too_long_is_not_taken(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="longer than 100 bytes"):
+        saved_report(str(path), most_bytes=100)
 
 
 @pytest.mark.parametrize(

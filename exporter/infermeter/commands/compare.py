@@ -78,27 +78,27 @@ def _recorded(args: argparse.Namespace) -> tuple[Stretch, Stretch]:
     return told[0], told[1]
 
 
-def saved_report(path: str) -> bytes:
-    """The bytes of a saved report, unpacked. Raises: ConfigError that names the file."""
+def saved_report(path: str, *, most_bytes: int = BYTES_MOST) -> bytes:
+    """The bytes of a saved report, unpacked, at most so many. Raises: ConfigError that names the file."""
     try:
         with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
-            body = file.read(BYTES_MOST + 1)
+            body = file.read(most_bytes + 1)
     except OSError as error:
         raise ConfigError(path, f"can't be read: {error.strerror}") from error
     if body[:2] == b"\x1f\x8b":
-        body = _unpacked(body, path)
-    if len(body) > BYTES_MOST:
-        raise ConfigError(path, f"longer than {BYTES_MOST} bytes")
+        body = _unpacked(body, path, most_bytes)
+    if len(body) > most_bytes:
+        raise ConfigError(path, f"longer than {most_bytes} bytes")
     return body
 
 
-def _unpacked(body: bytes, path: str) -> bytes:
+def _unpacked(body: bytes, path: str, most_bytes: int) -> bytes:
     """Raises: ConfigError."""
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
-        unpacked = inflater.decompress(body, BYTES_MOST + 1)
+        unpacked = inflater.decompress(body, most_bytes + 1)
     except zlib.error:
         raise ConfigError(path, "is damaged gzip") from None
-    if len(unpacked) <= BYTES_MOST and (not inflater.eof or inflater.unused_data):
+    if len(unpacked) <= most_bytes and (not inflater.eof or inflater.unused_data):
         raise ConfigError(path, "is gzip that was cut off, or has something after its end")
     return unpacked

@@ -24,7 +24,7 @@ MeasureName: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """(product of `above`) / (product of `below`) x `scale`; `is_cost`: in money of BEFORE's hourly cost.
+    """(product of `above`) / (product of `below`) x `scale`.
 
     `volume`: what load there is of what the measure speaks of, whose change alone would change it; None where it isn't divided by it.
     """
@@ -37,11 +37,6 @@ class Measure:
     below: Sequence[Column]
     volume: Column | None
     scale: float = 1.0
-
-    @property
-    def is_cost(self) -> bool:
-        """Whether it is money."""
-        return "cost" in self.above
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -214,6 +214,48 @@ def test_what_both_reports_of_a_process_hold_is_before_s_alone() -> None:
         compare(served_by(lived(), until=start + SECONDS), served_by(lived(), until=start + 600))
 
 
+def test_reports_of_a_process_that_do_not_overlap_are_whole() -> None:
+    start = lived()["report"]["slots"][0]["start_unix_seconds"]
+    later = served_by(lived(), until=start + SECONDS)
+    later["report"]["slots"] = [slot for slot in later["report"]["slots"] if slot["start_unix_seconds"] >= start + 900]
+    found = compare(served_by(lived(), until=start + 900), later)
+    assert (found.before.seconds, found.after.seconds) == (900, SECONDS - 900)
+    assert found.notes == []
+
+
+def silent(report: Report) -> Report:
+    """As if nothing had been asked: only the time and what it costs."""
+    report["report"]["slots"] = [
+        slot | {"observed": 0, "ok": 0, "within_sla": 0, "tokens_input": 0, "tokens_output": 0} for slot in report["report"]["slots"]
+    ]
+    return report
+
+
+def test_two_reports_in_which_nothing_was_asked_are_refused() -> None:
+    with pytest.raises(ConfigError, match="tell nothing that compares"):
+        compare(silent(lived()), silent(lived()))
+
+
+def test_a_silent_side_has_no_load_to_compare() -> None:
+    found = compare(lived(), silent(lived()))
+    assert [(load.ratio, load.is_limits, load.is_alike) for _, load in found.loads] == [(None, False, False)]
+    assert {one.verdict for one in found.measures} <= {"not comparable", "not shown"}
+    assert row(found, "cost_per_inference").reason == "not_told_after"
+
+
+def sampled(report: Report) -> Report:
+    """As a server that tells no counts, and spans of some inferences."""
+    report["report"]["sampled"] = True
+    return report
+
+
+def test_a_sample_without_counts_tells_no_load_and_so_nothing_is_compared() -> None:
+    found = compare(both(sampled(lived()), lived(seed=2)), both(sampled(lived(seed=3)), lived(seed=4)))
+    assert {(one.measure, one.verdict, one.reason) for one in found.measures if one.unit != "s"} == {
+        ("share_within_sla", "not comparable", "load_unknown")
+    }
+
+
 def test_other_servers_and_versions_are_noted() -> None:
     other = lived()
     other["report"] |= {"server": "b\n", "version": "9"}

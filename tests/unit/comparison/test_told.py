@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -14,6 +15,7 @@ import pytest
 from infermeter.comparison.comparison import Comparison
 from infermeter.comparison.comparison_json import comparison_json
 from infermeter.comparison.comparison_text import REASONS, WIDTH, comparison_text, number
+from infermeter.comparison.load import Load
 from infermeter.comparison.measures import MEASURES
 from infermeter.comparison.stretch import SIGNALS
 from infermeter.comparison.verdict import Reason, Verdict
@@ -38,6 +40,15 @@ def found(before: float, after: float, *, most: int = 1, priced: bool = True, ju
     return compare(lived(before, 1, 1), lived(after, 2, most))
 
 
+def two_models() -> Comparison:
+    settings = config(per_hour=3.6, sla=SLA, server=Server(model="m", sampled=False))
+    lives = [life(batching(per_second=0.6, seconds=1500, seed=seed, most=1), seconds=1500, config_=settings) for seed in (1, 2)]
+    for one in lives:
+        one["report"]["slots"] += [slot | {"model": "n"} for slot in one["report"]["slots"]]
+        one["report"]["sla"] += [sla | {"model": "n", "ttft_seconds": 1.0} for sla in one["report"]["sla"]]
+    return compare(*lives)
+
+
 ALL = [
     pytest.param(lambda: found(3.0, 3.0, most=16), id="batched"),
     pytest.param(lambda: found(0.6, 0.6), id="equal"),
@@ -45,6 +56,7 @@ ALL = [
     pytest.param(lambda: found(0.6, 0.01), id="hardly anything after"),
     pytest.param(lambda: found(0.6, 0.6, priced=False), id="no prices"),
     pytest.param(lambda: found(0.6, 0.6, judged=False), id="no SLA"),
+    pytest.param(two_models, id="two models"),
 ]
 
 
@@ -97,6 +109,13 @@ def compare_reversed() -> Comparison:
     settings = config(per_hour=3.6, sla=SLA, baseline_watts=IDLE_WATTS, server=Server(model="m", sampled=False))
     lives = [life(batching(per_second=3.0, seconds=1500, seed=most, most=most), seconds=1500, config_=settings) for most in (16, 1)]
     return compare(*lives)
+
+
+def test_without_a_known_load_the_page_says_so() -> None:
+    text = comparison_text(found(0.6, 0.01))
+    assert "not comparable: a side has too few inferences" in text
+    silent = replace(found(0.6, 0.6), loads=[("m", Load(0.6, None, limit_before=False, limit_after=False, tokens_ratio=None))])
+    assert "Load unknown, or none." in comparison_text(silent)
 
 
 @pytest.mark.parametrize(
