@@ -60,7 +60,8 @@ class MetricRules:
     of those that ended well, perhaps with one of those that didn't, or none. `model_label`: whose value is the model; None: the server
     doesn't name one. `inner_calls`: a model's counts hold calls by other models too; `among_several`: but not while it is the only one that
     was ever on the page, where all that the server has are from the start. Of `times` there is one of each at most; a stage of which only
-    parts are there is what they are together. Each series of `work` is of a GPU.
+    parts are there is what they are together. Each series of `work` is of a GPU. `known_by`: metrics that aren't read, by which a page
+    without any that are is still known to be this server's.
     """
 
     counts: tuple[CountRule, ...] = ()
@@ -72,6 +73,7 @@ class MetricRules:
     origin: str | None = None
     times: tuple[TimeRule, ...] = ()
     work: Mapping[Work, SeriesRule] = field(default_factory=dict)
+    known_by: tuple[str, ...] = ()
 
     @property
     def series(self) -> tuple[SeriesRule, ...]:
@@ -87,7 +89,7 @@ class MetricRules:
     @property
     def unmistakable_names(self) -> tuple[str, ...]:
         """Those that need no label to say that they are this server's."""
-        return tuple(name for series in self.series if not series.where for name in series.names)
+        return (*(name for series in self.series if not series.where for name in series.names), *self.known_by)
 
     def reads(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether a series of this name and these labels tells anything."""
@@ -111,7 +113,7 @@ class MetricRules:
 
 def read_metrics(place: Place) -> MetricRules:
     """The section that stands in `place`; its problems are noted there. Raises: Unreadable."""
-    at = place.keys("endpoint origin labels counters gauges histograms summaries inner_calls")
+    at = place.keys("endpoint origin known_by labels counters gauges histograms summaries inner_calls")
     if not at.keys() & {"counters", "gauges"}:
         raise place.wrong("must have counters or gauges")
     labels = at["labels"].keys("model", required="model") if "labels" in at else {}
@@ -126,7 +128,10 @@ def read_metrics(place: Place) -> MetricRules:
         origin=at["origin"].choice(ORIGINS) if "origin" in at else None,
         times=_times(at),
         work=_work(at["counters"]) if "counters" in at else {},
+        known_by=at["known_by"].each(read_name) if "known_by" in at else (),
     )
+    if not {name for series in rules.series if not series.where for name in series.names}.isdisjoint(rules.known_by):
+        raise at["known_by"].wrong("means nothing of a metric that is read without where: a page is known by it anyway")
     counted = [(name, count.series.where) for count in rules.counts for name in count.series.names]
     gauged = {name for one in rules.gauges.values() for name in one.names}
     if len(set(counted)) < len(counted) or not gauged.isdisjoint(name for name, _ in counted):

@@ -106,6 +106,13 @@ def problem(metrics: str) -> str:
         ("counters: {flops: {name: b, unit: s}}", ".counters.flops.unit: unknown key; known are name, older, where"),
         ("histograms: {e2e: {name: h, unit: s}}", ": must have counters or gauges"),
         ("counters: {ok: {name: a}}, origin: measured", ".origin: unknown; did you mean captured?"),
+        ("counters: {ok: {name: a}}, known_by: []", ".known_by: is empty"),
+        ("counters: {ok: {name: a}}, known_by: [b, 1st]", ".known_by[1]: must match [a-zA-Z_:][a-zA-Z0-9_:]*"),
+        ("counters: {ok: {name: a}}, known_as: b", ".known_as: unknown key; did you mean known_by?"),
+        (
+            "counters: {ok: {name: a, older: b}}, known_by: [b]",
+            ".known_by: means nothing of a metric that is read without where: a page is known by it anyway",
+        ),
         ("counters: {ok: {name: a}}, inner_calls: false", ".inner_calls: unknown; known are true, several"),
         (
             "counters: {ok: {name: a}}, inner_calls: several",
@@ -129,6 +136,13 @@ def test_a_file_without_rules_is_one_of_a_server_without_spans_if_it_has_metrics
     with pytest.raises(ConfigErrors) as caught:
         read_mapping(head, "own.yaml")
     assert str(caught.value) == "own.yaml: rules: is empty, and there are no metrics: nothing would be known of this server"
+
+
+def test_a_page_is_known_by_what_needs_no_label_and_by_what_is_not_read() -> None:
+    read = rules("counters: {ok: {name: a}, errors: {name: b, where: {l: x}}}, known_by: [c, b]")
+    assert read.unmistakable_names == ("a", "c", "b")
+    assert read.names == ("a", "b")
+    assert not read.reads("c", {})
 
 
 def named(*names: str, **where: TextMatch) -> SeriesRule:
