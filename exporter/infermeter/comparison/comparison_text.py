@@ -57,7 +57,8 @@ def _head(told: Comparison) -> Iterator[str]:
 
 def _side(name: str, side: Side) -> str:
     start, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") for at in (side.start_unix_seconds, side.end_unix_seconds))
-    return f"  {name:<8}{cut(side.server, 28):<30}{start} to {end} UTC, {side.seconds / 60:,.0f} min"
+    length = f"{side.seconds:.0f} s" if side.seconds < 600 else f"{side.seconds / 60:,.0f} min"
+    return f"  {name:<8}{cut(side.server, 28):<30}{start} to {end} UTC, {length}"
 
 
 def _scope(told: Comparison, model: str | None, load: Load) -> Iterator[str]:
