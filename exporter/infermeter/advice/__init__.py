@@ -20,7 +20,6 @@ from infermeter.advice.telemetry import (
     COVERAGE_BIASED,
     GPU_MAPPING_UNKNOWN,
     LOW_COVERAGE,
-    TELEMETRY_INCONSISTENT,
     coverage_biased,
     gpu_mapping_unknown,
     low_coverage,
@@ -33,8 +32,8 @@ from infermeter.model import Advice, Finding, Resource, RightSizing, SizingEvide
 
 __all__ = ["AT_ONCE", "Premises", "SizingSettings", "advise", "premises_of", "pressing", "right_size", "sizing_settings"]
 
-AT_ONCE: Final = frozenset({PRICE_MISSING, PRICE_STALE, GPU_MAPPING_UNKNOWN, LOW_COVERAGE, COVERAGE_BIASED, TELEMETRY_INCONSISTENT})
-"""Findings on the configuration, and those that wait for their evidence themselves: they don't have to be held."""
+AT_ONCE: Final = frozenset({PRICE_MISSING, PRICE_STALE, GPU_MAPPING_UNKNOWN, LOW_COVERAGE, COVERAGE_BIASED})
+"""Findings on the configuration, and those that wait for their evidence, and for its end, themselves: they don't have to be held."""
 
 
 def advise(premises: Premises, *, prices: Sequence[DevicePrice] = ()) -> Advice:

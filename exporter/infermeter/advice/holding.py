@@ -49,6 +49,11 @@ class Holding:
                 del self._held[key]
 
     @property
+    def kept(self) -> int:
+        """How many are told, or wait."""
+        return len(self._held)
+
+    @property
     def told(self) -> tuple[Finding, ...]:
         """In the order in which they came up, with the evidence as it was last seen."""
         return tuple(held.finding for held in self._held.values() if held.told)

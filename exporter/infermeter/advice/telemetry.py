@@ -17,6 +17,8 @@ _LEAST_INFERENCES: Final = 300
 _LEAST_CONCURRENCY: Final = 1.0
 _MOST_RATIO: Final = 1.5
 _STANDARD_ERRORS: Final = 3.0
+_RECOVERY: Final = 0.25
+"""Of the way from the least coverage to 1."""
 
 _TRACE_MORE = "Let the server trace every inference, or look where spans are lost (spans_dropped_total, exports_refused_total)."
 _TRACE_AT_ALL = "Switch the server's tracing on; if it has none, put `infermeter proxy` before it, or instrument it."
@@ -40,9 +42,13 @@ def gpu_mapping_unknown(ledger: LedgerSnapshot) -> tuple[Finding, ...]:
 
 
 def low_coverage(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
-    """One finding where fewer inferences leave a span than the configured share: stages, quantiles and shares rest on a sample."""
+    """One finding where fewer inferences leave a span than the configured share: stages, quantiles and shares rest on a sample.
+
+    Once spans are taken for a sample, it holds until coverage has risen as far as the ledger asks to believe them again.
+    """
     least = config.ledger.coverage_below_ratio
-    if ledger.coverage_ratio is None or ledger.coverage_ratio >= least:
+    enough = least + (1 - least) * _RECOVERY * ledger.thin
+    if ledger.coverage_ratio is None or ledger.coverage_ratio >= enough:
         return ()
     return (
         Finding(
@@ -51,7 +57,7 @@ def low_coverage(config: Config, ledger: LedgerSnapshot) -> tuple[Finding, ...]:
             model=None,
             evidence={"span_coverage_ratio": ledger.coverage_ratio, "least_ratio": least},
             what_to_do=_TRACE_MORE if ledger.coverage_ratio > 0 else _TRACE_AT_ALL,
-            falsified_by=f"span_coverage_ratio is at least {least:g}.",
+            falsified_by=f"span_coverage_ratio is at least {enough:g}.",
         ),
     )
 
