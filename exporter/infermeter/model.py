@@ -597,13 +597,17 @@ SizingVerdict: TypeAlias = Literal["fits", "unsure", "no"]
 
 @dataclass(frozen=True, slots=True)
 class ModelEvidence:
-    """What right-sizing goes by of one model; `slowdown_at_sla_ratio` as in `ModelWindow`, with so many `inferences` behind it."""
+    """What right-sizing goes by of one model; `slowdown_at_sla_ratio` as in `ModelWindow`, with so many `inferences` behind it.
+
+    `quantile_ratio` is the SLA's.
+    """
 
     model: str
     workload: Workload
     has_sla: bool
     slowdown_at_sla_ratio: float | None
     inferences: int
+    quantile_ratio: float = 0.99
 
 
 @dataclass(frozen=True, slots=True)

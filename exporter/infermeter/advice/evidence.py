@@ -6,18 +6,24 @@ from typing import Final
 
 from infermeter.advice.premises import Premises
 from infermeter.advice.workload import workload
-from infermeter.model import LedgerSnapshot, ModelEvidence, ModelFacts, SizingEvidence
+from infermeter.model import LedgerSnapshot, ModelEvidence, ModelFacts, ServerWindow, SizingEvidence
 
 _NS: Final = 1_000_000_000
+_NO_SLA: Final = 0.99
 _PARTITIONED: Final = "MIG"
+_LEAST_KNOWN: Final = 0.9
+
+_RESERVING: Final = frozenset({"vllm", "sglang", "trtllm", "lmdeploy", "tgi"})
+"""Kinds of servers that take memory for their KV cache before anybody asks, whether they tell how full it is or not."""
 
 
 def sizing_evidence(premises: Premises) -> SizingEvidence | None:
-    """None where no GPU is seen: then nothing says what would be replaced."""
+    """None where no GPU is seen: then nothing says what would be replaced. One that answered within the window took part in it."""
     ledger, window, hardware = premises.ledger, premises.window, premises.hardware
-    gpus = [gpu for gpu in ledger.gpus if gpu.up]
-    if not gpus:
+    if not any(gpu.up for gpu in ledger.gpus):
         return None
+    since_ns = ledger.time_ns - round(0 if window is None else window.window.seconds * _NS)
+    gpus = [gpu for gpu in ledger.gpus if gpu.up or (gpu.last_sample_ns is not None and gpu.last_sample_ns >= since_ns)]
     price_as_of_ns = premises.price_as_of_ns
     gauges = ledger.gauges
     return SizingEvidence(
@@ -28,9 +34,9 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
         currency=ledger.currency,
         price_age_seconds=None if price_as_of_ns is None else max(0.0, (ledger.time_ns - price_as_of_ns) / _NS),
         peak_load_ratio=ledger.peak_load_ratio,
-        busy_ratio=window.busy_seconds / window.accrued_seconds if window is not None and window.accrued_seconds > 0 else None,
+        busy_ratio=None if window is None or ledger.thin else _busy_ratio(window),
         memory_peak_bytes=hardware.memory_peak_bytes,
-        memory_is_reserved=gauges is not None and gauges.kv_cache_used_ratio is not None,
+        memory_is_reserved=premises.config.server.kind in _RESERVING or (gauges is not None and gauges.kv_cache_used_ratio is not None),
         precision=premises.config.server.precision,
         throttled_ratio=hardware.throttled_ratio,
         window_seconds=None if window is None else window.window.seconds,
@@ -41,11 +47,18 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
                 has_sla=model.sla is not None,
                 slowdown_at_sla_ratio=model.windows[-1].slowdown_at_sla_ratio if model.windows else None,
                 inferences=model.windows[-1].inferences_observed if model.windows else 0,
+                quantile_ratio=_NO_SLA if model.sla is None else model.sla.quantile_ratio,
             )
             for model in ledger.models
             if _is_served(model, ledger)
         ),
     )
+
+
+def _busy_ratio(window: ServerWindow) -> float | None:
+    """Of the time that is known to be busy or idle; None where that is too little of it."""
+    known = window.busy_seconds + (window.idle_seconds or 0.0)
+    return window.busy_seconds / known if known > 0 and known >= _LEAST_KNOWN * window.accrued_seconds else None
 
 
 def _is_served(model: ModelFacts, ledger: LedgerSnapshot) -> bool:

@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from typing import Final
 
 from infermeter.advice.sizing import BOUND, MEMORY_MARGIN, SizingSettings, present_device
+from infermeter.advice.waiting import slowdown_at
 from infermeter.catalogue import Catalogue, MigProfile
 from infermeter.model import Move, SizingEvidence
 
 _HALF: Final = 0.5
 _SELDOM_BUSY: Final = 0.1
 _ONE: Final = 1.0 + 1e-9
+_STAY_SECONDS: Final = 300.0
+"""So long it would stay after each inference before it stops. Source: starts break even with 1 to 5 minutes of idling, arXiv 2605.23918."""
 
 
 def moves(evidence: SizingEvidence, catalogue: Catalogue, settings: SizingSettings) -> tuple[Move, ...]:
-    """Those that the evidence speaks for, the surest first."""
-    found = (
+    """Those that the evidence speaks for. Their savings overlap, and none is sure before what it says of others is known."""
+    return (
         *_fewer_replicas(evidence, settings),
         *_mig_slice(evidence, catalogue, settings),
-        *_share(evidence, settings),
-        *_scale_to_zero(evidence),
+        *_share(evidence, catalogue, settings),
+        *_scale_to_zero(evidence, settings),
     )
-    return tuple(sorted(found, key=lambda move: move.verdict != "fits"))
 
 
 def _fewer_replicas(evidence: SizingEvidence, settings: SizingSettings) -> Iterator[Move]:
@@ -31,7 +33,7 @@ def _fewer_replicas(evidence: SizingEvidence, settings: SizingSettings) -> Itera
         return
     yield Move(
         kind="fewer_replicas",
-        verdict="fits",
+        verdict="unsure",
         evidence={"needed_ratio": needed, "headroom": settings.headroom},
         what_to_do=f"{1 / needed:.1f} servers like this one fit into one, at their peaks: if it has replicas, run fewer."
         if needed > 0
@@ -43,11 +45,14 @@ def _fewer_replicas(evidence: SizingEvidence, settings: SizingSettings) -> Itera
 
 def _mig_slice(evidence: SizingEvidence, catalogue: Catalogue, settings: SizingSettings) -> Iterator[Move]:
     present = present_device(evidence, catalogue)
-    if present is None or present.mig_profiles is None or evidence.is_partitioned or len(evidence.products) != 1:
+    if present is None or present.memory_bytes is None or present.mig_profiles is None or not _is_one_whole(evidence):
         return
-    fitting = [profile for profile in present.mig_profiles.value if _carries(evidence, profile, settings)]
-    smallest = min(fitting, key=lambda profile: (profile.compute_ratio, profile.memory_bytes), default=None)
-    if smallest is None or smallest.compute_ratio >= 1:
+    whole_bytes = present.memory_bytes.value
+    fitting = [
+        (_part_taken(profile, whole_bytes), profile) for profile in present.mig_profiles.value if _carries(evidence, profile, settings)
+    ]
+    part, smallest = min(fitting, key=lambda one: (one[0], one[1].compute_ratio), default=(1.0, None))
+    if smallest is None or 1 - part < settings.minimum_saving_ratio or part >= 1:
         return
     yield Move(
         kind="mig_slice",
@@ -56,11 +61,12 @@ def _mig_slice(evidence: SizingEvidence, catalogue: Catalogue, settings: SizingS
             "profile": smallest.name,
             "compute_ratio": smallest.compute_ratio,
             "bandwidth_ratio": smallest.bandwidth_ratio,
+            "part_ratio": part,
             "peak_load_ratio": evidence.peak_load_ratio or 0.0,
         },
-        what_to_do=f"Try it on a MIG slice {smallest.name}, and give the rest of the device to others.",
+        what_to_do=f"Try it on a MIG slice {smallest.name}; it saves what others then pay for the rest of the device.",
         falsified_by="The SLA is missed on the slice: the bound it goes by was measured between whole devices.",
-        saving_per_hour=_part(evidence, 1 - smallest.compute_ratio),
+        saving_per_hour=_part(evidence, 1 - part),
     )
 
 
@@ -71,37 +77,55 @@ def _carries(evidence: SizingEvidence, profile: MigProfile, settings: SizingSett
         return False
     low = BOUND * min(profile.compute_ratio, profile.bandwidth_ratio)
     load = peak / low
-    if load * settings.headroom > _ONE:
+    slowdown = slowdown_at(load, low, evidence.models)
+    if slowdown is None or load * settings.headroom > _ONE:
         return False
     allowed = [model.slowdown_at_sla_ratio for model in evidence.models if model.has_sla]
-    return all(ratio is not None and 1 / low / (1 - load) <= ratio for ratio in allowed)
+    return all(ratio is not None and slowdown <= ratio for ratio in allowed)
 
 
-def _share(evidence: SizingEvidence, settings: SizingSettings) -> Iterator[Move]:
-    needed = _needed(evidence, settings)
-    if needed is None or needed > _HALF or evidence.is_partitioned or evidence.memory_is_reserved or evidence.memory_peak_bytes is None:
+def _part_taken(profile: MigProfile, whole_bytes: float) -> float:
+    """Of the device: whatever a slice takes most of, nobody else can have."""
+    return max(profile.compute_ratio, profile.bandwidth_ratio, profile.memory_bytes / whole_bytes)
+
+
+def _share(evidence: SizingEvidence, catalogue: Catalogue, settings: SizingSettings) -> Iterator[Move]:
+    needed, present, memory = _needed(evidence, settings), present_device(evidence, catalogue), evidence.memory_peak_bytes
+    if needed is None or needed > _HALF or not _is_one_whole(evidence) or evidence.memory_is_reserved or memory is None:
+        return
+    if present is None or present.memory_bytes is None or MEMORY_MARGIN * memory > _HALF * present.memory_bytes.value:
         return
     yield Move(
         kind="share",
         verdict="unsure",
-        evidence={"needed_ratio": needed, "memory_peak_bytes": evidence.memory_peak_bytes},
+        evidence={"needed_ratio": needed, "memory_peak_bytes": memory},
         what_to_do="Put another server beside it on the same GPU (time slicing, MPS), if the memory of both fits.",
         falsified_by="Either server misses its SLA beside the other: what they cost each other isn't known before.",
         saving_per_hour=_part(evidence, _HALF),
     )
 
 
-def _scale_to_zero(evidence: SizingEvidence) -> Iterator[Move]:
-    if evidence.busy_ratio is None or evidence.busy_ratio > _SELDOM_BUSY:
+def _scale_to_zero(evidence: SizingEvidence, settings: SizingSettings) -> Iterator[Move]:
+    """As if inferences came one by one: where they come in bursts, fewer starts are needed."""
+    busy, seconds = evidence.busy_ratio, evidence.window_seconds
+    if busy is None or not seconds:
+        return
+    inferences = sum(model.inferences for model in evidence.models)
+    up = busy + inferences * _STAY_SECONDS / seconds
+    if busy > _SELDOM_BUSY or 1 - up < settings.minimum_saving_ratio or up >= 1:
         return
     yield Move(
         kind="scale_to_zero",
         verdict="unsure",
-        evidence={"busy_ratio": evidence.busy_ratio, "window_seconds": evidence.window_seconds or 0.0},
+        evidence={"busy_ratio": busy, "inferences": inferences, "window_seconds": seconds, "up_ratio": up},
         what_to_do="Stop it while nobody asks, if it is idle for longer at a time than a start takes, and the first to ask may wait.",
         falsified_by="Idle times are shorter than five minutes, or the wait for a start misses the SLA.",
-        saving_per_hour=_part(evidence, 1 - evidence.busy_ratio),
+        saving_per_hour=_part(evidence, 1 - up),
     )
+
+
+def _is_one_whole(evidence: SizingEvidence) -> bool:
+    return len(evidence.products) == 1 and evidence.gpus >= 1 / _ONE and not evidence.is_partitioned
 
 
 def _needed(evidence: SizingEvidence, settings: SizingSettings) -> float | None:

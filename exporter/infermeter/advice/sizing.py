@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from infermeter.advice.offers import cheapest
+from infermeter.advice.waiting import slowdown_at
 from infermeter.catalogue import Catalogue, Device, Fact
 from infermeter.config import DevicePrice
 from infermeter.model import BlockedBy, Candidate, Component, SizingEvidence, SizingVerdict, Workload
@@ -24,7 +25,14 @@ Source: MLPerf Inference v5.1 closed division, and NeuSight's labels; tests/advi
 MEMORY_MARGIN: Final = 1.1
 """Over the peak of memory in use."""
 
+MOST_THROTTLED_RATIO: Final = 0.1
+"""Of the time; with clocks held down for longer the present device wasn't what its specification says."""
+
 _ONE: Final = 1.0 + 1e-9
+_MEASURED: Final = frozenset({"volta", "turing", "ampere", "ada", "hopper", "blackwell"})
+_EMBEDDED: Final = frozenset({"module", "usb"})
+"""The bound was measured between cards and modules of these architectures, and never on embedded ones."""
+
 _OWN: Final[frozenset[Component]] = frozenset({"instance", "amortisation", "power", "cooling"})
 """What a rented candidate takes the place of; the rest of the hourly cost stays."""
 
@@ -81,19 +89,7 @@ class _Trial:
     present: Device | None
     device: Device
     price: DevicePrice | None
-
-    @property
-    def ratios(self) -> Ratios | None:
-        """None where a fact of either device is missing, or the precision isn't known."""
-        if self.present is None or self.evidence.precision is None:
-            return None
-        bandwidths = [device.memory_bandwidth_bytes_per_second for device in (self.device, self.present)]
-        flops = [rate_of(device, self.evidence.precision) for device in (self.device, self.present)]
-        there, here, rate_there, rate_here = *bandwidths, *flops
-        if there is None or here is None or rate_there is None or rate_here is None:
-            return None
-        verified = all(fact.verified for fact in (there, here, rate_there, rate_here))
-        return Ratios(there.value / here.value, rate_there.value / rate_here.value, verified)
+    ratios: Ratios | None
 
     @property
     def load_ratio(self) -> float | None:
@@ -103,12 +99,9 @@ class _Trial:
 
     @property
     def slowdown_ratio(self) -> float | None:
-        """By how much an inference's queue and compute may grow there: by the lower bound, and by the wait at the load there.
-
-        Source: mean response over service time 1 / (1 - load) of M/M/1 (Kleinrock 1975): more regular work waits less.
-        """
-        load = self.load_ratio
-        return None if self.ratios is None or load is None or load >= 1 else 1 / self.ratios.low / (1 - load)
+        """By how much an inference's queue and compute may grow there."""
+        load, models = self.load_ratio, self.evidence.models
+        return None if self.ratios is None or load is None else slowdown_at(load, self.ratios.low, models)
 
     @property
     def cost_per_hour(self) -> float | None:
@@ -126,7 +119,10 @@ class _Trial:
     def checks(self) -> Iterator[_Check]:
         """Everything that speaks against it."""
         rules: tuple[Callable[[], _Check | None], ...] = (
+            self._whole,
             self._known,
+            self._measured,
+            self._throttled,
             self._memory,
             self._precision,
             self._load,
@@ -135,17 +131,32 @@ class _Trial:
         )
         return (check for rule in rules if (check := rule()) is not None)
 
-    def _known(self) -> _Check | None:
+    def _whole(self) -> _Check | None:
         evidence = self.evidence
-        if self.present is None:
-            return _Check("unknown", "the present devices are of several kinds, or not in the catalogue", fails=False)
-        if evidence.is_partitioned:
+        if evidence.is_partitioned or evidence.gpus < len(evidence.products) / _ONE:
             return _Check("evidence", "the server has a part of a device: what was measured of it says nothing of whole ones", fails=False)
         if len(evidence.products) > 1:
             return _Check("evidence", "several GPUs work together, and what they exchange isn't told", fails=False)
+        return None
+
+    def _known(self) -> _Check | None:
+        if self.present is None:
+            return _Check("unknown", "the present devices are of several kinds, or not in the catalogue", fails=False)
         if self.ratios is not None and not self.ratios.verified:
             return _Check("unknown", "bandwidth or arithmetic of one of the devices isn't verified", fails=False)
         return None
+
+    def _measured(self) -> _Check | None:
+        for device in (self.present, self.device):
+            if device is not None and (device.architecture not in _MEASURED or device.form_factor in _EMBEDDED):
+                return _Check("evidence", f"no published pair holds a device like {device.name}: the bound says nothing of it", fails=False)
+        return None
+
+    def _throttled(self) -> _Check | None:
+        ratio = self.evidence.throttled_ratio
+        if ratio is None or ratio <= MOST_THROTTLED_RATIO:
+            return None
+        return _Check("evidence", f"power or heat held the clocks down for {ratio:.0%} of the time", fails=False)
 
     def _memory(self) -> _Check | None:
         evidence, memory = self.evidence, self.device.memory_bytes
@@ -178,7 +189,7 @@ class _Trial:
         load = self.load_ratio
         if load is None:
             return _Check("evidence", "no peak load: the capacity isn't known, or the history is too short", fails=False)
-        if load * self.settings.headroom <= _ONE:
+        if load < 1 and load * self.settings.headroom <= _ONE:
             return None
         reason = f"peak load {load:.2f} there by the lower bound, at most {1 / self.settings.headroom:.2f} with headroom"
         return _Check("load", reason, fails=self.ratios.verified)
@@ -227,7 +238,9 @@ class _Trial:
             cost_per_hour=self.cost_per_hour,
             saving_per_hour=self.saving_per_hour,
             provider=None if self.price is None else self.price.provider,
-            facts_verified=ratios is not None and ratios.verified,
+            facts_verified=ratios is not None
+            and ratios.verified
+            and all(fact is not None and fact.verified for fact in (self.device.memory_bytes, self.device.precisions)),
         )
 
 
@@ -236,12 +249,14 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Every other device: those that fit first, and of equal verdicts what serves this workload best for its money."""
     present = present_device(evidence, catalogue)
-    tried = []
-    for device in catalogue.devices:
-        if device == present or (settings.devices is not None and device.name not in settings.devices):
-            continue
-        price = cheapest(device, catalogue, prices, evidence.currency, settings, now_ns=now_ns)
-        tried.append(_Trial(evidence, settings, present, device, price))
+    wanted = [
+        device for device in catalogue.devices if device is not present and (settings.devices is None or device.name in settings.devices)
+    ]
+    by_name = cheapest(catalogue, prices, evidence.currency, stale_after_seconds=settings.stale_after_seconds, now_ns=now_ns)
+    tried = [
+        _Trial(evidence, settings, present, device, by_name.get(device.name), ratios_of(present, device, evidence.precision))
+        for device in wanted
+    ]
     ranked = sorted(
         ((trial.candidate(), -_merit(trial)) for trial in tried), key=lambda one: (_ORDER[one[0].verdict], one[1], one[0].product)
     )
@@ -250,23 +265,21 @@ def candidates(
 
 def present_device(evidence: SizingEvidence, catalogue: Catalogue) -> Device | None:
     """What the server's GPUs are; None where they are of several kinds, or unknown."""
-    known = {catalogue.device_of(product) for product in evidence.products}
-    return known.pop() if len(known) == 1 else None
+    known = {product: catalogue.device_of(product) for product in evidence.products}
+    devices = list(known.values())
+    return devices[0] if devices and all(device is devices[0] for device in devices) else None
 
 
-def cheapest(
-    device: Device, catalogue: Catalogue, prices: Sequence[DevicePrice], currency: str | None, settings: SizingSettings, *, now_ns: int
-) -> DevicePrice | None:
-    """The lowest price of a device in this currency that isn't too old; None without one."""
-    today = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date()
-    fresh = [
-        price
-        for price in prices
-        if price.currency == currency
-        and (today - price.as_of).days * 86_400 <= settings.stale_after_seconds
-        and catalogue.meant(price.device) == device
-    ]
-    return min(fresh, key=lambda price: price.per_hour, default=None)
+def ratios_of(present: Device | None, device: Device, precision: str | None) -> Ratios | None:
+    """`device` over the present one; None where a fact of either is missing, or the precision isn't known."""
+    if present is None or precision is None:
+        return None
+    there, here = device.memory_bandwidth_bytes_per_second, present.memory_bandwidth_bytes_per_second
+    rate_there, rate_here = rate_of(device, precision), rate_of(present, precision)
+    if there is None or here is None or rate_there is None or rate_here is None:
+        return None
+    verified = all(fact.verified for fact in (there, here, rate_there, rate_here))
+    return Ratios(there.value / here.value, rate_there.value / rate_here.value, verified)
 
 
 def staying_per_hour(evidence: SizingEvidence) -> float:
@@ -289,7 +302,7 @@ def _merit(trial: _Trial) -> float:
     bandwidth = device.memory_bandwidth_bytes_per_second
     if workload == "edge":
         watts, ratios = device.power_limit_watts, trial.ratios
-        return 0.0 if watts is None or ratios is None else ratios.low / watts.value
+        return 0.0 if watts is None or ratios is None else ratios.point / watts.value
     rate = bandwidth if workload == "latency" else rate_of(device, trial.evidence.precision or "")
     return 0.0 if not cost or rate is None else rate.value / cost
 

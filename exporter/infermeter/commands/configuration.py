@@ -145,8 +145,10 @@ def own_mappings(config: Config) -> dict[str, str]:
 
 
 def listed(config: Config) -> Listed:
-    """What the files that a configuration names list. Raises: ConfigErrors, ConfigError."""
+    """What the files that a configuration names list; its candidates are among the devices. Raises: ConfigErrors, ConfigError."""
     own = None if config.advice.devices_file is None else known_devices(config)
+    if problems := tuple(_unknown_candidates(config, own)):
+        raise ConfigErrors(problems)
     return Listed(listed_prices(config, own), candidate_prices(config, own), own)
 
 
@@ -162,6 +164,19 @@ def known_devices(config: Config) -> Catalogue:
     """The devices that are shipped, and what `advice.devices_file` says of its own and of these. Raises: ConfigErrors, ConfigError."""
     path = config.advice.devices_file
     return shipped_catalogue() if path is None else with_devices(shipped_catalogue(), configuration_text(path), path)
+
+
+def _unknown_candidates(config: Config, own: Catalogue | None) -> Iterator[ConfigError]:
+    """Those of `advice.candidates` that no device is called."""
+    names = config.advice.candidates
+    if names == "all":
+        return
+    known = own or shipped_catalogue()
+    for index, name in enumerate(names):
+        if known.named(name) is None:
+            near = " or ".join(known.nearest(name))
+            meant = f"did you mean {near}?" if near else "`infermeter catalogue` lists what is"
+            yield ConfigError(f"advice.candidates[{index}]", f"no device is called `{name[:64]}`; {meant}")
 
 
 def candidate_prices(config: Config, catalogue: Catalogue | None) -> PriceList | None:
