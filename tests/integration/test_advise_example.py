@@ -111,7 +111,7 @@ def test_the_text_says_what_the_t4_would_do_in_one_sentence(tmp_path: Path, caps
     words = " ".join(advice_text(document).split())
     (told,) = document["what_if"]
     assert f"t4 would meet 100 ms at p99 at >= {1 / told['load_ratio']:.0f} times your peak (needed 1.3)" in words
-    assert "cost 14.3 % of now (what-if 0.526 vs 3.67 USD an hour)" in words
+    assert "it costs 14.3 % of now (what-if 0.526 vs 3.67 USD an hour)" in words
     assert "Of 166 published pairs of devices 165 did at least that, the worst 0.78 x" in words
     assert cli.main(["advise", "--report", str(path)]) == 0
     assert "no price of another device in USD" in capsys.readouterr().out

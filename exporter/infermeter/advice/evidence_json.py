@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import date
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -134,8 +134,6 @@ def _read(kind: _Kind, value: Any, where: str) -> Any:  # noqa: ANN401 - whateve
     """`value` as a `kind`. Raises: _Damaged."""
     origin: object = get_origin(kind)
     members = get_args(kind)
-    if origin is Annotated:
-        return _read(members[0], value, where)
     if origin in (Union, UnionType):
         return _read_member(members, value, where)
     if origin is Literal:

@@ -30,6 +30,8 @@ BOUNDS: Final = {
 }
 """What each bound means."""
 
+_NOTHING: Final = "Nothing can be said of other hardware yet"
+
 MOVES: Final = {
     "fewer_replicas": "fewer replicas",
     "mig_slice": "a slice of the GPU (MIG)",
@@ -74,7 +76,7 @@ def _head(told: Told) -> Iterator[str]:
     if not told["sla"]:
         yield "  It has no SLA."
     for note in told["notes"]:
-        yield from _wrapped("  Note: ", note)
+        yield from _wrapped("  Note: ", f"{note}.")
 
 
 def _devices(evidence: Told) -> str:
@@ -207,7 +209,7 @@ def _supposed(told: Told) -> Iterator[str]:
 def _hardware(told: Told, shown: Sequence[Told]) -> Iterator[str]:
     yield "OTHER HARDWARE"
     if told["missing"]:
-        yield "  Nothing can be said of other hardware yet:" if not _any_fits(told) else "  For more to be said:"
+        yield f"  {_blocked(told)}:"
         for gap in told["missing"]:
             yield from _wrapped(f"    {gap['missing']}: ", gap["what_to_do"], hanging=6)
     if shown:
@@ -225,8 +227,12 @@ def _hardware(told: Told, shown: Sequence[Told]) -> Iterator[str]:
         yield from _basis(told)
 
 
-def _any_fits(told: Told) -> bool:
-    return any(one["verdict"] == "fits" for one in (*told["candidates"], *told["what_if"]))
+def _blocked(told: Told) -> str:
+    """How far what is missing stands in the way."""
+    devices = [*told["candidates"], *told["what_if"]]
+    if any(one["verdict"] == "fits" for one in devices):
+        return "More could be said"
+    return "No device can be said to fit yet" if any(one["load_ratio"] is not None for one in devices) else _NOTHING
 
 
 def _table(rows: Sequence[Told], told: Told) -> Iterator[str]:
@@ -258,7 +264,7 @@ def _sentence(one: Told, told: Told) -> str:
     if slower and allowed and None not in allowed:
         slower += f", {number(min(allowed), 2)} times are within the SLA"
     now = _now(told)
-    share = f"cost {percent(one['cost_per_hour'] / now)} of now ({one['provider']} {_money(one['cost_per_hour'])} vs {_money(now)}"
+    share = f"it costs {percent(one['cost_per_hour'] / now)} of now ({one['provider']} {_money(one['cost_per_hour'])} vs {_money(now)}"
     return f"{does} {carried}{slower}; {share} {told['currency']} an hour), {_month(one['saving_per_hour'])} less a month."
 
 
