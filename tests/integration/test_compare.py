@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("reports")
     settings = config(per_hour=3.6, sla=SLA, baseline_watts=IDLE_WATTS)
     for name, most in (("one", 1), ("many", 16)):
-        report = life(batching(per_second=3.0, seconds=1500, seed=most, most=most), seconds=1500, config_=settings)
+        report = life(batching(per_second=3.0, seconds=1900, seed=most, most=most), seconds=1900, config_=settings)
         (folder / f"{name}.json").write_bytes(orjson.dumps(report))
     return folder
 

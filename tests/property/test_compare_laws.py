@@ -83,7 +83,7 @@ def test_whatever_the_slots_only_finite_numbers_are_told(before: Stretch, after:
     for row in found.measures:
         assert (row.reason is None) == (row.verdict in ("better", "worse"))
         for interval in (row.difference, row.ratio):
-            assert interval is None or interval.low <= interval.high
+            assert interval is None or interval.low <= interval.point <= interval.high
 
 
 @settings(max_examples=30, deadline=None)

@@ -20,8 +20,8 @@ from infermeter.model import Floats
 
 DRAWS: Final = 2000
 CONFIDENCE: Final = 0.95
-SLOTS_LEAST: Final = 120
-"""Twenty minutes of a report's slots."""
+SLOTS_LEAST: Final = 180
+"""Half an hour of a report's slots."""
 
 BLOCKS_LEAST: Final = 4
 

@@ -29,7 +29,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     "models_differ": "the models, or their shares of the inferences, differ; read each model by itself",
     "not_told_before": "BEFORE doesn't tell it",
     "not_told_after": "AFTER doesn't tell it",
-    "too_few_slots": f"a side is too short: it takes {SLOTS_LEAST} slots (20 minutes of a report)",
+    "too_few_slots": f"a side is too short: it takes {SLOTS_LEAST} slots (half an hour of a report)",
     "too_few_inferences": f"a side has too few inferences: it takes {INFERENCES_LEAST}",
     "nothing_to_divide_by": "parts of a side have nothing to divide by; compare longer times",
     "a_point_without_its_slots": "no interval can be told: slots hold no durations",
@@ -50,9 +50,9 @@ def _head(told: Comparison) -> Iterator[str]:
         yield "  Hourly cost unknown: BEFORE has no prices."
         return
     own = told.after.cost_per_hour
-    yield f"  Both are priced at BEFORE's {number(told.cost_per_hour)} {told.currency} an hour" + (
-        "; AFTER has no prices of its own, so none of its money is known." if own is None else f"; AFTER's own is {number(own)}."
-    )
+    theirs = "AFTER has no prices of its own, so none of its money is known" if own is None else f"AFTER's own is {number(own)}"
+    text = f"Both are priced at BEFORE's {number(told.cost_per_hour)} {told.currency} an hour; {theirs}."
+    yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _side(name: str, side: Side) -> str:
@@ -63,7 +63,7 @@ def _side(name: str, side: Side) -> str:
 
 def _scope(told: Comparison, model: str | None, load: Load) -> Iterator[str]:
     yield "THE SERVER, ALL MODELS" if model is None else f"MODEL {cut(model, 60)}"
-    yield f"  {_load(load)}"
+    yield from textwrap.wrap(_load(load), WIDTH, initial_indent="  ", subsequent_indent="    ")
     for of, sla in told.slas:
         if of == model:
             asked = (("duration", sla.duration_seconds), ("ttft", sla.ttft_seconds), ("tpot", sla.tpot_seconds))
@@ -115,7 +115,7 @@ def _between(of: Interval, scaled: Callable[[float], float], digits: int, unit: 
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f} %"
+    return f"x {ratio:.3g}" if ratio >= FACTOR_FROM else f"{100 * (ratio - 1):+.1f} %"
 
 
 def _notes(told: Comparison) -> Iterator[str]:

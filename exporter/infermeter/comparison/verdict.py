@@ -78,7 +78,7 @@ class Draws:
 
 
 def draws_of(before: Slots, after: Slots) -> list[Draws]:
-    """None where a side has too few slots."""
+    """One for each length of block; none where a side has too few slots."""
     if min(len(before), len(after)) < SLOTS_LEAST:
         return []
     lengths = block_lengths(len(before)), block_lengths(len(after))
@@ -192,7 +192,7 @@ def _more(volume: Column, drawn: Draws) -> Floats:
 
 
 def _around(point: float, ends: tuple[float, float] | None) -> Interval | None:
-    return None if ends is None else Interval(point, *ends)
+    return None if ends is None else Interval(point, min(point, ends[0]), max(point, ends[1]))
 
 
 def _shown(ends: Ends) -> int | None:

@@ -117,7 +117,7 @@ def without(report: Report, minutes: int) -> Report:
 
 
 def test_a_side_that_is_too_short_is_not_compared() -> None:
-    found = compare(lived(), without(lived(), 15))
+    found = compare(lived(), without(lived(), 25))
     assert {one.reason for one in found.measures if one.unit != "s"} == {"too_few_slots"}
     assert all(one.difference is None for one in found.measures)
 

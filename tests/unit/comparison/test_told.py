@@ -34,15 +34,15 @@ def found(before: float, after: float, *, most: int = 1, priced: bool = True, ju
     )
 
     def lived(per_second: float, seed: int, batch: int) -> dict[str, object]:
-        served = batching(per_second=per_second, seconds=1500, seed=seed, most=batch)
-        return life(served, seconds=1500, config_=settings)
+        served = batching(per_second=per_second, seconds=1900, seed=seed, most=batch)
+        return life(served, seconds=1900, config_=settings)
 
     return compare(lived(before, 1, 1), lived(after, 2, most))
 
 
 def two_models() -> Comparison:
     settings = config(per_hour=3.6, sla=SLA, server=Server(model="m", sampled=False))
-    lives = [life(batching(per_second=0.6, seconds=1500, seed=seed, most=1), seconds=1500, config_=settings) for seed in (1, 2)]
+    lives = [life(batching(per_second=0.6, seconds=1900, seed=seed, most=1), seconds=1900, config_=settings) for seed in (1, 2)]
     for one in lives:
         one["report"]["slots"] += [slot | {"model": "n"} for slot in one["report"]["slots"]]
         one["report"]["sla"] += [sla | {"model": "n", "ttft_seconds": 1.0} for sla in one["report"]["sla"]]
@@ -107,7 +107,7 @@ def test_the_page_says_what_is_worse() -> None:
 
 def compare_reversed() -> Comparison:
     settings = config(per_hour=3.6, sla=SLA, baseline_watts=IDLE_WATTS, server=Server(model="m", sampled=False))
-    lives = [life(batching(per_second=3.0, seconds=1500, seed=most, most=most), seconds=1500, config_=settings) for most in (16, 1)]
+    lives = [life(batching(per_second=3.0, seconds=1900, seed=most, most=most), seconds=1900, config_=settings) for most in (16, 1)]
     return compare(*lives)
 
 
