@@ -1,4 +1,4 @@
-"""Where exports are passed on to, as an operator writes it: the end point of an OTLP receiver, and the headers that it wants. Pure."""
+"""Where exports are passed on to, and by whom: an OTLP receiver's end point and headers, as an operator writes them, and sidecars. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from typing import Final, Literal
 
 TRACES_PATH: Final = "/v1/traces"
 
+PASSED_BY: Final = "infermeter-passed-by"
+"""The header, and the metadata of a call, in which a sidecar names itself and those before it: so that exports don't go in a circle."""
+
+SIDECARS_MOST: Final = 16
+"""That an export remembers; the last ones."""
+
+_SIDECAR: Final = re.compile(r"[0-9a-f]{16}")
+
 _PORTS: Final = {"http": 80, "https": 443}
 _ENDPOINT: Final = re.compile(r"(?:(https?)://)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(/[^\s?#@\\]*)?")
 
@@ -17,7 +25,7 @@ _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "0.0.0.0", "[::]"}
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _TOLD_ALREADY: Final = frozenset(
-    {"connection", "content-encoding", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+    {"connection", "content-encoding", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding", "upgrade", PASSED_BY}
 )
 _PRINTABLE: Final = re.compile(r"[ -~]*")
 _VARIABLE: Final = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -59,6 +67,11 @@ def endpoint_of(text: str, protocol: Literal["http", "grpc"]) -> Endpoint:
         raise ValueError(f"has the port {number}, which there isn't")
     no_path = TRACES_PATH if protocol == "http" else ""
     return Endpoint(tls=scheme == "https", host=host.lower(), port=number, path=no_path if path in (None, "/") else path)
+
+
+def sidecars_told(passed_by: str) -> tuple[str, ...]:
+    """The sidecars that such a header names; what else a peer may have written there is left out."""
+    return tuple(name for name in passed_by.split(",") if _SIDECAR.fullmatch(name))[-SIDECARS_MOST:]
 
 
 def reaches(endpoint: Endpoint, address: str) -> bool:

@@ -122,13 +122,17 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An export that was taken, as it was sent: to be passed on. `spans` are all that it holds, `unpacked_bytes` is its length unpacked."""
+    """An export that was taken, as it was sent: to be passed on. `spans` are all that it holds, `unpacked_bytes` is its length unpacked.
+
+    `passed_by` names the sidecars that it has come through, this one too: whoever is among them has had it.
+    """
 
     body: bytes
     encoding: Literal["protobuf", "json"]
     packing: Literal["identity", "gzip"]
     spans: int
     unpacked_bytes: int
+    passed_by: tuple[str, ...] = ()
 
 
 # --- inferences: from mapping to ledger ------------------------------------------------------------------------------------------

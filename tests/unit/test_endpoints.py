@@ -1,6 +1,15 @@
 import pytest
 
-from infermeter.endpoints import Endpoint, absent_variables, endpoint_of, header_problem, reaches, with_variables
+from infermeter.endpoints import (
+    SIDECARS_MOST,
+    Endpoint,
+    absent_variables,
+    endpoint_of,
+    header_problem,
+    reaches,
+    sidecars_told,
+    with_variables,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +109,7 @@ def test_what_reaches_a_listener_is_seen_where_it_is_evident(host: str, listened
         ("trace-bin", "a", "is no header's name"),
         ("Content-Type", "text/plain", "can't be set"),
         ("grpc-timeout", "1S", "can't be set"),
+        ("Infermeter-Passed-By", "1", "can't be set"),
         ("a", "${TOKEN}", "holds ${ that is no"),
         ("a", "${env:1}", "holds ${ that is no"),
         ("a", "b\r\nc: d", "holds what isn't printable"),
@@ -127,3 +137,17 @@ def test_a_variable_that_is_missing_empty_or_unfit_is_told_by_its_name() -> None
         "c": "LINE",
     }
     assert "secret" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("told", "sidecars"),
+    [
+        ("", ()),
+        ("0123456789abcdef", ("0123456789abcdef",)),
+        ("0123456789abcdef,fedcba9876543210", ("0123456789abcdef", "fedcba9876543210")),
+        ("0123456789ABCDEF,x,0123456789abcdef0,0123456789abcdef\n,fedcba9876543210", ("fedcba9876543210",)),
+        (",".join(f"{number:016x}" for number in range(400)), tuple(f"{number:016x}" for number in range(400 - SIDECARS_MOST, 400))),
+    ],
+)
+def test_only_names_of_sidecars_are_taken_from_what_a_peer_says_it_has_come_through(told: str, sidecars: tuple[str, ...]) -> None:
+    assert sidecars_told(told) == sidecars

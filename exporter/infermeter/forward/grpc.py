@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError as WireError
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # googleapis-common-protos has no types
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # likewise
 
-from infermeter.endpoints import Endpoint
+from infermeter.endpoints import PASSED_BY, Endpoint
 from infermeter.forward.outcomes import Busy, Outcome, Rejected, Taken, rejected_spans
 from infermeter.forward.reencoding import reencoded
 from infermeter.forward.target import ANSWER_BYTES, ATTEMPTS_AT_ONCE
@@ -98,7 +98,7 @@ class GrpcTarget:
         packed = accepted.packing == "gzip"
         message, spans = reencoded(gzip.decompress(accepted.body) if packed else accepted.body, broken_off=self._broken_off)
         body = gzip.compress(message, _GZIP_LEVEL) if packed else message
-        return Accepted(body, "protobuf", accepted.packing, spans, len(message))
+        return Accepted(body, "protobuf", accepted.packing, spans, len(message), accepted.passed_by)
 
     def _broken_off(self) -> bool:
         """In the encoder's thread, before each span: lets the loop go first if it waits, which else takes 5 ms each time."""
@@ -112,7 +112,7 @@ class GrpcTarget:
             answer: bytes = self._export(
                 gzip.decompress(accepted.body) if packed else accepted.body,
                 timeout=self._timeout_seconds,
-                metadata=self._metadata,
+                metadata=(*self._metadata, (PASSED_BY, ",".join(accepted.passed_by))),
                 compression=grpc.Compression.Gzip if packed else grpc.Compression.NoCompression,
             )
         except grpc.RpcError as error:

@@ -10,7 +10,7 @@ from io import BytesIO
 import aiohttp
 
 from infermeter import __version__
-from infermeter.endpoints import Endpoint
+from infermeter.endpoints import PASSED_BY, Endpoint
 from infermeter.forward.outcomes import Busy, Outcome, Taken, http_outcome, rejected_spans
 from infermeter.forward.target import ANSWER_BYTES
 from infermeter.model import Accepted
@@ -44,7 +44,7 @@ class HttpTarget:
 
     async def send(self, accepted: Accepted) -> Outcome:
         """One attempt."""
-        headers = {**self._headers, "Content-Type": _CONTENT_TYPES[accepted.encoding]}
+        headers = {**self._headers, PASSED_BY: ",".join(accepted.passed_by), "Content-Type": _CONTENT_TYPES[accepted.encoding]}
         if accepted.packing == "gzip":
             headers["Content-Encoding"] = "gzip"
         try:

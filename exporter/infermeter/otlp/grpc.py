@@ -8,7 +8,7 @@ is what may be passed on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,10 +17,11 @@ from typing import NoReturn
 
 import grpc
 
+from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Export
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
-from infermeter.otlp.receiver import Receiver
+from infermeter.otlp.receiver import Packing, Receiver
 from infermeter.otlp.refusals import REFUSALS, TooSlow, WrongContentType, WrongSignal
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
@@ -110,7 +111,8 @@ class GrpcReceiver:
             loop.call_soon_threadsafe(self._broke_off, context)
             _abort(context, DecodeError("the export broke off"))
         answer: Future[bytes] = Future()
-        loop.call_soon_threadsafe(self._take, body, context, answer)
+        passed_by = sidecars_told(_metadata(context, PASSED_BY))
+        loop.call_soon_threadsafe(self._take, body, passed_by, context, answer)
         try:
             return answer.result(self._receiver.limits.request_time)
         except (DecodeError, Overloaded) as error:
@@ -143,12 +145,12 @@ class GrpcReceiver:
             self._arriving.pop(context).cancel()
             self._receiver.refuse(DecodeError(), "grpc")
 
-    def _take(self, body: bytes, context: grpc.ServicerContext, answer: Future[bytes]) -> None:
+    def _take(self, body: bytes, passed_by: Sequence[str], context: grpc.ServicerContext, answer: Future[bytes]) -> None:
         """On the loop: decodes one export and settles its answer."""
         with suppress(KeyError):  # it may come in the very moment in which it was given up
             self._arriving.pop(context).cancel()
         try:
-            export = self._decoded(body)
+            export = self._decoded(body, passed_by)
         except (DecodeError, Overloaded) as error:
             self._receiver.refuse(error, "grpc")
             answer.set_exception(error)
@@ -158,7 +160,7 @@ class GrpcReceiver:
         else:
             answer.set_result(success("protobuf", rejected=export.malformed, message=UNFIT_SPANS if export.malformed else ""))
 
-    def _decoded(self, body: bytes) -> Export:
+    def _decoded(self, body: bytes, passed_by: Sequence[str]) -> Export:
         """On the loop: takes one export.
 
         Raises:
@@ -170,7 +172,13 @@ class GrpcReceiver:
                 raise TooLarge("more than limits.body_bytes")
             if body.startswith(_ZLIB):
                 raise WrongContentType("the message is packed in another way than gzip")
-            return self._receiver.take(body, "protobuf", "gzip" if body.startswith(_GZIP) else "identity", "grpc")
+            packing: Packing = "gzip" if body.startswith(_GZIP) else "identity"
+            return self._receiver.take(body, "protobuf", packing, "grpc", passed_by=passed_by)
+
+
+def _metadata(context: grpc.ServicerContext, key: str) -> str:
+    """Of the call; "": it has none of this key."""
+    return next((str(value) for name, value in context.invocation_metadata() or () if name == key), "")
 
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import cast
 
 from aiohttp import web
 
+from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Export
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
@@ -108,7 +109,8 @@ class HttpReceiver:
             body = await self._body(request, hold)
             if request.path != _TRACES:
                 raise WrongSignal("only traces are taken here: nothing of this export was kept")
-            return self._receiver.take(body, encoding, packing, "http")
+            passed_by = sidecars_told(request.headers.get(PASSED_BY, ""))
+            return self._receiver.take(body, encoding, packing, "http", passed_by=passed_by)
 
     async def _body(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
         """The body as it was sent, within its bounds of bytes and time."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from secrets import token_hex
 from typing import Literal, TypeAlias
 
 from infermeter.config import Limits
@@ -52,6 +53,7 @@ class Receiver:
         self._accepted = accepted
         self._held_bytes = 0
         self._remembered: dict[tuple[int, bytes, bytes], None] = {}
+        self._name = token_hex(8)
 
     def export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> Export:
         """Takes one export, unpacked, and returns what it held. One that was taken before is answered alike and dropped.
@@ -62,15 +64,18 @@ class Receiver:
         """
         return self._export(body, encoding, protocol)[0]
 
-    def take(self, body: bytes, encoding: Encoding, packing: Packing, protocol: Protocol) -> Export:
-        """Takes one export as a transport got it, within the limits of what it unpacks to; otherwise as `export` does."""
+    def take(self, body: bytes, encoding: Encoding, packing: Packing, protocol: Protocol, *, passed_by: Sequence[str] = ()) -> Export:
+        """Takes one export as a transport got it, within the limits of what it unpacks to; otherwise as `export` does.
+
+        `passed_by` names the sidecars that it has come through; with this one among them, it was taken before.
+        """
         unpacked = gunzip(body, self.limits.decompressed_bytes) if packing == "gzip" else body
         if len(unpacked) > self.limits.decompressed_bytes:
             raise TooLarge("more than limits.decompressed_bytes")
         check_parts(unpacked, encoding)
-        export, consumed = self._export(unpacked, encoding, protocol)
+        export, consumed = self._export(unpacked, encoding, protocol, is_own=self._name in passed_by)
         if consumed and self._accepted is not None:
-            self._accepted(Accepted(body, encoding, packing, export.spans, len(unpacked)))
+            self._accepted(Accepted(body, encoding, packing, export.spans, len(unpacked), (*passed_by, self._name)))
         return export
 
     def refuse(self, error: Exception, protocol: Protocol) -> Refusal:
@@ -101,7 +106,7 @@ class Receiver:
         finally:
             self._held_bytes -= held_bytes
 
-    def _export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> tuple[Export, bool]:
+    def _export(self, body: bytes, encoding: Encoding, protocol: Protocol, *, is_own: bool = False) -> tuple[Export, bool]:
         """The export, and whether it was consumed: it holds something that wasn't taken before."""
         self._admit()
         export = decode_json(body, self._wanted) if encoding == "json" else decode_protobuf(body, self._wanted, self._templates)
@@ -109,7 +114,7 @@ class Receiver:
         self.spans_dropped["malformed"] += export.malformed
         if not export.batches:
             return export, False
-        if self._is_repeated((len(body), *export.outermost)):
+        if is_own or self._is_repeated((len(body), *export.outermost)):
             self.spans_dropped["duplicate"] += export.spans - export.malformed
             return export, False
         self._consume(export)

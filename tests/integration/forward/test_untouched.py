@@ -41,9 +41,10 @@ async def send_http(sidecar: Running, sent: bytes, content_type: str, *, packed:
         assert response.status == 200
 
 
-def call(address: str, sent: bytes, compression: grpc.Compression) -> None:
+def call(address: str, sent: bytes, compression: grpc.Compression, passed_by: str = "") -> None:
     with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        channel.unary_unary(EXPORT)(sent, timeout=10, compression=compression)
+        metadata = (("infermeter-passed-by", passed_by),) if passed_by else ()
+        channel.unary_unary(EXPORT)(sent, timeout=10, compression=compression, metadata=metadata)
 
 
 async def send_grpc(sidecar: Running, sent: bytes, compression: grpc.Compression = grpc.Compression.NoCompression) -> None:
@@ -174,6 +175,29 @@ async def test_what_is_refused_or_comes_again_is_not_passed_on() -> None:
         assert await sidecar.send(last, "application/x-protobuf") == 200
         await until(sidecar, lambda text: forwarded(text) == 21)
         assert sorted((got.body for got in receiver.got), key=len) == [last, PROTOBUF]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@on_a_loop
+async def test_what_comes_back_in_another_shape_is_not_passed_on_again(protocol: str) -> None:
+    async with RECEIVERS[protocol]() as receiver, running(to(receiver, protocol), Clock(END_NS)) as sidecar:
+        assert await sidecar.send(PROTOBUF, "application/x-protobuf") == 200
+        (got,) = await receiver.exports(1)
+        passed_by = {name.lower(): text for name, text in got.headers.items()}["infermeter-passed-by"]
+        back = ExportTraceServiceRequest.FromString(got.unpacked)
+        back.resource_spans[0].schema_url = "another"
+        if protocol == "grpc":
+            await asyncio.to_thread(call, sidecar.addresses["otlp_grpc"], back.SerializeToString(), grpc.Compression.Gzip, passed_by)
+        else:
+            headers = {"Content-Type": "application/x-protobuf", "Infermeter-Passed-By": passed_by}
+            async with sidecar.http.post(
+                f"http://{sidecar.addresses['otlp_http']}/v1/traces", data=back.SerializeToString(), headers=headers
+            ) as response:
+                assert response.status == 200
+        await send_grpc(sidecar, body(span(99)))
+        text = await until(sidecar, lambda text: forwarded(text) == 21)
+        assert value(text, "spans_dropped_total", reason="duplicate") == 20
+        assert len(receiver.got) == 2
 
 
 @on_a_loop

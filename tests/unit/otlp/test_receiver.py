@@ -127,11 +127,26 @@ def test_what_was_taken_is_passed_on_as_it_was_sent() -> None:
     plain, packed = body(span(1), span(2, span_id=b"")), gzip.compress(body(span(3)))
     onward.receiver.take(plain, "protobuf", "identity", "http")
     onward.receiver.take(packed, "protobuf", "gzip", "grpc")
+    ((name,), _) = (accepted.passed_by for accepted in onward.accepted)
     assert onward.accepted == [
-        Accepted(plain, "protobuf", "identity", 2, len(plain)),
-        Accepted(packed, "protobuf", "gzip", 1, len(body(span(3)))),
+        Accepted(plain, "protobuf", "identity", 2, len(plain), (name,)),
+        Accepted(packed, "protobuf", "gzip", 1, len(body(span(3))), (name,)),
     ]
     assert onward.accepted[1].body is packed
+
+
+def test_what_comes_back_from_those_that_it_was_passed_on_to_was_taken_before() -> None:
+    onward, other = Onward(), Onward()
+    onward.receiver.take(body(span(1)), "protobuf", "identity", "http")
+    for number in range(REMEMBERED_EXPORTS):
+        onward.receiver.take(body(span(2 + number)), "protobuf", "identity", "http")
+    first = onward.accepted[0]
+    other.receiver.take(first.body, "protobuf", "identity", "grpc", passed_by=first.passed_by)
+    assert other.accepted[0].passed_by == (*first.passed_by, *other.accepted[0].passed_by[1:])
+    assert len(set(other.accepted[0].passed_by)) == 2
+    assert onward.receiver.take(first.body, "protobuf", "identity", "grpc", passed_by=other.accepted[0].passed_by).spans == 1
+    assert len(onward.accepted) == 1 + REMEMBERED_EXPORTS
+    assert onward.receiver.spans_dropped["duplicate"] == 1
 
 
 def test_what_was_refused_is_empty_unfit_or_repeated_is_not_passed_on() -> None:
