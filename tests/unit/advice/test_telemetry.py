@@ -28,3 +28,10 @@ def test_spans_that_are_missing_are_a_finding_below_the_configured_share() -> No
     assert "infermeter proxy" in none.what_to_do
     assert findings(config, replace(LEDGER, coverage_ratio=0.8)) == ()
     assert findings(config, replace(LEDGER, coverage_ratio=None)) == ()
+
+
+def test_coverage_that_was_thin_must_rise_as_far_as_the_ledger_asks() -> None:
+    config = Config(ledger=LedgerConfig(coverage_below_ratio=0.8))
+    assert findings(config, replace(LEDGER, coverage_ratio=0.84, thin=True))
+    assert findings(config, replace(LEDGER, coverage_ratio=0.84)) == ()
+    assert findings(config, replace(LEDGER, coverage_ratio=0.86, thin=True)) == ()
