@@ -11,6 +11,7 @@ import aiohttp
 
 from infermeter import __version__
 from infermeter.endpoints import PASSED_BY, Endpoint
+from infermeter.forward.names import Names
 from infermeter.forward.outcomes import Busy, Outcome, Taken, http_outcome, rejected_spans
 from infermeter.forward.target import ANSWER_BYTES
 from infermeter.model import Accepted
@@ -31,7 +32,7 @@ class HttpTarget:
         self._headers = {"User-Agent": f"infermeter/{__version__}", **headers}
         self._timeout_seconds = timeout_seconds
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, resolver=Names()),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
