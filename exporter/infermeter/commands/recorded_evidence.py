@@ -43,6 +43,7 @@ CURRENCY_PATTERN: Final = re.compile(r"[A-Z]{3}")
 SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
 
 _CONFIDENCE: Final = 0.95
+_NO_SLA: Final = 0.99
 _MAJORITY: Final = 0.5
 _COVERED_LEAST: Final = 0.95
 _ROUNDING: Final = 1e-9
@@ -213,7 +214,7 @@ def _models(answers: Answers, slas: Mapping[str, SlaTarget], workloads: Mapping[
         count = math.floor(observed.get((model, "ok"), 0.0)) + errors
         known = sla is not None and model not in biased | changed
         factor = slowdown(sla, _buckets(answers, model), inferences=count, errors=errors) if sla is not None and known else None
-        yield ModelEvidence(model, kind, sla is not None, factor, count)
+        yield ModelEvidence(model, kind, sla is not None, factor, count, _NO_SLA if sla is None else sla.quantile_ratio)
 
 
 def _workloads(
