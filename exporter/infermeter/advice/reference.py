@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infermeter.advice.batching import BATCH_TOO_LARGE, QUEUE_BOUND
-from infermeter.advice.capacity import OVER_PROVISIONED, SCALE_OUT, SCALE_OUT_USELESS, SLA_MISSED
+from infermeter.advice.capacity import MOST_UNEXPLAINED_RATIO, OVER_PROVISIONED, SCALE_OUT, SCALE_OUT_USELESS, SLA_MISSED
 from infermeter.advice.idle import HELD_IDLE_GPU, IDLE_GPU
 from infermeter.advice.precision import COMPUTE_BOUND_NO_LATENCY_GAIN_FROM_QUANTISATION, MEMORY_BOUND_TRY_LOWER_PRECISION
 from infermeter.advice.prices import PRICE_MISSING, PRICE_STALE
@@ -34,17 +34,23 @@ FINDINGS: tuple[Entry, ...] = (
     Entry(
         IDLE_GPU,
         "warning",
-        "GPUs without a model on them were known to be idle throughout `idle_after`: fresh readings, utilisation 0, nothing computing.",
+        "GPUs without a model on them were known to be idle throughout `idle_after`: fresh readings, utilisation 0, nothing computing, and "
+        "nothing being loaded into their memory (each further 1 % or 512 MiB begins the wait anew).",
         ("idle_after",),
-        "`gpus`, `gpus_up`, `idle_seconds` (the shortest of them), `power_watts`",
+        "`gpus`, `gpus_up`, `idle_seconds` (the shortest of them), `power_watts`; the saving is all that the server costs if none of its "
+        "GPUs works, else their part of rent or amortisation alone",
         "release it, or start on it what it is paid for",
-        "design.md's rule of a tick: nothing is idle on stale readings or thin coverage without a busy signal",
-        "Silent where the driver tells no utilisation. A spare that is meant to be idle is one too: silence the alert for it.",
+        "no evidence, no verdict: nothing is idle on stale readings, or where spans are a sample and no GPU tells that it isn't busy",
+        "Silent where the driver tells no utilisation. A spare, or maintenance that takes longer than `idle_after`, is "
+        "idle too: silence the "
+        "alert for it. So is a GPU that waits for a model which is still being downloaded to disk.",
     ),
     Entry(
         HELD_IDLE_GPU,
         "warning",
-        "As `idle_gpu`, with a model on the GPU: a process that computes there, or memory that a driver alone doesn't take.",
+        "As `idle_gpu`, with a model on the GPU: a process that computes there, or memory that a driver alone doesn't "
+        "take. The wait begins "
+        "once the model is loaded.",
         ("idle_after",),
         "as `idle_gpu`",
         "scale to zero, share the GPU, or unload the model",
@@ -55,39 +61,52 @@ FINDINGS: tuple[Entry, ...] = (
         OVER_PROVISIONED,
         "warning",
         "The peak load (99th percentile of one-minute demand over capacity at the SLA) is at most `peak_load_low_ratio`; with `headroom` "
-        "at least `minimum_saving_ratio` of the server is never needed. The capacity was reached or modelled, over `minimum_history`.",
+        "at least `minimum_saving_ratio` of the server is never needed. The capacity was reached or modelled, over "
+        "`minimum_history`. There is "
+        f"some demand, no model misses its SLA, and at most {MOST_UNEXPLAINED_RATIO:.0%} of the window's time is neither idle nor any "
+        "inference's that was seen.",
         ("thresholds.peak_load_low_ratio", "headroom", "minimum_saving_ratio", "minimum_history"),
-        "`peak_load_ratio`, `over_provisioning_ratio` (1 / peak), `needed_ratio` (with headroom), `headroom`",
+        "`peak_load_ratio`, `over_provisioning_ratio` (1 / peak), `needed_ratio` (with headroom), `headroom`; the "
+        "saving is what isn't needed",
         "fewer replicas, smaller hardware, or sharing: `infermeter advise`",
         "demand by starts; capacity as in docs/decisions",
-        "A yearly peak isn't in a week of history. Of one replica the saving is a part that only smaller or shared hardware realises.",
+        "A yearly peak isn't in a week of history. Of one replica the saving is a part that only smaller or shared hardware realises. "
+        "A server that batches is modelled up to twice the largest batch seen, so that it must have been near its "
+        "limit once. A batch limit "
+        "that was set low on purpose looks like a capacity. Silent without an SLA.",
     ),
     Entry(
         SLA_MISSED,
         "warning",
-        f"{_LONGEST}: so many inferences miss a target that the SLA is missed with `ledger.confidence`.",
+        f"{_LONGEST}: so many inferences miss a target, or fail, that the SLA is missed with `ledger.confidence`.",
         (),
-        "`within_ratio`, the signals at the SLA's quantile, `dominant_stage` and its part, `inferences_observed`, `window`",
-        "shorten the dominant stage",
+        "`within_ratio`, `error_ratio`, the signals at the SLA's quantile, `dominant_stage` of those that are late and its part "
+        "(`dominant_ratio`; not where errors are most of the misses), `inferences_observed`, `window`",
+        "shorten the stage that the late ones spend most time in; errors first, where they are most of it",
         "Clopper and Pearson 1934, lower bound of the miss share",
         "A burst that is over still holds until it leaves the window. Silent while the spans are no fair sample.",
     ),
     Entry(
         QUEUE_BOUND,
         "warning",
-        f"{_LONGEST}: inferences spend over `stage_dominant_ratio` of their time in the queue while the GPUs' utilisation is below "
-        "`utilisation_moderate_ratio`; the mean batch isn't at half of `server.max_batch`, and a larger one isn't known to cost more.",
+        f"{_LONGEST}: inferences (or, where the SLA is missed, the late ones) spend over `stage_dominant_ratio` of "
+        "their time in the queue, "
+        "while the GPUs' utilisation is below `utilisation_moderate_ratio`, or the mean batch below half of "
+        "`server.max_batch`. Not with the "
+        "batch at half of it or above, a KV cache that is 90 % full, or a step time of which most grows with the batch.",
         ("thresholds.stage_dominant_ratio", "thresholds.utilisation_moderate_ratio"),
         "`queue_ratio`, `utilisation_ratio`, `batch_mean`, `max_batch`, `throughput_gain_ratio` (at twice the largest batch)",
         "larger or sooner batches, more instances",
         "step time affine in the batch: ML.ENERGY leaderboard, median error -8 % up to twice the largest batch",
-        "Utilisation says only that something ran: a server that computes one at a time without a pause looks full, and isn't found.",
+        "Utilisation says only that something ran: a server that computes one at a time without a pause looks full, "
+        "and is found only where "
+        "`server.max_batch` is set. With a batch of one by design, set it to 1.",
     ),
     Entry(
         BATCH_TOO_LARGE,
         "warning",
-        f"{_LONGEST}: the SLA is missed, the mean meets its target, at most `queue_small_ratio` is queue, and over half of the compute "
-        "time grows with the batch.",
+        f"{_LONGEST}: the SLA is missed, the mean meets its target, at most `queue_small_ratio` of the late ones' time is queue, and over "
+        "half of the compute time grows with the batch, which is 2 at least on the mean.",
         ("thresholds.queue_small_ratio",),
         "`batch_mean`, `batch_largest`, `compute_seconds`, `of_it_by_batch_seconds`, `mean_duration_seconds`, `queue_ratio`",
         "lower the batch limit or its delay",
@@ -97,7 +116,8 @@ FINDINGS: tuple[Entry, ...] = (
     Entry(
         SCALE_OUT,
         "warning",
-        f"{_LONGEST}: the SLA is missed, over `stage_dominant_ratio` of the time is queue, utilisation `utilisation_high_ratio` or more.",
+        f"{_LONGEST}: the SLA is missed, but not by errors; over `stage_dominant_ratio` of the late ones' time is queue, utilisation is "
+        "`utilisation_high_ratio` or more, and larger batches aren't known to be possible (`queue_bound` then speaks).",
         ("thresholds.stage_dominant_ratio", "thresholds.utilisation_high_ratio", "headroom"),
         "`queue_ratio`, `utilisation_ratio`, `load_ratio`, `replicas_needed` (load with headroom, where a capacity is known)",
         "more replicas",
@@ -107,12 +127,14 @@ FINDINGS: tuple[Entry, ...] = (
     Entry(
         SCALE_OUT_USELESS,
         "warning",
-        f"{_LONGEST}: the SLA is missed, at most `queue_small_ratio` is queue, and utilisation is below `utilisation_low_ratio`.",
+        f"{_LONGEST}: the SLA is missed, but not by errors; at most `queue_small_ratio` of the late ones' time is "
+        "queue, and utilisation is "
+        "below `utilisation_low_ratio`.",
         ("thresholds.queue_small_ratio", "thresholds.utilisation_low_ratio"),
         "`utilisation_ratio`, `queue_ratio`, `dominant_stage`, `dominant_ratio`",
         "shorten the dominant stage, or take a faster device",
         "an inference that waits for nobody is as slow on an empty replica",
-        "Silent where the server doesn't tell its queue.",
+        "Silent where the server doesn't tell its queue. A queue before the server (a gateway, a mesh) is in nobody's spans.",
     ),
     Entry(
         TRANSFER_BOUND,
@@ -122,7 +144,7 @@ FINDINGS: tuple[Entry, ...] = (
         "`transfer_ratio`, `largest_part`, `quality`",
         "pinned memory, tensors that stay on the device, workers put together",
         "design choice",
-        "Triton's input and output windows hold what the backend does in them, gathering too.",
+        "Triton's input and output windows hold what the backend does in them, gathering too. `largest_part` is since the start.",
     ),
     Entry(
         SERIALISATION_BOUND,
@@ -141,7 +163,7 @@ FINDINGS: tuple[Entry, ...] = (
         "`server.precision` is set, and the device is known to compute as fast or faster in a format of fewer bits.",
         ("thresholds.memory_bound_ratio", "thresholds.busy_ratio"),
         "`memory_ratio`, `compute_ratio`, `told_by` (counters, or the server's estimates), `precision`, `lower_precision`, "
-        "`throughput_gain_most_ratio` (an upper bound), `published_ratios`",
+        "`throughput_gain_most_ratio` (an upper bound), `published_ratios` (of FP8 over BF16 alone)",
         "an A/B test, never a promise",
         "ML.ENERGY leaderboard, FP8 over BF16; arXiv 2601.22362",
         "Needs GPM or DCGM's profiling fields, or the estimates of vLLM or SGLang. Up to 16 sequences at once FP8 was slower as published.",
@@ -154,7 +176,8 @@ FINDINGS: tuple[Entry, ...] = (
         "`memory_ratio`, `compute_ratio`, `told_by`",
         "don't quantise weights for latency",
         "the roofline: Williams, Waterman and Patterson 2009",
-        "Native low-precision activations can still raise the ceiling: it doesn't say never.",
+        "Native low-precision activations can still raise the ceiling: it doesn't say never. Silent where every model is of the class "
+        "`batch`: nobody waits there.",
     ),
     Entry(
         PRICE_MISSING,
@@ -189,7 +212,9 @@ FINDINGS: tuple[Entry, ...] = (
     Entry(
         LOW_COVERAGE,
         "warning",
-        "Fewer of the inferences that the server counts leave a span than `ledger.coverage_below_ratio`.",
+        "Fewer of the inferences that the server counts leave a span than `ledger.coverage_below_ratio`; then until "
+        "coverage has risen by a "
+        "quarter of the way from there to 1.",
         (),
         "`span_coverage_ratio`, `least_ratio`",
         "trace every inference, or find where spans are lost",
@@ -225,8 +250,26 @@ Generated by `infermeter reference findings`; don't edit it.
 
 A finding holds while what it speaks of lasts: `infermeter_finding{code, level}` is 1 then, and absent otherwise: also where it can't be
 judged. `/api/v1/findings` carries each with its evidence, what to do about it, what would prove it wrong, and what it would save an
-hour (savings overlap). What is measured is told once it has held for `advice.hold`, and withdrawn once it is gone for as long.
-`advice.enabled: false` turns all of them off.
+hour (savings overlap). What is measured is told once it has held for `advice.hold`, and withdrawn once it is gone for as long, its
+evidence as it was last seen; after two minutes without a look, or a clock that was set, every wait begins anew. What the configuration
+lacks is told at once. A change of a threshold shows after the next wait. `advice.enabled: false` turns all of them off, and so does a
+configuration without `windows` for all that is judged over one.
+
+No evidence, no verdict: silence says that nothing was proven, not that all is well. Before acting on the first finding, look whether
+`low_coverage`, `coverage_biased`, `gpu_mapping_unknown` or `telemetry_inconsistent` is among them: these speak of what the others rest on.
+
+**What binds** (`infermeter_resource_bound`): `queue` where `queue_bound` has its cause; else, with utilisation of `thresholds.busy_ratio`
+or more, `memory`, `compute` or `launch` (the GPU looks full, and neither memory nor arithmetic is used) by GPM or DCGM's profiling fields,
+or by what vLLM or SGLang estimate, held against verified facts of the catalogue; `unknown` where nothing tells. NVML's utilisation says
+that something ran, never what held it up. Findings that need to know what binds are silent while it is unknown.
+
+**What a model is used for** (`server.workload: auto`), by which other hardware is ranked: `edge` on an embedded module; `latency` with a
+target for tokens, or one for durations of 1 s or less; `batch` without a target. A longer target leaves it to the traffic: `latency` if
+at most 8 inferences are computed at once on the mean, `batch` otherwise. That answers are streamed doesn't count: it says how they are
+sent, not that somebody waits.
+
+The thresholds are design choices, and can be set; the defaults keep a distance from both sides (simulated servers of every kind below
+are told what was planted in them, and nothing else).
 
 | code | level | what to do |
 | --- | --- | --- |

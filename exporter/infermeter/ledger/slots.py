@@ -72,7 +72,7 @@ class Slots:
         `tokens` has shape (n, 2), input and output, `phases_ns` (n, 2), prefill and decode, `stages_ns` (n, 5), the last being `other`.
         """
         counts = np.column_stack((np.ones_like(codes), ok, within, tokens, phases_ns, stages_ns))
-        self._book(slots, codes, 0, counts)
+        self._book(slots, codes, 0, counts.astype(np.int64))
         if missed.any():
             self._book(slots[missed], codes[missed], FIRST_MISSED_STAGE, stages_ns[missed])
 
@@ -80,7 +80,7 @@ class Slots:
         """Adds columns of counts, the first of which is `first`; shape (n, columns)."""
         width = counts.shape[1]
         places = codes[:, None] * _COUNTS + np.arange(first, first + width)
-        self._counts.book(np.repeat(slots, width), places.ravel(), counts.ravel().astype(np.int64))
+        self._counts.book(np.repeat(slots, width), places.ravel(), counts.ravel())
 
     def settle(self, slot: int, models: Floats, server: Floats) -> None:
         """Adds a settled tick: `models` of shape (models, 3), `server` (3,): up to BUSY_SECONDS and IDLE_SECONDS."""
