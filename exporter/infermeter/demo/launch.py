@@ -41,6 +41,7 @@ gpu:
 listen: {{web: "127.0.0.1:{web_port}", otlp_http: "127.0.0.1:{otlp_http_port}", otlp_grpc: null}}
 windows: [1m]
 ledger: {{span_delay: 1s}}
+advice: {{minimum_history: 1m, idle_after: 15s, hold: 5s}}
 assembly: {{grace: 200ms, idle: 5s}}
 log: {{level: warning}}
 """

@@ -45,8 +45,8 @@ SCENARIOS = {
         ),
         Scenario(
             name="idle",
-            about="a short peak, then next to nothing",
-            load=((0, 0.4), (0.1, 0.4), (0.15, 0.003), (1, 0.003)),
+            about="a short peak, then nothing",
+            load=((0, 0.4), (0.1, 0.4), (0.15, 0), (1, 0)),
             max_batch=8,
             max_delay_seconds=0.005,
             in_flight=32,

@@ -67,7 +67,9 @@ class Demand:
     """
 
     def __init__(self, start_ns: int) -> None:
-        self._closed = -(-start_ns // MINUTE_NS)
+        """Minutes run from `start_ns` on, whatever the clock on the wall shows: the first is complete a minute later."""
+        self._offset_ns = start_ns % MINUTE_NS
+        self._closed = start_ns // MINUTE_NS
         self._starts: Timeline[np.float64] = Timeline(self._closed, (1,), np.float64)
         self._names: Sequence[str] = ()
         self._days: dict[int, _Day] = {}
@@ -79,13 +81,13 @@ class Demand:
 
     def add(self, starts_ns: Ints, codes: Ints, *, per_observed: float = 1.0) -> None:
         """Counts starts in their minutes; each stands for `per_observed` inferences where spans are a sample."""
-        minutes = starts_ns // MINUTE_NS
+        minutes = (starts_ns - self._offset_ns) // MINUTE_NS
         kept = minutes >= self._starts.first
         self._starts.book(minutes[kept], codes[kept] + 1, np.full(int(kept.sum()), per_observed))
 
     def close(self, stop_ns: int) -> None:
         """Minutes that ended by then are complete; those of more than a week before are forgotten."""
-        stop = stop_ns // MINUTE_NS
+        stop = (stop_ns - self._offset_ns) // MINUTE_NS
         if stop <= self._closed:
             return
         first = max(self._starts.first, stop - KEPT_MINUTES)

@@ -223,9 +223,14 @@ def _findings(report: Report) -> Iterator[str]:
         saving = finding["saving_per_hour"]
         worth = "" if saving is None else f", would save {number(saving)} {report['report']['cost']['currency']} an hour"
         yield f"  {finding['level']}: {finding['code']}{about}{worth}"
-        yield from _wrapped("    seen: ", ", ".join(f"{name} {value}" for name, value in finding["evidence"].items()))
+        yield from _wrapped("    seen: ", ", ".join(f"{name} {_evidence(value)}" for name, value in finding["evidence"].items()))
         yield from _wrapped("    do: ", finding["what_to_do"])
         yield from _wrapped("    gone when: ", finding["falsified_by"])
+
+
+def _evidence(value: float | str) -> str:
+    """A text as it is, a whole number whole, any other to four digits."""
+    return value if isinstance(value, str) else f"{value:.4g}" if value % 1 else f"{value:.0f}"
 
 
 # --- reading a report --------------------------------------------------------------------------------------------------------------
