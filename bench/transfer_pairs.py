@@ -14,9 +14,7 @@ EDGES = (1.0, 0.9, 0.85, BOUND)
 def main() -> None:
     known = pairs()
     print("measured throughput / min(1, bandwidth ratio, arithmetic ratio); in-sample: the margin of 0.80 was chosen on these pairs\n")
-    print(
-        f"| source | n | {' | '.join(f'>= {edge:.2f}' for edge in EDGES)} | min | above the range | by the catalogue's facts >= {BOUND:.2f} |"
-    )
+    print(f"| source | n | {' | '.join(f'>= {edge:.2f}' for edge in EDGES)} | min | above | by catalogue >= {BOUND:.2f} |")
     print("| --- " * (len(EDGES) + 5) + "|")
     for source in (*dict.fromkeys(pair.source for pair in known), None):
         chosen = [pair for pair in known if source in (None, pair.source)]
