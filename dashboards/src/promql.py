@@ -1,0 +1,134 @@
+"""Expressions over the catalog's families, limited to what the variables select.
+
+Names, labels and the values of closed label sets come from the catalog and are checked against it: a typing error ends the generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infermeter.metrics import catalog
+from infermeter.metrics.catalog import MODEL, SERVER, Family
+
+RATE_INTERVAL = "$__rate_interval"
+PERIOD = "$__range"
+"""The period that the dashboard shows; figures over it say so in their title or section."""
+
+SETTLED_INTERVAL = "1h"
+AT_END = " @ end()"
+SETTLED = (
+    catalog.ENERGY,
+    catalog.COST_BY_USE,
+    catalog.COST_IN_SLA_STATE,
+    catalog.INFERENCES_IN_SLA_STATE,
+    catalog.GPU_STATE_SECONDS,
+    catalog.BUSY_SECONDS,
+)
+"""Counters that move when a stretch of time is settled, which may be minutes after it."""
+
+FLEET = ("cluster", "namespace")
+SCRAPED = (*FLEET, "job", "instance")
+"""Labels that the scraper adds."""
+
+ON_SERVER = (*FLEET, "job", "server")
+ON_MODEL = (*ON_SERVER, "model")
+ON_REPLICA = (*FLEET, "job", "instance", "server")
+ON_DEVICE = ("cluster", "gpu_uuid")
+"""One GPU, which several sidecars may report, also from different namespaces."""
+
+HOUR_SECONDS = 3600
+BUCKET, SUM, COUNT = "_bucket", "_sum", "_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A series that Prometheus, the alerts or the Python client publishes, without `server`."""
+
+    name: str
+    labels: tuple[str, ...] = SCRAPED
+
+
+UP = Outside("up")
+SCRAPE_SECONDS = Outside("scrape_duration_seconds")
+RESIDENT_BYTES = Outside("process_resident_memory_bytes")
+CPU_SECONDS = Outside("process_cpu_seconds_total")
+OPEN_FILES = Outside("process_open_fds")
+OPEN_FILES_LIMIT = Outside("process_max_fds")
+ALERTS = Outside("ALERTS", FLEET)
+OUTSIDE = (UP, SCRAPE_SECONDS, RESIDENT_BYTES, CPU_SECONDS, OPEN_FILES, OPEN_FILES_LIMIT, ALERTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A series of alerts/rules. `labels` are those of the variables that it keeps."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+def of(family: Family | Outside | Recorded, part: str = "", **labels: str | tuple[str, ...]) -> str:
+    """The selector of a family's series; `part` is a histogram's, a tuple of values means any of them.
+
+    Raises: ValueError for a label or a value that the catalog doesn't know.
+    """
+    name = family.full_name if isinstance(family, Family) else family.name
+    chosen = [f'{label}=~"${label}"' for label in _variables(family)]
+    for label, value in labels.items():
+        if isinstance(family, Family):
+            _known(family, label, (value,) if isinstance(value, str) else value)
+        chosen.append(f'{label}="{value}"' if isinstance(value, str) else f'{label}=~"{"|".join(value)}"')
+    return f"{name}{part}{{{','.join(chosen)}}}"
+
+
+def rate(family: Family | Outside, part: str = "", *, over: str = "", **labels: str | tuple[str, ...]) -> str:
+    """Its increase per second; of what is settled in steps of some minutes over an hour, since shorter rates are the steps' picture."""
+    usual = SETTLED_INTERVAL if family in SETTLED else RATE_INTERVAL
+    return f"rate({of(family, part, **labels)}[{over or usual}])"
+
+
+def increase(family: Family | Outside, part: str = "", *, at_end: bool = False, **labels: str | tuple[str, ...]) -> str:
+    """Its increase over the period that is shown; `at_end`: one value for all of a graph, with which to choose its series."""
+    return f"increase({of(family, part, **labels)}[{PERIOD}]{AT_END if at_end else ''})"
+
+
+def mean(family: Family, *, over: str = PERIOD) -> str:
+    """A gauge's mean over time, each series apart."""
+    return f"avg_over_time({of(family)}[{over}])"
+
+
+def total(by: Sequence[str], expression: str) -> str:
+    """The sum that keeps these labels."""
+    return f"sum by ({', '.join(by)}) ({expression})"
+
+
+def largest(by: Sequence[str], expression: str) -> str:
+    """The maximum that keeps these labels: how states, targets and readings of one device are put together."""
+    return f"max by ({', '.join(by)}) ({expression})"
+
+
+def quotient(above: str, below: str, matching: str = "") -> str:
+    """Absent, and not NaN, where there is nothing to divide by. `matching`: `on (...) group_left ()` where the sides' labels differ."""
+    return f"{above} / {matching + ' ' if matching else ''}({below} > 0)"
+
+
+def on(labels: Sequence[str], *extra: str) -> str:
+    """Matches many series on the left with one on the right, from which it takes `extra`."""
+    return f"on ({', '.join(labels)}) group_left ({', '.join(extra)})"
+
+
+def quantile(ratio: float, family: Family, by: Sequence[str]) -> str:
+    """A quantile of a histogram, interpolated within its buckets."""
+    return f"histogram_quantile({ratio}, {total((*by, 'le'), rate(family, BUCKET))})"
+
+
+def _variables(family: Family | Outside | Recorded) -> tuple[str, ...]:
+    if not isinstance(family, Family):
+        return family.labels
+    return (*SCRAPED, SERVER.name, *(label.name for label in family.labels if label is MODEL))
+
+
+def _known(family: Family, name: str, values: Sequence[str]) -> None:
+    label = next((label for label in family.labels if label.name == name), None)
+    if label is None or (label.values and not set(values) <= set(label.values)):
+        raise ValueError(f"{family.full_name} has no {name}={'|'.join(values)}")

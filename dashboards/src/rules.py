@@ -1,0 +1,82 @@
+"""The recorded series that the pages read, each name once. alerts/rules makes them; a test holds the two together."""
+
+from __future__ import annotations
+
+from dashboards.src.promql import FLEET, Recorded
+
+_LABELS = {
+    "threshold": (),
+    "namespace": FLEET,
+    "server": (*FLEET, "job", "server"),
+    "instance": (*FLEET, "job", "instance", "server"),
+}
+"""By the first word of a rule's level: the variables' labels that it keeps."""
+
+
+def _recorded(name: str) -> Recorded:
+    first, *others = name.partition(":")[0].split("_")
+    return Recorded(name, (*_LABELS[first], *(word for word in others if word == "model")))
+
+
+# --- traffic and latency -----------------------------------------------------------------------------------------------------------
+INFERENCES_RATE = _recorded("server_model:infermeter_inferences:rate5m")
+ERRORS_SHARE = _recorded("server_model:infermeter_inferences_errors:ratio_rate5m")
+WITHIN_SLA_SHARE = _recorded("server_model:infermeter_inferences_within_sla:ratio_rate5m")
+WITHIN_SLA_SHARE_HOUR = _recorded("server_model:infermeter_inferences_within_sla:ratio_rate1h")
+TOKENS_RATE = _recorded("server_model_direction:infermeter_tokens:rate5m")
+STAGE_MEAN = _recorded("server_model_stage:infermeter_stage_duration_seconds:mean5m")
+STAGE_SHARE = _recorded("server_model_stage:infermeter_stage_duration_seconds:share5m")
+STAGE_DOMINANT = _recorded("server_model_stage:infermeter_stage_dominant:share5m")
+
+# --- money and energy --------------------------------------------------------------------------------------------------------------
+COMPONENT_RATE = _recorded("server_component:infermeter_cost:rate5m")
+COST_RATE = _recorded("server:infermeter_cost:rate5m")
+NAMESPACE_RATE = _recorded("namespace:infermeter_cost:rate5m")
+USE_RATE = _recorded("server_use:infermeter_cost_by_use:rate1h")
+USE_COST_RATE = _recorded("server:infermeter_cost_by_use:rate1h")
+IDLE_SHARE = _recorded("server:infermeter_cost_idle:ratio_rate1h")
+COST_PER_INFERENCE = _recorded("server_model:infermeter_cost_per_inference:ratio_rate1h")
+COST_PER_INFERENCE_OF_SERVER = _recorded("server:infermeter_cost_per_inference:ratio_rate1h")
+COST_WITHIN_SLA = _recorded("server_model:infermeter_cost_per_inference_within_sla:ratio_rate1h")
+COST_AT_CAPACITY = _recorded("server_model:infermeter_cost_per_inference_at_capacity:ratio")
+COST_PER_MILLION_TOKENS = _recorded("server_model:infermeter_cost_per_million_tokens:ratio_rate1h")
+PRICE_PER_HOUR = _recorded("server:infermeter_cost_per_hour:sum")
+WATERFALL = _recorded("server_step:infermeter_waterfall_cost:rate1h")
+SPENT_30D = _recorded("namespace:infermeter_cost:increase30d")
+FORECAST_30D = _recorded("namespace:infermeter_cost:forecast30d")
+BUDGET = _recorded("namespace:infermeter_budget:per_30d")
+WATTS = _recorded("server:infermeter_energy_joules:rate5m")
+HOST_WATTS = _recorded("server:infermeter_host_energy_joules:rate5m")
+PER_JOULE = _recorded("server:infermeter_inferences_per_joule:ratio_rate1h")
+MODEL_PER_JOULE = _recorded("server_model:infermeter_inferences_per_joule:ratio_rate1h")
+JOULES_PER_INFERENCE = _recorded("server_model:infermeter_joules_per_inference:ratio_rate1h")
+JOULES_PER_TOKEN = _recorded("server_model:infermeter_joules_per_token:ratio_rate1h")
+GRAMS_PER_INFERENCE = _recorded("server:infermeter_emissions_co2e_grams_per_inference:ratio_rate1h")
+
+# --- GPUs and provisioning ---------------------------------------------------------------------------------------------------------
+UTILISATION = _recorded("server:infermeter_gpu_utilisation_ratio:avg5m")
+GPUS = _recorded("server:infermeter_gpu_info:count")
+CAPACITY = _recorded("server_model_bound:infermeter_capacity_at_sla_inferences_per_second:sum")
+REPLICAS = _recorded("server:infermeter_replicas:count")
+PEAK_LOAD = _recorded("server:infermeter_peak_load_ratio:sum")
+REPLICAS_NEEDED = _recorded("server:infermeter_replicas_needed:ceil")
+OVER_PROVISIONING = _recorded("server:infermeter_over_provisioning:ratio")
+
+# --- SLA ---------------------------------------------------------------------------------------------------------------------------
+MISS_BUDGET = _recorded("server_model:infermeter_sla_miss_budget:ratio")
+BURN = {window: _recorded(f"server_model:infermeter_sla_burn:ratio_rate{window}") for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d")}
+BUDGET_LEFT = _recorded("server_model:infermeter_sla_budget_left:ratio_30d")
+
+# --- what the alerts compare with --------------------------------------------------------------------------------------------------
+BURN_THRESHOLD = {window: _recorded(f"threshold:infermeter_sla_burn_{window}:ratio") for window in ("1h", "6h", "1d", "3d")}
+OVER_PROVISIONING_THRESHOLD = _recorded("threshold:infermeter_over_provisioning:ratio")
+QUEUE_THRESHOLD = _recorded("threshold:infermeter_queue_dominant:ratio")
+SERIES_LIMIT_THRESHOLD = _recorded("threshold:infermeter_series:ratio")
+
+RECORDED = tuple(
+    recorded
+    for value in list(globals().values())
+    for recorded in (value.values() if isinstance(value, dict) else (value,))
+    if isinstance(recorded, Recorded)
+)
+"""All of them."""
