@@ -1,7 +1,4 @@
-"""What the answers of a Prometheus mean as evidence for advice. Pure.
-
-Whatever a histogram can't tell finer than its buckets is taken at the worse edge, so that no factor is above the truth.
-"""
+"""What the answers of a Prometheus mean as evidence for advice. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ from infermeter.advice.reference import FINDINGS
 from infermeter.advice.telemetry import COVERAGE_BIASED
 from infermeter.advice.workload import workload
 from infermeter.catalogue import Catalogue
+from infermeter.commands.recorded_slowdown import SIGNALS, slowdown
 from infermeter.config import Config
 from infermeter.errors import ConfigError
-from infermeter.ledger.slowdown import most_misses
 from infermeter.metrics import catalog
 from infermeter.model import (
     Advice,
@@ -40,13 +37,9 @@ OPTION: Final = "--prometheus"
 SERVER_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 CURRENCY_PATTERN: Final = re.compile(r"[A-Z]{3}")
 
-SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
-
-_CONFIDENCE: Final = 0.95
 _NO_SLA: Final = 0.99
 _MAJORITY: Final = 0.5
 _COVERED_LEAST: Final = 0.95
-_ROUNDING: Final = 1e-9
 _TEXT_MOST: Final = 256
 _OF_A_GPU: Final = frozenset({"gpu_uuid", *(label.name for label in catalog.GPU_INFO.labels), "__name__"})
 _PARTITIONED: Final = "MIG"
@@ -110,7 +103,7 @@ def _notes(answers: Answers, steps: float) -> Iterator[str]:
         yield "no replica is scraped any more"
     elif most is not None and most > now:
         yield f"up to {most:.0f} replicas ran at one time"
-    yield "how much slower the hardware may be is read off histograms, so it is a lower bound: up to half of the truth"
+    yield "how much slower the hardware may be is read off histograms, and so a lower bound, often half of the truth"
 
 
 # --- the SLA, and how much slower --------------------------------------------------------------------------------------------------
@@ -130,32 +123,6 @@ def _changed(answers: Answers) -> set[str]:
     changed = {key[0] for key, seconds in most.items() if seconds != least.get(key)}
     most, least = (answers.by(f"quantiles_{end}", "model") for end in ("most", "least"))
     return changed | {key[0] for key, quantile in most.items() if quantile != least.get(key)}
-
-
-def slowdown(sla: SlaTarget, buckets: Mapping[Signal, Sequence[tuple[float, float]]], *, inferences: int, errors: int) -> float | None:
-    """By what factor every inference may take longer, and the SLA is still proven to be met; None: there are too few to prove it.
-
-    `buckets`: of each signal the ascending edges (the last is infinite) with how many were at most that. No inference is longer than the
-    edge above it, and whoever misses one target is counted as if it met the others (Boole's inequality), so that this is a lower bound.
-    """
-    allowed = most_misses(sla, observed=inferences, confidence=_CONFIDENCE)
-    if allowed is None:
-        return None
-    targets: dict[Signal, float] = {
-        signal: target for signal in SIGNALS if (target := getattr(sla, f"{signal}_seconds")) is not None and signal in buckets
-    }
-    factors: set[float] = {target / edge for signal, target in targets.items() for edge, _ in buckets[signal] if 0 < edge < math.inf}
-    for factor in sorted(factors, reverse=True):
-        missed = sum(_beyond(buckets[signal], target / factor) for signal, target in targets.items())
-        if errors + missed <= allowed:
-            return factor
-    return 0.0
-
-
-def _beyond(buckets: Sequence[tuple[float, float]], seconds: float) -> float:
-    """How many may have taken longer."""
-    within = max((count for edge, count in buckets if edge <= seconds * (1 + _ROUNDING)), default=0.0)
-    return math.ceil(max((count for _, count in buckets), default=0.0) - within - 1e-6)
 
 
 def _buckets(answers: Answers, model: str) -> dict[Signal, list[tuple[float, float]]]:
@@ -229,19 +196,29 @@ def _workloads(
 
 
 def _gpus(answers: Answers) -> tuple[tuple[str, ...], float, set[str]]:
-    """The products of one replica, the sum of its shares, and the UUIDs of all. Raises: ConfigError, where replicas aren't alike."""
+    """The products of one replica, the sum of its shares, and the UUIDs of all. Raises: ConfigError, where replicas aren't alike.
+
+    Of those that run, or ran last; whatever ran in the range must have been of the same kind, as all that was measured is taken together.
+    """
     shares = answers.by("shares", "gpu_uuid")
-    devices: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
-    for labels, _ in answers.rows("gpus"):
-        replica = frozenset((name, value) for name, value in labels.items() if name not in _OF_A_GPU)
-        devices.setdefault(replica, {})[labels.get("gpu_uuid", "")] = labels.get("product", "")[:_TEXT_MOST] or "unknown"
+    devices = _devices(answers.rows("gpus_now") or answers.rows("gpus"))
     kinds = {tuple(sorted(own.values())) for own in devices.values()}
-    if len(kinds) > 1:
+    ever = {product for own in _devices(answers.rows("gpus")).values() for product in own.values()}
+    if len(kinds) > 1 or not all(ever <= set(kind) for kind in kinds):
         raise ConfigError(OPTION, "its replicas had other GPUs than each other, or before; narrow it by --matchers or a shorter --range")
     if not kinds:
         return (), 0.0, set()
     sums = [sum(shares.get((uuid,), 1.0) for uuid in own) for own in devices.values()]
     return kinds.pop(), max(sums), {uuid for own in devices.values() for uuid in own}
+
+
+def _devices(rows: Sequence[tuple[Mapping[str, str], float]]) -> dict[frozenset[tuple[str, str]], dict[str, str]]:
+    """The product of each GPU by its UUID, of each replica."""
+    devices: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
+    for labels, _ in rows:
+        replica = frozenset((name, value) for name, value in labels.items() if name not in _OF_A_GPU)
+        devices.setdefault(replica, {})[labels.get("gpu_uuid", "")] = labels.get("product", "")[:_TEXT_MOST] or "unknown"
+    return devices
 
 
 def _cost(answers: Answers) -> tuple[str | None, dict[Component, float]]:

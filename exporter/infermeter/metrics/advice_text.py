@@ -48,12 +48,11 @@ def advice_text(told: Told, *, all_candidates: bool = False) -> str:
 
 
 def _worth_a_look(candidates: Sequence[Told]) -> list[Told]:
-    """Those that fit, and those that are unsure and priced, or lack nothing but a price; at most ten."""
-    return [one for one in candidates if one["verdict"] == "fits" or (one["verdict"] == "unsure" and _is_near(one))][:SHOWN_MOST]
-
-
-def _is_near(candidate: Told) -> bool:
-    return candidate["cost_per_hour"] is not None or candidate["blocked_by"] == ["price"]
+    """Those that fit, and those that are unsure and priced; then, the smallest first, those that lack nothing but a price. At most ten."""
+    tried = [one for one in candidates if one["verdict"] != "no"]
+    priced = [one for one in tried if one["verdict"] == "fits" or one["cost_per_hour"] is not None]
+    unpriced = [one for one in tried if one["cost_per_hour"] is None and one["blocked_by"] == ["price"]]
+    return [*priced, *sorted(unpriced, key=lambda one: one["throughput_ratio_low"] or 0.0)][:SHOWN_MOST]
 
 
 # --- what it is --------------------------------------------------------------------------------------------------------------------

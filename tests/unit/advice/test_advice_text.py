@@ -152,6 +152,12 @@ def test_a_device_that_lacks_a_price_alone_is_worth_a_look_and_one_that_lacks_mo
     assert "a30" not in text
 
 
+def test_of_devices_without_a_price_the_smallest_comes_first() -> None:
+    lacking = replace(UNSURE, cost_per_hour=None, saving_per_hour=None, blocked_by=("price",), reasons={"price": "no price"})
+    text = words(told(advice=sized(lacking, replace(lacking, product="t4", throughput_ratio_low=0.01), FITS)))
+    assert text.index("l4 fits") < text.index("t4 unsure") < text.index("a10 unsure")
+
+
 def test_a_reason_that_all_have_is_told_once() -> None:
     text = words(told(advice=sized(UNSURE, replace(UNSURE, product="a30"))))
     assert text.count("nothing tells") == 1

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from infermeter.advice.evidence_json import ToldAdvice
 from infermeter.catalogue import shipped_catalogue
 from infermeter.commands.recorded_advice import questions
-from infermeter.commands.recorded_evidence import Answers, notes_of, recorded_told, slowdown
+from infermeter.commands.recorded_evidence import Answers, notes_of, recorded_told
+from infermeter.commands.recorded_slowdown import slowdown
 from infermeter.config import Config, Server
 from infermeter.errors import ConfigError
 from infermeter.ledger.slowdown import most_misses
@@ -110,6 +111,13 @@ def test_replicas_with_other_gpus_are_not_taken_together() -> None:
     other = {**A100, "gpu_uuid": "GPU-2", "product": "Tesla T4", "instance": "b"}
     with pytest.raises(ConfigError, match="other GPUs"):
         told(gpus=[(A100, 1.0), (other, 1.0)])
+
+
+def test_a_gpu_that_was_exchanged_for_one_of_its_kind_is_counted_once_and_another_kind_is_told() -> None:
+    exchanged = {**A100, "gpu_uuid": "GPU-2"}
+    assert evidence(gpus=[(A100, 1.0), (exchanged, 1.0)], gpus_now=[(exchanged, 1.0)]).gpus == 1.0
+    with pytest.raises(ConfigError, match="other GPUs"):
+        told(gpus=[({**A100, "product": "Tesla T4"}, 1.0), (exchanged, 1.0)], gpus_now=[(exchanged, 1.0)])
 
 
 def test_gpus_of_one_replica_are_counted_and_shared() -> None:
