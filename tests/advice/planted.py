@@ -32,7 +32,7 @@ GIB = 2**30
 H100 = "NVIDIA H100 80GB HBM3"
 RENT = Cost(currency="USD", rent=Rent(per_hour=4.0, per="instance"))
 ADVICE = Advice(idle_after=15.0 * MINUTE, minimum_history=30.0 * MINUTE)
-"""As shipped, but for the times, which are shorter: a life here is an hour and a half."""
+"""As shipped, but for the times, which are shorter: a life here is little more than an hour."""
 
 DAY_NS = 86_400 * S
 LEAST_TOLD_SECONDS = 300
@@ -153,7 +153,7 @@ class Planted:
     cards: Sequence[Card] = (Card(),)
     readings: Sequence[ServerReading] = ()
     config: Config = field(default_factory=configured)
-    seconds: int = 90 * MINUTE
+    seconds: int = 75 * MINUTE
     sampled: bool = False
     price_age_days: float = 10.0
     since: int = 0

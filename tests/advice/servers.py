@@ -15,7 +15,7 @@ from infermeter.model import ServerReading, ServerTime
 from support.ledgers import at
 from support.simulated_servers import Floats, Served, arrivals, continuous_batching, one_at_a_time
 
-SECONDS: Final = 90 * MINUTE
+SECONDS: Final = 75 * MINUTE
 SLA: Final = Sla(0.99, 0.5)
 TOKENS: Final = Sla(0.99, None, None, 0.05)
 METRICS: Final = "http://127.0.0.1:8000/metrics"
@@ -352,7 +352,19 @@ def biased() -> Planted:
         cards=[Card(busy=0.8)],
         readings=scraped(work, histogram_edge=0.5),
         config=configured(sla=Sla(0.99, 0.5), server=Server(metrics_url=METRICS, metrics_interval=10.0)),
-        meanwhile=of("queue_bound", "sla_missed", model="m"),
+    )
+
+
+def another_server_behind_its_metrics() -> Planted:
+    """Its gauge says that eight run; by its spans it is one half."""
+    work = single(poisson(10.0))
+    rng = np.random.default_rng(4)
+    running = [replace(told, inferences={}, running=float(rng.poisson(8.0))) for told in scraped(work)]
+    return Planted(
+        of("telemetry_inconsistent"),
+        work=[work],
+        readings=running,
+        config=configured(sla=SLA, server=Server(metrics_url=METRICS, metrics_interval=10.0)),
     )
 
 

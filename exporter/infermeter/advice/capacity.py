@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from infermeter.advice.batching import could_batch
-from infermeter.advice.premises import Premises, Seen, dominant, fails
+from infermeter.advice.premises import Premises, Seen, dominant, fails, is_early_sample
 from infermeter.model import Finding, ModelFacts, ModelWindow, Stage
 
 OVER_PROVISIONED = "over_provisioned"
@@ -104,7 +104,8 @@ def scale_out_useless(premises: Premises) -> tuple[Finding, ...]:
 
 def _missing(premises: Premises) -> list[ModelFacts]:
     """The models that are proven to miss their SLA in the longest window."""
-    return [model for model in premises.ledger.models if model.windows and model.windows[-1].sla_state == "missed"]
+    ledger = premises.ledger
+    return [] if is_early_sample(ledger) else [one for one in ledger.models if one.windows and one.windows[-1].sla_state == "missed"]
 
 
 def _late(premises: Premises) -> list[Seen]:

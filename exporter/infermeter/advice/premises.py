@@ -11,6 +11,9 @@ from infermeter.config import Config, Thresholds
 from infermeter.model import STAGES, HardwareWindow, LedgerSnapshot, ModelFacts, ModelWindow, ServerWindow, Stage
 
 _LEAST_INFERENCES: Final = 30
+_FAIRNESS_SECONDS: Final = 900
+"""The ledger compares ten minutes of spans with what the server has counted, once these have settled."""
+
 _HALF: Final = 0.5
 
 
@@ -55,7 +58,7 @@ class Premises:
 
     `window`: the longest, by which everything is judged; None where none is configured. `hardware`: what the GPUs did in it. `device`: what
     they are; None where they aren't told, aren't known, or are of several kinds. `models`: every model of which enough was seen to speak of
-    its stages, by spans that are no unfair sample. `price_as_of_ns` None: no price is in force.
+    its stages, by spans that are no unfair sample, and not one that may turn out to be. `price_as_of_ns` None: no price is in force.
     """
 
     config: Config
@@ -111,8 +114,13 @@ def premises_of(config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *,
         window=window,
         hardware=HardwareWindow() if window is None or window.hardware is None else window.hardware,
         device=devices.pop() if len(devices) == 1 else None,
-        models=tuple(seen for model in ledger.models if (seen := _seen(model, ledger.stage_quality)) is not None),
+        models=() if is_early_sample(ledger) else tuple(s for one in ledger.models if (s := _seen(one, ledger.stage_quality)) is not None),
     )
+
+
+def is_early_sample(ledger: LedgerSnapshot) -> bool:
+    """Whether spans are a sample that there was no time yet to hold against the server's own histogram: it may be an unfair one."""
+    return ledger.thin and ledger.time_ns - ledger.start_ns < _FAIRNESS_SECONDS * 1_000_000_000
 
 
 def fails(window: ModelWindow) -> bool:

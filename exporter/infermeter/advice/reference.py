@@ -84,7 +84,9 @@ FINDINGS: tuple[Entry, ...] = (
         "(`dominant_ratio`; not where errors are most of the misses), `inferences_observed`, `window`",
         "shorten the stage that the late ones spend most time in; errors first, where they are most of it",
         "Clopper and Pearson 1934, lower bound of the miss share",
-        "A burst that is over still holds until it leaves the window. Silent while the spans are no fair sample.",
+        "A burst that is over still holds until it leaves the window. Silent while the spans are no fair sample, and "
+        "for the first quarter of "
+        "an hour where they are one of which that isn't known yet.",
     ),
     Entry(
         QUEUE_BOUND,

@@ -7,7 +7,7 @@ import pytest
 from infermeter.advice.capacity import over_provisioned, scale_out, scale_out_useless, sla_missed
 from infermeter.config import Advice, Config, Server
 from infermeter.model import CoverageBias, HardwareWindow, LedgerSnapshot, ModelFacts
-from unit.advice.premised import ledger, model, one, premises, window
+from unit.advice.premised import S, ledger, model, one, premises, window
 
 LATE = window({"queue": 100.0, "compute": 900.0}, late={"queue": 90.0, "compute": 10.0}, latency_at_sla_quantile_seconds={"duration": 3.0})
 SLOW = window({"queue": 100.0, "compute": 900.0}, late={"queue": 10.0, "compute": 90.0})
@@ -146,3 +146,12 @@ def test_of_spans_that_are_no_fair_sample_nothing_is_told() -> None:
     assert premises(seen(biased)).models == ()
     assert premises(seen(replace(model(SLOW), windows=()))).models == ()
     assert premises(seen(model(window({})))).models == ()
+
+
+def test_a_sample_is_believed_once_there_was_time_to_find_it_unfair() -> None:
+    late = seen(model(SLOW), utilisation=0.15, thin=True)
+    assert sla_missed(premises(late))
+    early = replace(late, start_ns=late.time_ns - 899 * S)
+    assert premises(early).models == ()
+    assert sla_missed(premises(early)) == ()
+    assert sla_missed(premises(replace(early, thin=False)))
