@@ -14,13 +14,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sys import getsizeof
+from typing import TypeVar
 
 import numpy as np
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping.spans import NO_RULE, Array, Spans, Table
-from infermeter.mapping.traces import HURRIED, TRACE_BYTES, WAITING, Closed, Traces
+from infermeter.mapping.traces import HURRIED, TRACE_BYTES, WAITING, Above, Closed, Traces
 from infermeter.model import Bools, Ints
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 3000
 """What a chunk takes in memory without its spans and the texts of its resource; rounded up."""
@@ -30,6 +33,9 @@ WAITING_RATIO = 0.8
 
 SLACK = 64
 """Where there is too much, one part in so many goes with it: not every span has to make room for itself."""
+
+DEEPEST = 64
+"""So many generations are searched for the ancestor that is missing."""
 
 TRACES_AT_ONCE = 4096
 """Complete traces that are handed over as one table."""
@@ -66,11 +72,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembled:
-    """The spans of complete traces. `rule`: as in Chunk; `again`: whether the row's trace was complete once before."""
+    """The spans of complete traces. `rule`: as in Chunk; `again`: whether the row's trace was complete once before.
+
+    `before`: the best of the rules that spans below the row had matched when its trace was complete before, or NO_RULE.
+    """
 
     table: Table
     rule: Ints
     again: Bools
+    before: Ints
 
 
 class Assembler:
@@ -198,7 +208,7 @@ class Assembler:
             self._hurried_bytes += int(self._traces.size_bytes[hurried].sum())
             spans = self._traces.spans[evicted]
             self._dropped["evicted"] += int(spans.sum())
-            self._closed.add(dict.fromkeys(self._traces.id[evicted[spans > 0]].tolist(), Closed.EVICTED))
+            self._closed.add(dict.fromkeys(self._traces.id[evicted[spans > 0]].tolist(), Closed.EVICTED), {})
             self._released(evicted)
 
     def _over(self) -> int:
@@ -225,10 +235,11 @@ class Assembler:
         """The spans of some traces; None if all that came of them were links."""
         before = {slot: self._counted[slot] for slot in self._counted.keys() & slots.tolist()}
         counted = {trace_id: tuple(before[slot]) for trace_id, slot in zip(self._traces.id[list(before)].tolist(), before, strict=True)}
+        above: Mapping[bytes, Sequence[Above]] = {trace_id: told for trace_id in counted if (told := self._closed.above(trace_id))}
         chunks = sorted(self._released(slots), key=lambda chunk: chunk.rule is None)  # of a span and a link of one id the span
         rules = [chunk.rule for chunk in chunks if chunk.rule is not None]
         if not rules:
-            self._closed.add(counted)
+            self._closed.add(counted, above)
             return None
         first, parent = _relatives(chunks)
         repeated = first != np.arange(len(first))
@@ -243,10 +254,16 @@ class Assembler:
         again = np.zeros(len(table), np.bool_)
         if counted:
             again[:] = [trace_id in counted for trace_id in table.trace_id.tolist()]
+        before_below = _matched_below(chunks, table, above)
         matched = np.flatnonzero(rule != NO_RULE)
         ids = np.concatenate([group.span_id for group in table.groups])[matched]
-        self._closed.add(_grouped(table.trace_id[matched].tolist(), ids.tolist(), counted))
-        return Assembled(table, rule, again)
+        below = matched[table.below[matched]]
+        missing = _missing(chunks, table, below)
+        if len(below := below[missing != 0]):
+            higher = list(map(Above, missing[missing != 0].tolist(), rule[below].tolist()))
+            above = _grouped(table.trace_id[below].tolist(), higher, above)
+        self._closed.add(_grouped(table.trace_id[matched].tolist(), ids.tolist(), counted), above)
+        return Assembled(table, rule, again, before_below)
 
     def _released(self, slots: Ints) -> list[Chunk]:
         """The spans of some traces, in the order in which they came; these are under assembly no more."""
@@ -287,14 +304,46 @@ class Assembler:
         return taken
 
 
-def _grouped(trace_ids: list[bytes], span_ids: list[int], before: Mapping[bytes, tuple[int, ...]]) -> Mapping[bytes, tuple[int, ...]]:
-    """The ids of spans by trace, after those that were there before. Most traces have one."""
-    if not before and len(single := dict(zip(trace_ids, zip(span_ids, strict=True), strict=True))) == len(trace_ids):
+def _grouped(trace_ids: list[bytes], told: list[T], before: Mapping[bytes, Sequence[T]]) -> Mapping[bytes, Sequence[T]]:
+    """What is told of spans by trace, after what was there before. Most traces have one."""
+    if not before and len(single := dict(zip(trace_ids, zip(told, strict=True), strict=True))) == len(trace_ids):
         return single
     grouped = {trace_id: list(ids) for trace_id, ids in before.items()}
-    for trace_id, span_id in zip(trace_ids, span_ids, strict=True):
-        grouped.setdefault(trace_id, []).append(span_id)
-    return {trace_id: tuple(ids) for trace_id, ids in grouped.items()}
+    for trace_id, one in zip(trace_ids, told, strict=True):
+        grouped.setdefault(trace_id, []).append(one)
+    return {trace_id: tuple(dict.fromkeys(ids)) for trace_id, ids in grouped.items()}
+
+
+def _missing(chunks: Sequence[Chunk], table: Table, rows: Ints) -> Array:
+    """Of each of the rows the id of the nearest ancestor that isn't here; 0 where there is none."""
+    if not len(rows):
+        return np.empty(0, np.uint64)
+    top, up = rows, table.parent[rows]
+    nobody = len(table.parent) - 1
+    for _ in range(DEEPEST):
+        if (up == nobody).all():
+            break
+        top = np.where(up == nobody, top, up)
+        up = table.parent[top]
+    parent_id = np.concatenate([chunk.spans.parent_id for chunk in chunks])
+    missing: Array = np.where(up == nobody, parent_id[top], 0)
+    return missing
+
+
+def _matched_below(chunks: Sequence[Chunk], table: Table, above: Mapping[bytes, Sequence[Above]]) -> Ints:
+    """For each row of the table the least rule of those spans below it that its trace had when it was complete before, or NO_RULE."""
+    rule = np.full(len(table.parent), NO_RULE)
+    if not above:
+        return rule[: len(table)]
+    trace_ids = np.concatenate([chunk.spans.trace_id for chunk in chunks]).tolist()
+    span_ids = np.concatenate([chunk.spans.span_id for chunk in chunks]).tolist()
+    missing: dict[tuple[bytes, int], int] = {}
+    for trace_id, told in above.items():
+        for one in told:
+            missing[trace_id, one.span_id] = min(one.rule, missing.get((trace_id, one.span_id), NO_RULE))
+    rule[:-1] = [missing.get(key, NO_RULE) for key in zip(trace_ids, span_ids, strict=True)]
+    least: Ints = np.minimum(rule, table.least_below(rule))
+    return least[: len(table)]
 
 
 def _relatives(chunks: Sequence[Chunk]) -> tuple[Ints, Ints]:

@@ -166,15 +166,30 @@ class Mapper:
                 counted += self._mapped(number, table, np.arange(len(table)), np.ones(len(table), np.int64), now_ns)
             for one in complete:
                 if len(rows := np.flatnonzero(one.rule == number)):
+                    rows = self._first_to_count(number, one, rows)
                     counted += self._mapped(number, one.table, rows, one.spans[rows], now_ns)
                 if len(rows := np.flatnonzero(one.outranked == number)):
                     self._outranked(number, one.table, rows, one.spans[rows])
         return counted
 
+    def _counts(self, number: int) -> bool:
+        """Whether matches of a rule are inferences, as far as anyone knows yet: no better role has matched."""
+        return ROLES.index(self._layouts.rules[number][0].role) <= self._best_role
+
+    def _first_to_count(self, number: int, one: _Complete, rows: Ints) -> Ints:
+        """Leaves out inferences that came too late: one of the same role below them, or of a better one, has counted in their place."""
+        before = one.before[rows]
+        if (before == NO_RULE).all() or not self._counts(number):
+            return rows
+        roles = np.array([ROLES.index(mapping.role) for mapping, _ in self._layouts.rules] + [len(ROLES)])
+        late: Bools = roles[np.minimum(before, len(roles) - 1)] <= roles[number]
+        self.spans_dropped["late"] += int(one.spans[rows[late]].sum())
+        return rows[~late]
+
     def _mapped(self, number: int, table: Table, rows: Ints, spans: Ints, now_ns: int | None) -> list[InferenceBatch]:
         """The inferences that count among the rows that a rule matched; `spans`: how many spans stand or fall with each row."""
         mapping, rule = self._layouts.rules[number]
-        if ROLES.index(mapping.role) > self._best_role:
+        if not self._counts(number):
             self._outranked(number, table, rows, spans)
             return []
         tolerance_ns = round(self._limits.future * 1e9)
@@ -234,11 +249,12 @@ class _Complete:
 
     `rule` has for each row of `table` the number of its rule, NO_RULE for a span that is no inference of its own; `outranked` that of a
     span which is none because a better one is below it; `spans` how many spans stand or fall with it: itself and those below it down to
-    the next inference.
+    the next inference; `before` as in `Assembled`.
     """
 
     def __init__(self, assembled: Assembled) -> None:
         self.table = assembled.table
+        self.before = assembled.before
         n, nodes = len(self.table), len(self.table.parent)
         matched = np.full(nodes, NO_RULE, np.int64)
         matched[:n] = assembled.rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice, repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -108,27 +108,43 @@ class Traces(_Columns):
         return slots[np.argsort(self.touched[slots])]
 
 
+class Above(NamedTuple):
+    """The nearest ancestor, of a span that a rule matched, that hadn't come when its trace was complete."""
+
+    span_id: int
+    rule: int
+
+
 class Closed:
-    """What became of traces that were complete, or evicted: of so many traces the latest, and four spans of each."""
+    """What became of traces that were complete, or evicted: of so many traces the latest, and four ids of spans of each."""
 
     EVICTED: Final = ()
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._matched: dict[bytes, Sequence[int]] = {}
+        self._above: dict[bytes, Sequence[Above]] = {}
         self._count = 0
 
     def of(self, trace_ids: Iterable[bytes]) -> list[Sequence[int] | None]:
         """The ids of the spans of each trace that a rule matched, EVICTED if it was; None: it isn't known."""
         return list(map(self._matched.get, trace_ids))
 
-    def add(self, matched: Mapping[bytes, Sequence[int]]) -> None:
-        """Takes traces, each with what `of` tells of it from now on."""
+    def above(self, trace_id: bytes) -> Sequence[Above]:
+        """What was missing above the spans of a trace that a rule matched."""
+        return self._above.get(trace_id, ())
+
+    def add(self, matched: Mapping[bytes, Sequence[int]], above: Mapping[bytes, Sequence[Above]]) -> None:
+        """Takes traces, each with what `of` tells of it from now on, and what `above` tells of some of them."""
         for trace_id in matched.keys() & self._matched.keys():
-            self._count -= len(self._matched.pop(trace_id))
+            self._forget(trace_id)
         self._matched.update(matched)
-        self._count += sum(map(len, matched.values()))
+        self._above.update(above)
+        self._count += sum(map(len, matched.values())) + sum(map(len, above.values()))
         for trace_id in list(islice(self._matched, max(len(self._matched) - self._limit, 0))):
-            self._count -= len(self._matched.pop(trace_id))
+            self._forget(trace_id)
         while self._count > 4 * self._limit:
-            self._count -= len(self._matched.pop(next(iter(self._matched))))
+            self._forget(next(iter(self._matched)))
+
+    def _forget(self, trace_id: bytes) -> None:
+        self._count -= len(self._matched.pop(trace_id)) + len(self._above.pop(trace_id, ()))

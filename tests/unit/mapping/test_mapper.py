@@ -162,6 +162,53 @@ def test_late_spans_of_a_completed_trace_are_dropped_and_what_was_counted_is_not
     assert fates(of) == {"mapped": 1, "duplicate": 1, "late": 1}
 
 
+@pytest.mark.parametrize("between", [(), (Span("step", 0, 100, "step", "root"),)])
+@pytest.mark.parametrize("step_first", [False, True])
+def test_an_inference_that_comes_after_one_below_it_has_counted_does_not_count_again(between: tuple[Span, ...], step_first: bool) -> None:
+    of = mapper(mapping(QUEUED))
+    above = between[-1].id if between else "root"
+    add(of, *(between if step_first else ()), Span("inference", 0, 100, "call", above), Span("wait", 0, 10, "w", "call"))
+    assert count(of.take(ns(SECOND))) == 1
+    add(of, *(() if step_first else between), Span("inference", 0, 200), Span("wait", 0, 20, "w2", "root"), at=5 * SECOND)
+    assert of.take(ns(60 * SECOND)) is None
+    told = fates(of)
+    assert (told.pop("mapped"), told.pop("late")) == (2, 2)
+    assert told.keys() <= {"no_rule"}
+
+
+def test_a_proxy_request_of_litellm_whose_call_has_counted_does_not_count_again() -> None:
+    of = mapper(*load_mappings("litellm", {}))
+    add(of, Span("litellm_request", 100, 900, "call", "root", scope="litellm"), at=1.0 * SECOND)
+    assert count(of.take(ns(3 * SECOND))) == 1
+    add(of, Span("Received Proxy Server Request", 0, 1000, scope="litellm"), at=6.0 * SECOND)
+    assert of.take(ns(60 * SECOND)) is None
+    assert fates(of) == {"mapped": 1, "late": 1}
+
+
+def test_an_inference_that_comes_late_counts_though_others_of_its_trace_have() -> None:
+    """The one above both never comes."""
+    of = mapper(mapping(QUEUED))
+    add(of, Span("inference", 0, 100, "one", "agent"))
+    assert count(of.take(ns(SECOND))) == 1
+    add(of, Span("inference", 0, 300, "two", "agent"), Span("inference", 0, 100, "below", "two"), at=5 * SECOND)
+    assert count(of.take(ns(60 * SECOND))) == 1
+    add(of, Span("inference", 0, 400, "agent"), at=65 * SECOND)
+    assert of.take(ns(120 * SECOND)) is None
+    assert fates(of) == {"mapped": 2, "suppressed": 1, "late": 1}
+
+
+def test_a_better_inference_counts_though_one_below_it_was_there_before() -> None:
+    """What a server asks of others is in its traces, and may be over and exported first."""
+    other = mapping("{latency: {e2e: {between: [span.start, span.end]}}}", server="other", role="generic", match="{span: other}")
+    waits = replace(other, rules=(replace(other.rules[0], complete_when="subtree"),))
+    of = mapper(mapping(QUEUED), waits)
+    add(of, Span("other", 0, 50, "below", "root"))
+    assert of.take(ns(SECOND)) is None
+    add(of, Span("inference", 0, 100), at=2 * SECOND)
+    assert count(of.take(ns(3 * SECOND))) == 1
+    assert fates(of) == {"mapped": 1, "suppressed": 1}
+
+
 def test_a_trace_that_goes_on_with_another_inference_counts_it() -> None:
     of = mapper(mapping(QUEUED))
     add(of, Span("inference", 0, 100, "one", "agent"))
