@@ -144,7 +144,7 @@ def test_every_request_is_counted_once_as_its_triton_counted_it(evidence: Eviden
         assert page.total("inferences_source", source="server") == 1
 
 
-def test_every_request_is_seen_once_and_no_span_tells_that_it_failed(evidence: Evidence) -> None:
+def test_every_request_is_seen_once_and_no_span_that_comes_in_time_tells_that_it_failed(evidence: Evidence) -> None:
     for page in (evidence.last, evidence.auto):
         assert page.total("inferences_observed_total", model=MODEL, outcome="ok") == len(evidence.seen.inferences)
         assert page.total("inferences_observed_total") == len(evidence.seen.inferences)
