@@ -42,6 +42,7 @@ class ToldAdvice:
     price_as_of: date | None
     price_source: str | None
     slas: Mapping[str, SlaTarget]
+    gpus_seen: bool
     advice: Advice
 
 
@@ -97,6 +98,7 @@ def _told(document: Mapping[str, Any], about: Mapping[str, Any]) -> ToldAdvice:
             for index, row in enumerate(_member(about, "sla", tuple[dict[str, Any], ...], "report"))
             if (where := f"report.sla[{index}]")
         },
+        gpus_seen=bool(_member(about, "gpus", tuple[dict[str, Any], ...], "report")),
         advice=Advice(
             findings=_member(about, "findings", tuple[Finding, ...], "report"),
             workloads=_member(about, "workloads", Mapping[str, Workload], "report"),

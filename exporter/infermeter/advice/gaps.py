@@ -17,8 +17,10 @@ class Gap(NamedTuple):
     what_to_do: str
 
 
-def gaps(evidence: SizingEvidence | None, candidates: Sequence[Candidate], catalogue: Catalogue) -> tuple[Gap, ...]:
+def gaps(evidence: SizingEvidence | None, candidates: Sequence[Candidate], catalogue: Catalogue, *, gpus_seen: bool) -> tuple[Gap, ...]:
     """While there is one, no device is said to fit; `candidates` are those of the evidence."""
+    if evidence is None and gpus_seen:
+        return (Gap("nothing was judged", "set advice.enabled, and see whether the GPUs answer: gpu_up"),)
     if evidence is None:
         return (Gap("no GPU was seen", "let the GPUs be read: gpu.source, server.gpus"),)
     return (*_present(evidence, candidates, catalogue), *_measured(evidence), *_priced(evidence, candidates))

@@ -121,6 +121,7 @@ def advised(args: argparse.Namespace, *, now_ns: int) -> Told:
             None if sizing is None else sizing.evidence,
             [*(() if sizing is None else sizing.candidates), *(one.candidate for one in answers)],
             given.catalogue,
+            gpus_seen=told.gpus_seen,
         ),
         headroom=given.settings.headroom if anew else None,
         prices=whose,

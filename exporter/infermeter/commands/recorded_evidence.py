@@ -78,6 +78,7 @@ def recorded_told(
         price_as_of=None if stamp is None or not 0 <= stamp < 1 << 33 else datetime.fromtimestamp(stamp, UTC).date(),
         price_source=None,
         slas=slas,
+        gpus_seen=evidence is not None,
         advice=Advice(
             findings=pressing(_findings(answers)),
             workloads=_workloads(answers, slas, config, catalogue, None if evidence is None else evidence.products),

@@ -92,7 +92,7 @@ def supposed(
     """The answer. Raises: ConfigError, where nothing could come of it but an invented one."""
     where, device = f"{OPTION} gpu={_cut(asked.gpu)}", asked_device(asked, catalogue)
     if evidence is None:
-        raise ConfigError(where, "no GPU was seen, so nothing says what it would take the place of")
+        raise ConfigError(where, "nothing says what it would take the place of: no GPU was seen, or advice.enabled is off")
     present = present_device(evidence, catalogue)
     if present is None:
         raise ConfigError(where, "the server's own GPUs are of several kinds or not in the catalogue; --devices F adds to it")

@@ -65,7 +65,7 @@ def _head(told: Told) -> Iterator[str]:
         yield f"{source['replicas']} replicas run; every figure is of one of them, unless it says otherwise."
     yield ""
     if evidence is None:
-        yield "  No GPU was seen, so nothing is known of what it runs on."
+        yield "  Nothing is known of what it runs on."
     else:
         yield from _wrapped("  ", f"It runs on {_devices(evidence)} and costs {_cost(told)}.")
         yield from _wrapped("  ", _usage(evidence))

@@ -172,7 +172,7 @@ def test_without_any_figure_no_basis_is_told() -> None:
     text = words(bare())
     assert "Nothing can be said of other hardware yet: no GPU was seen: let the GPUs be read" in text
     assert "Basis" not in text
-    assert "nothing is known of what it runs on" in text
+    assert "Nothing is known of what it runs on." in text
 
 
 def test_what_is_missing_is_told_beside_what_can_be_said() -> None:

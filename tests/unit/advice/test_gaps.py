@@ -14,8 +14,8 @@ FULL = sizing()
 UNKNOWN = replace(FULL.candidates[0], throughput_ratio_low=None, cost_per_hour=None)
 
 
-def missing(evidence: SizingEvidence | None, *candidates: Candidate) -> list[str]:
-    return [gap.missing for gap in gaps(evidence, candidates, shipped_catalogue())]
+def missing(evidence: SizingEvidence | None, *candidates: Candidate, seen: bool = True) -> list[str]:
+    return [gap.missing for gap in gaps(evidence, candidates, shipped_catalogue(), gpus_seen=seen)]
 
 
 def test_nothing_is_missing_where_everything_is_told() -> None:
@@ -23,7 +23,11 @@ def test_nothing_is_missing_where_everything_is_told() -> None:
 
 
 def test_without_a_gpu_nothing_else_is_asked_for() -> None:
-    assert missing(None) == ["no GPU was seen"]
+    assert missing(None, seen=False) == ["no GPU was seen"]
+
+
+def test_advice_that_is_turned_off_is_not_taken_for_a_missing_gpu() -> None:
+    assert missing(None) == ["nothing was judged"]
 
 
 @pytest.mark.parametrize(

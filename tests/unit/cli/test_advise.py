@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from infermeter import cli
 from infermeter.metrics.report import report
-from infermeter.model import Snapshot
+from infermeter.model import Advice, Snapshot
 from support.peer import Peer, answer
 from support.snapshots import empty_snapshot, rich_snapshot
 
@@ -93,6 +94,11 @@ def test_a_sidecar_that_has_just_started_says_what_it_lacks(tmp_path: Path, caps
     assert "Nothing can be said of other hardware yet:" in text
     assert "no GPU was seen" in text
     assert "verdict" not in text
+
+
+def test_advice_that_is_turned_off_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    off = replace(rich_snapshot(), advice=Advice())
+    assert "nothing was judged: set advice.enabled" in printed(capsys, "--report", save(tmp_path, off))
 
 
 def test_the_sidecar_is_asked_for_its_report_also_by_its_bare_address(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
