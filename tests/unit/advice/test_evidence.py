@@ -1,78 +1,138 @@
+"""What right-sizing goes by, as it is taken from a snapshot."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from infermeter.advice import advise
+from infermeter.advice import premises_of
 from infermeter.advice.evidence import sizing_evidence
-from infermeter.config import Advice, Config, Server
-from infermeter.model import GpuIdentity, HardwareWindow, ModelEvidence, ServerGauges
-from support.snapshots import END_NS
-from unit.advice.premised import H100, S, gpu, ledger, model, premises, window
+from infermeter.catalogue import shipped_catalogue
+from infermeter.config import Config, Server
+from infermeter.model import GpuFacts, GpuIdentity, HardwareWindow, LedgerSnapshot, ServerGauges, SizingEvidence
+from support.snapshots import END_NS, rich_snapshot
 
-FINE = window({"queue": 100.0, "compute": 900.0}, slowdown_at_sla_ratio=3.0)
-HARDWARE = HardwareWindow(utilisation_ratio=0.5, memory_peak_bytes=10**10, throttled_ratio=0.25)
-
-
-def test_it_holds_what_other_hardware_is_judged_by() -> None:
-    snapshot = ledger(model(FINE), hardware=HARDWARE, peak_load_ratio=0.25)
-    config = Config(server=Server(precision="bf16"))
-    found = sizing_evidence(replace(premises(snapshot, config), price_as_of_ns=END_NS - 60 * S))
-    assert found is not None
-    assert (found.products, found.gpus, found.is_partitioned) == ((H100,), 1.0, False)
-    assert (found.cost_per_hour, found.currency, found.price_age_seconds) == ({"instance": 2.0, "licence": 0.25}, "USD", 60.0)
-    assert (found.peak_load_ratio, found.busy_ratio, found.window_seconds) == (0.25, 0.5, 3600.0)
-    assert (found.memory_peak_bytes, found.memory_is_reserved, found.throttled_ratio) == (10**10, False, 0.25)
-    assert found.precision == "bf16"
-    assert found.models == (ModelEvidence("m", "batch", has_sla=True, slowdown_at_sla_ratio=3.0, inferences=1000),)
+S = 1_000_000_000
+GAUGES = ServerGauges(running=1.0, waiting=0.0, batch_size=None, kv_cache_used_ratio=None)
 
 
-def test_without_a_gpu_that_is_seen_there_is_nothing_to_replace() -> None:
-    assert sizing_evidence(premises(ledger(model(FINE), gpus=(gpu(up=False),)))) is None
+def gpu(uuid: str = "GPU-0", *, product: str | None = "Tesla T4", up: bool = True, share: float = 1.0, seen: int = END_NS) -> GpuFacts:
+    return GpuFacts(GpuIdentity(uuid, product=product, share_ratio=share), up, None, seen, None, {}, None)
 
 
-def test_what_is_not_known_is_none() -> None:
-    snapshot = ledger(
-        replace(model(FINE), windows=(), sla=None), windows=(), unpriced=("host",), gpus=(gpu(identity=GpuIdentity("GPU-0")),)
-    )
-    found = sizing_evidence(premises(snapshot))
-    assert found is not None
-    assert found.products == ("unknown",)
-    assert (found.cost_per_hour, found.price_age_seconds, found.busy_ratio, found.window_seconds) == ({}, None, None, None)
-    assert found.models == (ModelEvidence("m", "batch", has_sla=False, slowdown_at_sla_ratio=None, inferences=0),)
-    nothing_accrued = sizing_evidence(premises(ledger(server={"accrued_seconds": 0.0, "busy_seconds": 0.0, "idle_seconds": None})))
-    assert nothing_accrued is not None
-    assert nothing_accrued.busy_ratio is None
+def snapshot(**different: Any) -> LedgerSnapshot:
+    return replace(rich_snapshot().ledger, **{"gpus": (gpu(),), "gauges": None, "thin": False} | different)
+
+
+def evidence(ledger: LedgerSnapshot, *, price_as_of_ns: int | None = None, server: Server | None = None) -> SizingEvidence:
+    config = Config(server=server or Server(kind="triton", precision="fp16"))
+    taken = sizing_evidence(premises_of(config, ledger, shipped_catalogue(), price_as_of_ns=price_as_of_ns))
+    assert taken is not None
+    return taken
+
+
+def windowed(**different: Any) -> LedgerSnapshot:
+    ledger = snapshot()
+    return replace(ledger, windows=(replace(ledger.windows[-1], **different),))
+
+
+def test_without_a_gpu_that_answers_there_is_none() -> None:
+    for gpus in ((), (gpu(up=False),)):
+        premises = premises_of(Config(), snapshot(gpus=gpus), shipped_catalogue(), price_as_of_ns=None)
+        assert sizing_evidence(premises) is None
+
+
+def test_a_gpu_that_fell_silent_within_the_window_is_one_of_the_server_s() -> None:
+    """Else a server on two would look like one on one, and its figures like those of one device."""
+    lately, long_ago = gpu("GPU-1", up=False, seen=END_NS - 600 * S), gpu("GPU-1", up=False, seen=END_NS - 7200 * S)
+    never = replace(long_ago, last_sample_ns=None)
+    assert evidence(snapshot(gpus=(gpu(), lately))).products == ("Tesla T4", "Tesla T4")
+    assert evidence(snapshot(gpus=(gpu(), long_ago, never))).products == ("Tesla T4",)
+
+
+def test_shares_add_up_and_products_are_told_in_order() -> None:
+    taken = evidence(snapshot(gpus=(gpu("GPU-0", share=0.5), gpu("GPU-1", product=None), gpu("GPU-2", product="NVIDIA L4"))))
+    assert taken.gpus == 2.5
+    assert taken.products == ("NVIDIA L4", "Tesla T4", "unknown")
 
 
 @pytest.mark.parametrize(
-    ("identity", "partitioned"),
+    ("one", "is_partitioned"),
+    [(gpu(), False), (gpu("MIG-0"), True), (gpu(product="NVIDIA A100-SXM4-40GB MIG 1g.5gb"), True), (gpu(product=None), False)],
+)
+def test_an_instance_of_mig_is_a_part(one: GpuFacts, is_partitioned: bool) -> None:
+    assert evidence(snapshot(gpus=(one,))).is_partitioned is is_partitioned
+
+
+def test_a_cost_that_is_not_whole_is_none_at_all() -> None:
+    assert evidence(snapshot(cost_per_hour={"instance": 2.0, "host": 0.5})).cost_per_hour == {"instance": 2.0, "host": 0.5}
+    assert evidence(snapshot(unpriced=("power",))).cost_per_hour == {}
+
+
+def test_the_age_of_the_price_is_told_and_never_below_0() -> None:
+    assert evidence(snapshot(), price_as_of_ns=END_NS - 60 * S).price_age_seconds == 60
+    assert evidence(snapshot(), price_as_of_ns=END_NS + 60 * S).price_age_seconds == 0
+    assert evidence(snapshot()).price_age_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "gauges", "reserved"),
     [
-        (GpuIdentity("MIG-1", product=H100), True),
-        (GpuIdentity("GPU-1", product="NVIDIA A100-SXM4-40GB MIG 1g.5gb"), True),
-        (GpuIdentity("GPU-1"), False),
+        ("triton", None, False),
+        ("triton", GAUGES, False),
+        ("triton", replace(GAUGES, kv_cache_used_ratio=0.0), True),
+        ("vllm", None, True),
     ],
 )
-def test_a_slice_of_a_gpu_is_seen_by_its_name(identity: GpuIdentity, *, partitioned: bool) -> None:
-    found = sizing_evidence(premises(ledger(gpus=(gpu(identity=identity),))))
-    assert found is not None
-    assert found.is_partitioned is partitioned
+def test_servers_with_a_kv_cache_reserve_memory_also_where_they_do_not_tell_now(
+    kind: str, gauges: ServerGauges | None, reserved: bool
+) -> None:
+    assert evidence(snapshot(gauges=gauges), server=Server(kind=kind)).memory_is_reserved is reserved
 
 
-def test_a_server_with_a_kv_cache_takes_whatever_memory_there_is() -> None:
-    gauges = ServerGauges(running=None, waiting=None, batch_size=None, kv_cache_used_ratio=0.5)
-    found = sizing_evidence(premises(ledger(model(FINE), gauges=gauges)))
-    assert found is not None
-    assert found.memory_is_reserved
+def test_busy_time_is_a_part_of_what_is_known_and_none_where_too_little_is() -> None:
+    """An hour without readings of the GPUs isn't an idle one."""
+    assert evidence(windowed(accrued_seconds=3600.0, busy_seconds=360.0, idle_seconds=3240.0)).busy_ratio == 0.1
+    assert evidence(windowed(accrued_seconds=3600.0, busy_seconds=324.0, idle_seconds=2916.0)).busy_ratio == 0.1
+    assert evidence(windowed(accrued_seconds=3600.0, busy_seconds=300.0, idle_seconds=2900.0)).busy_ratio is None
+    assert evidence(windowed(accrued_seconds=3600.0, busy_seconds=3600.0, idle_seconds=None)).busy_ratio == 1
+    assert evidence(windowed(accrued_seconds=0.0, busy_seconds=0.0, idle_seconds=0.0)).busy_ratio is None
+    assert evidence(replace(windowed(), thin=True)).busy_ratio is None
 
 
-def test_advice_says_what_each_model_is_used_for_what_binds_and_what_else_would_do() -> None:
-    said = advise(premises(ledger(model(FINE), hardware=HARDWARE)))
-    assert said.workloads == {"m": "batch"}
-    assert said.bound == "unknown"
-    assert said.sizing is not None
-    assert advise(premises(ledger(model(FINE), gpus=(gpu(up=False),)))).sizing is None
-    only = advise(premises(ledger(model(FINE)), Config(advice=Advice(candidates=("l4",))))).sizing
-    assert only is not None
-    assert [candidate.product for candidate in only.candidates] == ["l4"]
+def test_memory_and_throttling_are_those_of_the_longest_window() -> None:
+    taken = evidence(windowed(hardware=HardwareWindow(memory_peak_bytes=5, throttled_ratio=0.25)))
+    assert (taken.memory_peak_bytes, taken.throttled_ratio, taken.window_seconds) == (5, 0.25, 3600.0)
+
+
+def test_without_a_window_only_the_present_is_told() -> None:
+    ledger = snapshot(windows=())
+    bare = replace(ledger, models=tuple(replace(model, windows=()) for model in ledger.models))
+    taken = evidence(bare)
+    assert (taken.window_seconds, taken.busy_ratio, taken.memory_peak_bytes) == (None, None, None)
+    assert {(model.slowdown_at_sla_ratio, model.inferences) for model in taken.models} == {(None, 0)}
+
+
+def test_models_are_told_with_their_sla_and_what_it_allows() -> None:
+    ledger = snapshot()
+    llm = ledger.models[0]
+    slow = tuple(replace(window, slowdown_at_sla_ratio=3.0) for window in llm.windows)
+    assert llm.sla is not None
+    strict = replace(llm, windows=slow, sla=replace(llm.sla, quantile_ratio=0.999))
+    idle = replace(llm, model="only a name", observed_ok=0, observed_error=0)
+    told = {
+        model.model: model
+        for model in evidence(
+            replace(
+                ledger,
+                models=(strict, idle, replace(idle, model="counted"), replace(idle, model="failed", observed_error=1)),
+                totals={"counted": {"ok": 2}},
+            )
+        ).models
+    }
+    assert (told[llm.model].has_sla, told[llm.model].quantile_ratio, told[llm.model].slowdown_at_sla_ratio) == (True, 0.999, 3.0)
+    assert set(told) == {llm.model, "counted", "failed"}
+    bare = evidence(replace(ledger, models=(replace(llm, sla=None),))).models[0]
+    assert (bare.has_sla, bare.quantile_ratio) == (False, 0.99)
