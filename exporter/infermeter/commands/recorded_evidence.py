@@ -40,6 +40,7 @@ CURRENCY_PATTERN: Final = re.compile(r"[A-Z]{3}")
 _NO_SLA: Final = 0.99
 _MAJORITY: Final = 0.5
 _COVERED_LEAST: Final = 0.95
+_KNOWN_LEAST: Final = 0.9
 _TEXT_MOST: Final = 256
 _OF_A_GPU: Final = frozenset({"gpu_uuid", *(label.name for label in catalog.GPU_INFO.labels), "__name__"})
 _PARTITIONED: Final = "MIG"
@@ -152,7 +153,6 @@ def _evidence(
         return None
     currency, cost = _cost(answers)
     stamp = answers.number("price_timestamp")
-    states, busy = answers.number("state_seconds"), answers.number("busy_seconds")
     memory = answers.number("memory")
     workloads = _workloads(answers, slas, config, catalogue, products)
     return SizingEvidence(
@@ -163,7 +163,7 @@ def _evidence(
         currency=currency,
         price_age_seconds=None if stamp is None else max(0.0, end_unix_seconds - stamp),
         peak_load_ratio=answers.number("peak"),
-        busy_ratio=None if busy is None or not states else min(1.0, busy / (states / len(products))),
+        busy_ratio=_busy_ratio(answers, len(products)),
         memory_peak_bytes=None if memory is None else int(memory),
         memory_is_reserved=bool(answers.number("reserved")),
         precision=config.server.precision,
@@ -171,6 +171,13 @@ def _evidence(
         window_seconds=range_seconds,
         models=tuple(_models(answers, slas, workloads)),
     )
+
+
+def _busy_ratio(answers: Answers, gpus: int) -> float | None:
+    """Of the time in which the state of its GPUs is known; None where that is too little of it."""
+    busy, told, unknown = (answers.number(f"{name}_seconds") for name in ("busy", "state", "unknown"))
+    known = (told or 0.0) - (unknown or 0.0)
+    return None if busy is None or not told or known < _KNOWN_LEAST * told else min(1.0, busy / (known / gpus))
 
 
 def _models(answers: Answers, slas: Mapping[str, SlaTarget], workloads: Mapping[str, Workload]) -> Iterator[ModelEvidence]:

@@ -133,6 +133,11 @@ def test_a_slice_is_a_part_of_a_device(labels: Mapping[str, str]) -> None:
     assert evidence(gpus=[(labels, 1.0)]).is_partitioned
 
 
+def test_busy_time_is_of_the_time_that_is_known_and_of_most_of_it() -> None:
+    assert evidence(unknown_seconds=[({}, 360.0)]).busy_ratio == pytest.approx(1 / 9)
+    assert evidence(unknown_seconds=[({}, 400.0)]).busy_ratio is None
+
+
 def test_a_price_that_can_not_be_told_in_full_is_none() -> None:
     assert evidence(price_missing=[({}, 1.0)]).cost_per_hour == {}
 
