@@ -302,12 +302,13 @@ def missed_at_15_per_cent() -> Planted:
 
 
 def missed_by_bursts() -> Planted:
-    """One in a dozen seconds brings 30 at once, which wait for each other; the GPU is a quarter busy. More replicas would help."""
-    bursts = np.repeat(np.arange(5.0, SECONDS, 12.0), 30)
-    quiet = poisson(2.0)
-    return Planted(
-        of("sla_missed", "queue_bound", model="m"), work=[single(np.sort(np.concatenate((bursts, quiet))))], config=configured(sla=SLA)
-    )
+    """Once a minute 16 ask at once, and the last of them are late: most inferences hardly wait, those that are late do nothing else.
+
+    The GPU is a quarter busy, and still more of it would help.
+    """
+    bursts = np.repeat(np.arange(5.0, SECONDS, 60.0), 16)
+    asked = np.sort(np.concatenate((bursts, poisson(4.0))))
+    return Planted(of("sla_missed", "queue_bound", model="m"), work=[single(asked)], config=configured(sla=SLA))
 
 
 def missed_by_errors() -> Planted:
