@@ -25,6 +25,9 @@ _TOLD_NS: Final = len(_PLACED)
 _FIELDS: Final = _TOLD_NS + 1
 """Of a slot: nanoseconds in each of STAGES, of whole inferences, and of the slot itself that readings told."""
 
+_MOST_AT_ONCE: Final = 100_000
+"""Seconds of a time in each second, that is inferences at once: more is nonsense, and a day of more has too many nanoseconds to count."""
+
 _LEAST_TOLD: Final = 0.9
 """Of a window's time: with less of it told, its stages are those of another time."""
 
@@ -145,7 +148,12 @@ class Fallback:
                 self._arrivals.rate("other", "fallback")
 
     def _place(self, told: Collection[tuple[int, Mapping[TimeOf, ServerTime]]], since_ns: int, time_ns: int) -> None:
-        """Spreads seconds evenly over the slots of their time; what belongs to slots that have closed goes to the oldest open one."""
+        """Spreads seconds evenly over the slots of their time; what belongs to slots that have closed goes to the oldest open one.
+
+        Of a model with more seconds than there can be, nothing is placed: its stages in this time aren't known.
+        """
+        most_seconds = _MOST_AT_ONCE * max(time_ns - since_ns, SECOND_NS) / SECOND_NS
+        told = [(code, times) for code, times in told if all(time.seconds <= most_seconds for time in times.values())]
         between = stretch(since_ns, time_ns, open_slot=self._slots.closed)
         self._placed.widen(len(self._arrivals.names))
         more = np.zeros((len(self._arrivals.names), _FIELDS), np.int64)

@@ -18,6 +18,7 @@ def rebinned(at_most: Mapping[float, int], edges_seconds: Sequence[float]) -> tu
     an edge behind a lower one.
     """
     total = at_most.get(math.inf, max(at_most.values(), default=0))
-    told = sorted((nanoseconds(edge), count) for edge, count in at_most.items() if edge < math.inf)
+    beyond = max(edges_seconds, default=0.0) + 1.0  # an edge may be any number, also one that has no nanoseconds
+    told = sorted((nanoseconds(edge), count) for edge, count in at_most.items() if edge < beyond)
     reached = [min(max((count for edge, count in told if edge <= nanoseconds(ours)), default=0), total) for ours in edges_seconds]
     return tuple(b - a for a, b in pairwise((0, *reached, total)))

@@ -151,6 +151,14 @@ def test_what_an_outage_made_late_is_counted_and_in_no_window_of_its_slots() -> 
     assert counted(of_model(snapshots[-1]).duration) == 20 * 10 + 10 + 60 * 10
 
 
+def test_more_seconds_than_there_can_be_are_counted_and_in_no_window() -> None:
+    told = readings(600)
+    told[40] = replace(told[40], times={"chat": EACH | {"queue": ServerTime(2.0**53, {math.inf: 10.0})}})
+    chat = of_model(lives(600, told, windows=(("5m", 300.0),)))
+    assert chat.windows[0].stage_seconds["queue"] == pytest.approx(59 * 1.5)
+    assert chat.stages["queue"].sum_seconds > 2.0**53
+
+
 def test_energy_and_money_of_a_server_without_spans_are_all_there_and_idle_only_while_its_gauge_says_that_nothing_runs() -> None:
     told = [replace(one, running=2.0 if one.time_ns < at(600) else 0.0, model="chat") for one in readings(1200)]
     book = ledger(config(server=SERVER, baseline_watts=60.0), offline=False)

@@ -29,6 +29,7 @@ def at_most(values: list[float], edges: list[float]) -> dict[float, int]:
         ({0.1: 2, 1.0: 5, math.inf: 7}, (2, 3, 2)),  # the edges are ours
         ({0.09: 2, 0.5: 5, math.inf: 7}, (2, 3, 2)),  # they lie below ours
         ({0.11: 2, 1.5: 5, math.inf: 7}, (0, 2, 5)),  # above: in the next of ours
+        ({0.1: 2, 1e300: 5, math.inf: 7}, (2, 0, 5)),  # an edge may be any number
         ({0.1: 2, 1.0: 5}, (2, 3, 0)),  # nothing is said of all
         ({0.1: 6, 1.0: 5, math.inf: 4}, (4, 0, 0)),  # pages that aren't of one instant
         ({0.05: 6, 0.1: 2, math.inf: 7}, (6, 0, 1)),  # an edge that came up with another version
