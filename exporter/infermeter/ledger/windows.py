@@ -28,6 +28,9 @@ _LEAST_DURATIONS: Final = 3
 _MOST_UNKNOWN: Final = 0.1
 """Of a window's time; with more of it in no total, there is no value per inference."""
 
+_MOST_UNNAMED: Final = 0.1
+"""Of the inferences of a model that were seen; with more of them without its name, what it cost is in part another's."""
+
 _MOST_UNPRICED: Final = 0.1
 """Of a window's time; with more of it without the price of a component, there is no cost per inference: it would be too low."""
 
@@ -98,6 +101,7 @@ class WindowReader:
         self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
         self._sums: Sums = slots.sums(self._first, slots.closed)
         self._served = totals.sums(self._first, slots.closed)
+        self._unnamed = totals.unnamed
         self._tokens = totals.tokens
         self._fallback = totals.fallback
         self._work = totals.work
@@ -129,7 +133,8 @@ class WindowReader:
         prefill_ns, decode_ns = counts[columns.PREFILL_NS], counts[columns.DECODE_NS]
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
-        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and (counts[columns.OK] > 0 or self._is_all(code))
+        is_whole = counts[columns.OK] > 0 and not self._is_unnamed(code)
+        divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and (is_whole or self._is_all(code))
         return ModelWindow(
             window=self._window,
             inferences_ok=ok,
@@ -220,6 +225,15 @@ class WindowReader:
         seen = sums.counts[:, columns.OBSERVED]
         others = np.delete(sums.amounts[:, [columns.COST, columns.JOULES]], code, axis=0)
         return bool(alone and seen[code] == seen.sum() and not others.any())
+
+    def _is_unnamed(self, code: int) -> bool:
+        """Whether too many of what was seen of a model may be among the spans that name none: the server counts them as its own."""
+        if self._served is None or self._unnamed is None:
+            return False
+        both = [self._unnamed, code]
+        seen, served = self._sums.counts[both, columns.OK].tolist(), self._served[both].tolist()
+        strays = min(seen[0] - served[0], served[1] - seen[1])
+        return bool(strays > _MOST_UNNAMED * (seen[1] + strays))
 
     def _of_all(self, code: int, of_seen: int) -> float | None:
         """What the ok inferences that were seen have together, for all of them; None where none of some was seen."""

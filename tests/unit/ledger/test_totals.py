@@ -167,6 +167,19 @@ def test_spans_without_a_name_are_no_sign_of_a_sample_where_the_server_names_sev
     assert sampled.thin is True
 
 
+@pytest.mark.parametrize(("unnamed", "price"), [(0, 1 / 3), (11, 1 / 3), (6, None)])
+def test_a_model_whose_spans_are_in_part_without_its_name_has_no_price(unnamed: int, price: float | None) -> None:
+    """Every so many of them; money follows spans, and the server counts all of them."""
+    embed = [replace(one, start=i / 2, end=i / 2 + 0.5) for i, one in enumerate(every_second(480, model="embed"))]
+    spans = [replace(one, model=None) if unnamed and i % unnamed == 0 else one for i, one in enumerate(embed)]
+    served = [*every_second(240), *embed]
+    snapshot = lived(book_of(), every_second(240) + spans, readings(served, until=240), until=240)
+    embedding = of_model(snapshot, "embed").windows[0].cost_per_inference
+    assert embedding is price is None or embedding == pytest.approx(price, rel=0.12)
+    assert of_model(snapshot, "chat").windows[0].cost_per_inference == pytest.approx(1 / 3, rel=0.12)
+    assert snapshot.windows[0].cost == pytest.approx(sum(model.windows[0].cost for model in snapshot.models))
+
+
 # --- ensembles -----------------------------------------------------------------------------------------------------------------------
 def test_calls_by_other_models_count_only_once_a_span_shows_the_model_itself_and_then_from_the_start_on() -> None:
     book = book_of()
