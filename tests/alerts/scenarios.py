@@ -150,7 +150,7 @@ def cases() -> list[Case]:
             name=raw["case"],
             minutes=raw["minutes"],
             step=raw.get("step", "1m"),
-            evaluate=raw.get("evaluate", "1m"),
+            evaluate=raw.get("evaluate", "5m"),
             series=_series(raw, healthy),
             fires=raw["fires"],
             says=raw.get("says", {}),
