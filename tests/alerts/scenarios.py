@@ -136,6 +136,16 @@ def _crashing(raw: Mapping[str, Any], series: dict[Key, str]) -> dict[Key, str]:
     return crashing
 
 
+def rules() -> list[dict[str, Any]]:
+    """Every rule of every file, in their order."""
+    return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerting_rules() -> list[dict[str, Any]]:
+    """The alerts; one name may have two rules."""
+    return [rule for rule in rules() if "alert" in rule]
+
+
 def healthy_series() -> dict[str, str]:
     """The healthy server, by series without the scraper's labels."""
     loaded: dict[str, str] = yaml.safe_load((CASES / "healthy.yaml").read_text())
