@@ -107,6 +107,7 @@ class _Builder:
                 raise self._refusal(event, "an alias without an anchor before it")
             built = self._anchors[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
+            self._check(event)
             built = self._anchored(event, _Built(_scalar(event), 1, 1))
         elif depth == DEPTH_LIMIT:
             raise self._refusal(event, f"nested deeper than {DEPTH_LIMIT} levels")
@@ -141,13 +142,28 @@ class _Builder:
                 raise self._refusal(event, "a key must be a word")
             if event.value == "<<" and event.implicit[0]:
                 raise self._refusal(event, "merge keys (`<<`) are not taken")
+            self._check(event)
             value = self._node(next(self._events), depth + 1)
             values.append(value)
             entries.append(Entry(event.value, _line(event), value.node))
         return _Built(Mapping(_line(start), tuple(entries)), *_extent(values))
 
+    def _check(self, event: yaml.ScalarEvent) -> None:
+        """Refuses a text that could never be written: `\\ud800`, half of a character."""
+        if not is_text(event.value):
+            raise self._refusal(event, "holds half of a surrogate pair, which is no character")
+
     def _refusal(self, event: yaml.Event, problem: str) -> ConfigError:
         return ConfigError(self._where, f"line {_line(event)}: {problem}")
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: not with half of a surrogate pair, as which Python also reads what wasn't UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _scalar(event: yaml.ScalarEvent) -> Scalar:

@@ -18,6 +18,7 @@ from infermeter.config_rules import unfit_proxy
 from infermeter.errors import ConfigError, ConfigErrors, ListenError
 from infermeter.logs import log_to_stderr
 from infermeter.proxy import ProxyServer, Spans, otlp_exporter
+from infermeter.strict_yaml import is_text
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def with_options(proxy: Proxy, args: argparse.Namespace) -> Proxy:
     }
     proxy = replace(proxy, **{key: value for key, value in said.items() if value is not None})
     problems = [ConfigError(path, problem) for path, problem in unfit_proxy(proxy)]
+    if not is_text(proxy.model or ""):
+        problems.append(ConfigError("proxy.model", "isn't UTF-8"))
     if proxy.upstream is None:
         problems.append(ConfigError("proxy.upstream", "is required: --upstream URL says where the server is"))
     if proxy.in_flight is not None and proxy.in_flight < 1:

@@ -126,9 +126,10 @@ def test_it_serves_without_anybody_who_takes_its_spans() -> None:
 def test_what_is_missing_or_wrong_is_told_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "infermeter.yaml"
     file.write_text("proxy: {listen: '127.0.0.1:0'}\nlog: {level: error}\n")
-    assert main(["proxy", "--config", str(file), "--in-flight", "0", "--path", "x"]) == 2
+    assert main(["proxy", "--config", str(file), "--in-flight", "0", "--path", "x", "--model", "m\udcff"]) == 2
     assert [line.partition(": ")[0] for line in capsys.readouterr().err.splitlines()] == [
         "proxy.paths[0]",
+        "proxy.model",
         "proxy.upstream",
         "proxy.in_flight",
     ]

@@ -53,6 +53,8 @@ def test_an_alias_is_what_its_anchor_holds() -> None:
         ("a: !!python/object/apply:os.system [ls]", "line 1: tags (`!...`) are not taken"),
         ("a: !secret b", "line 1: tags (`!...`) are not taken"),
         ("? [a]\n: 1", "line 1: a key must be a word"),
+        ('a: 1\nb: "\\ud800"', "line 2: holds half of a surrogate pair, which is no character"),
+        ('{"\\udfff": 1}', "line 1: holds half of a surrogate pair, which is no character"),
         ("a: &a {b: 1}\nc:\n  <<: *a", "line 3: merge keys (`<<`) are not taken"),
         ("a: *nowhere", "line 1: an alias without an anchor before it"),
         ("a: &a [*a]", "line 1: an alias without an anchor before it"),
