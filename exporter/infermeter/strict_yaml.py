@@ -149,7 +149,7 @@ class _Builder:
         return _Built(Mapping(_line(start), tuple(entries)), *_extent(values))
 
     def _check(self, event: yaml.ScalarEvent) -> None:
-        """Refuses a text that could never be written: `\\ud800`, half of a character."""
+        """Refuses a text that could never be written: half of a character, as an escape tells it."""
         if not is_text(event.value):
             raise self._refusal(event, "holds half of a surrogate pair, which is no character")
 
