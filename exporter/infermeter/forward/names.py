@@ -15,7 +15,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from infermeter.polling import HandOver
 
-Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str | int, ...]]
+Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str | int | bytes, ...]]
+"""As `socket.getaddrinfo` has it; a Python without IPv6 tells such an address as something that is no text."""
+
 Ask: TypeAlias = Callable[[str, int, socket.AddressFamily], Sequence[Address]]
 
 
@@ -61,13 +63,14 @@ class Names(AbstractResolver):
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
             for of, _, protocol, _, address in await answer
+            if isinstance(address[0], str)
         ]
 
     async def close(self) -> None:
         """Nothing: a thread ends with its answer, or with the process."""
 
 
-def _numeric(address: tuple[str | int, ...]) -> str:
+def _numeric(address: tuple[str | int | bytes, ...]) -> str:
     """With the zone of a link-local IPv6 one."""
     zone = address[3] if len(address) > 3 else 0
-    return f"{address[0]}%{zone}" if zone else str(address[0])
+    return f"{address[0]!s}%{zone!s}" if zone else str(address[0])

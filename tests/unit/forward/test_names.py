@@ -23,6 +23,15 @@ def test_a_link_local_address_keeps_its_zone() -> None:
     assert [one["host"] for one in found] == ["fe80::1%3", "fd00::1"]
 
 
+def test_an_address_of_a_family_that_this_python_lacks_is_left_out() -> None:
+    def ask(_host: str, port: int, _family: socket.AddressFamily) -> Sequence[Address]:
+        lacking: Address = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (10, b"raw"))
+        return [lacking, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
+
+    (found,) = asyncio.run(Names(ask).resolve("tempo", 4318))
+    assert found["host"] == "192.0.2.1"
+
+
 def test_a_name_without_an_address_is_an_error() -> None:
     def ask(_host: str, _port: int, _family: socket.AddressFamily) -> Sequence[Address]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
