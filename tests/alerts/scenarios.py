@@ -102,7 +102,10 @@ def _series(raw: Mapping[str, Any], healthy: Mapping[str, str]) -> dict[Key, str
 
 
 def _ended(raw: Mapping[str, Any], series: dict[Key, str]) -> dict[Key, str]:
-    """`ends: {minutes, instance, forgotten}`: from then on scrapes fail; `forgotten`: the target itself is gone. `only`: names that are kept."""
+    """`ends: {minutes, instance, forgotten}`: from then on scrapes fail; `forgotten`: the target itself is gone.
+
+    `only`: names of what there is at all.
+    """
     kept = {key: notation for key, notation in series.items() if key.name in raw.get("only", [key.name])}
     if ends := raw.get("ends"):
         for key, notation in kept.items():
@@ -115,9 +118,7 @@ def _ended(raw: Mapping[str, Any], series: dict[Key, str]) -> dict[Key, str]:
 
 
 def _cut(notation: str, steps: int) -> str:
-    return " ".join(
-        f"_x{length}" if start is None else f"{start!r}{step:+}x{length}" for start, step, length in segments(notation, steps)
-    )
+    return " ".join(f"_x{length}" if start is None else f"{start!r}{step:+}x{length}" for start, step, length in segments(notation, steps))
 
 
 def _crashing(raw: Mapping[str, Any], series: dict[Key, str]) -> dict[Key, str]:
@@ -231,7 +232,7 @@ def promtool_tests(chosen: Sequence[Case], *, evaluate: str) -> str:
         for case in chosen
     ]
     groups = [group["name"] for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
-    recorded_first = sorted(groups, key=lambda name: (name.endswith("-alerts"), name not in ("infermeter-thresholds",)))
+    recorded_first = sorted(groups, key=lambda name: (name.endswith("-alerts"), name != "infermeter-thresholds"))
     return yaml.safe_dump(
         {
             "rule_files": [str(path) for path in RULES],

@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 import yaml
-
 from tests.alerts.scenarios import ROOT, alerting_rules
 
 CONFIG = ROOT / "alerts" / "alertmanager.yml"

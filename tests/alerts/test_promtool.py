@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.alerts.scenarios import RULES, Case, cases, promtool_tests
 
 CASES = cases()
