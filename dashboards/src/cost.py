@@ -14,8 +14,16 @@ from infermeter.metrics import catalog
 NO_BUDGET = "no budget for these namespaces (alerts/rules/thresholds.yaml), or the recording rules aren't loaded"
 KWH_JOULES = 3_600_000
 
-_BUDGET = largest((*FLEET, "currency"), of(rules.BUDGET))
-_OF_BUDGET = quotient(of(rules.FORECAST_30D), _BUDGET, f"on ({', '.join((*FLEET, 'currency'))}) ")
+_FORECAST = of(rules.FORECAST_30D)
+_IN_CLUSTER, _ANYWHERE = (*FLEET, "currency"), ("namespace", "currency")
+_BUDGET = (
+    f"({_FORECAST} * 0 + {on(_IN_CLUSTER)} {largest(_IN_CLUSTER, of(rules.BUDGET))}"
+    f" or ({_FORECAST} unless on ({', '.join(_IN_CLUSTER)}) {of(rules.BUDGET)}) * 0"
+    f" + {on(_ANYWHERE)} {largest(_ANYWHERE, of(rules.BUDGET, cluster=''))})"
+)
+"""Each namespace's own: its cluster's, else the one for all clusters, as the alert compares."""
+
+_OF_BUDGET = quotient(_FORECAST, _BUDGET)
 
 
 def page() -> Page:
@@ -57,7 +65,7 @@ def _period() -> Section:
                 unit=MONEY,
             ),
             Stat(
-                title="Forecast of the budget, worst namespace",
+                title="Worst forecast of a budget",
                 read="Over 100 % the namespace will overspend; the table below says which.",
                 formula="30 days at the last day's rate / budget, the largest of the namespaces",
                 missing=NO_BUDGET,
@@ -74,12 +82,12 @@ def _period() -> Section:
                 queries=(
                     Query(
                         f"(sum({increase(catalog.ENERGY)}) + (sum({increase(catalog.HOST_ENERGY)}) or sum({increase(catalog.ENERGY)}) * 0))"
-                        f" / {KWH_JOULES * 1000}",
+                        f" / {KWH_JOULES}",
                         instant=True,
                     ),
                 ),
-                unit="suffix: MWh",
-                decimals=3,
+                unit="kwatth",
+                decimals=1,
             ),
             Stat(
                 title="Emissions",
@@ -94,7 +102,6 @@ def _period() -> Section:
 
 
 def _budget() -> Section:
-    money = ("cluster", "namespace", "currency")
     return Section(
         "Budget",
         (
@@ -110,7 +117,7 @@ def _budget() -> Section:
                     Column("Forecast, 30 d", Query(of(rules.FORECAST_30D), instant=True), decimals=0),
                     Column(
                         "Budget",
-                        Query(f"{of(rules.FORECAST_30D)} * 0 + {on(money)} {_BUDGET}", instant=True),
+                        Query(_BUDGET, instant=True),
                         decimals=0,
                     ),
                     Column(
@@ -175,7 +182,7 @@ def _split() -> Section:
                 missing=NO_PRICE,
                 queries=(
                     Query(
-                        f"topk by (currency) (15, {total(('namespace', 'server', 'currency'), increase(catalog.COST))})",
+                        f"sort_desc(topk by (currency) (15, {total(('namespace', 'server', 'currency'), increase(catalog.COST))}))",
                         "{{server}} {{currency}}",
                         instant=True,
                     ),
@@ -214,7 +221,12 @@ def _split() -> Section:
                         Query(total((*ON_MODEL, "currency"), increase(catalog.COST_BY_USE, use="unattributed")), instant=True),
                         decimals=2,
                     ),
-                    Column("Inferences", Query(total(ON_MODEL, increase(catalog.INFERENCES, outcome="ok")), instant=True), decimals=0),
+                    Column(
+                        "Inferences",
+                        Query(total(ON_MODEL, increase(catalog.INFERENCES, outcome="ok")), instant=True),
+                        unit="short",
+                        decimals=1,
+                    ),
                 ),
                 sort="All",
                 label_links={"server": row_link(SERVER, "Efficiency of ${__value.raw}", "server")},

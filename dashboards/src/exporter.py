@@ -55,7 +55,7 @@ def _health() -> Section:
                 width=3,
             ),
             Stat(
-                title="On an old configuration",
+                title="Old configuration",
                 read="Sidecars that refused the last configuration that they were offered, and run on with the one before.",
                 formula="sidecars with config_last_reload_successful = 0",
                 missing="no sidecar is scraped",
@@ -76,7 +76,7 @@ def _health() -> Section:
                 width=3,
             ),
             Stat(
-                title="Newest span, oldest",
+                title="Longest without a span",
                 read="How long ago the newest span ended, of the sidecar that has waited longest. Long is fine where no requests come.",
                 formula="max (time() - last_span_timestamp)",
                 missing="no span has arrived yet",
@@ -142,7 +142,7 @@ def _health() -> Section:
                         unit="percentunit",
                         thresholds=((None, "orange"), (0.9, "green")),
                     ),
-                    Column("GPUs up", Query(total(ON_REPLICA, of(catalog.GPU_UP)), instant=True)),
+                    Column("GPUs up", Query(total(ON_REPLICA, largest((*ON_REPLICA, "gpu_uuid"), of(catalog.GPU_UP))), instant=True)),
                     Column("Series", Query(largest(ON_REPLICA, of(catalog.SERIES)), instant=True), decimals=0),
                 ),
                 label_widths={"revision": 110, "version": 90},

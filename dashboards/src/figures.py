@@ -1,7 +1,8 @@
-"""Figures over the period that several pages show, and what their panels say where there is nothing. None of them needs the rules."""
+"""Figures over the period that several pages show, and what their panels say where there is nothing. All but the last do without the rules."""
 
 from __future__ import annotations
 
+from dashboards.src import rules
 from dashboards.src.promql import ON_MODEL, ON_SERVER, increase, largest, of, on, quotient, total
 
 from infermeter.metrics import catalog
@@ -35,5 +36,5 @@ COST_WITHIN_SLA = _per_thousand(f"{_OK} * {_SHARE_WITHIN}")
 
 PER_JOULE = quotient(f"sum({total(ON_SERVER, increase(catalog.INFERENCES, outcome='ok'))} and {_JOULES})", f"sum({_JOULES})")
 WITHIN_SLA = quotient(f"sum({_WITHIN})", f"sum({_OBSERVED} and {_HAVE_SLA})")
-MODELS_MISSING = f"sum({largest(ON_MODEL, of(catalog.WINDOW_SLA_STATE, state='missed'))})"
-"""Counted, not aggregated: 1 for each model of which a replica's window is proven to miss."""
+MODELS_BURNING = f"sum({of(rules.BURN['1h'])} > bool 1)"
+"""Models that missed more in the last hour than their SLA allows."""

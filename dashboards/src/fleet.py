@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.src import promql, rules
 from dashboards.src.bundle import COST, EXPORTER, FLEET, IDLE, RIGHTSIZING, SERVER, SLO, STAGES, Page, Section, link, row_link, series_link
-from dashboards.src.figures import COST_WITHIN_SLA, MODELS_MISSING, NO_PRICE, NO_RULES, PER_JOULE, WITHIN_SLA
+from dashboards.src.figures import COST_WITHIN_SLA, MODELS_BURNING, NO_PRICE, NO_RULES, PER_JOULE, WITHIN_SLA
 from dashboards.src.grafana import MONEY, Query, Series, Stat
 from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, ON_SERVER, increase, largest, of, total
 from dashboards.src.table import Column, Table
@@ -47,7 +47,7 @@ def _period() -> Section:
                 links=(link(IDLE, "Idle and over-provisioned"),),
             ),
             Stat(
-                title="Per 1,000 inferences within the SLA",
+                title="Per 1,000 within the SLA",
                 read="All cost over the inferences that met their SLA: what a kept promise costs, all models together. Compare a"
                 " server with itself.",
                 formula="1000 x cost / (inferences without error x the share of the observed ones within the SLA)",
@@ -79,11 +79,11 @@ def _period() -> Section:
                 links=(link(SLO, "SLO burn"),),
             ),
             Stat(
-                title="Models that miss their SLA",
-                read="Models whose windows are proven to miss the SLA right now, of any replica.",
-                formula='models with window_sla_state{state="missed"} = 1',
-                missing="no SLA is configured",
-                queries=(Query(MODELS_MISSING, instant=True),),
+                title="Models over their budget",
+                read="Models that missed more in the last hour than their SLA lets them: burn over 1.",
+                formula="models whose share of misses of 1h is over what may miss",
+                missing=NO_RULES,
+                queries=(Query(MODELS_BURNING, instant=True),),
                 decimals=0,
                 thresholds=((None, "green"), (1, "red")),
                 links=(link(SLO, "SLO burn"),),
@@ -191,7 +191,7 @@ def _servers() -> Section:
                     Column("GPU use", Query(of(rules.UTILISATION), instant=True), unit="percentunit", decimals=0),
                     Column("Inferences / J", Query(of(rules.PER_JOULE), instant=True)),
                     Column(
-                        "Replicas needed",
+                        "Needed",
                         Query(of(rules.REPLICAS_NEEDED), instant=True),
                         decimals=0,
                     ),
@@ -202,12 +202,12 @@ def _servers() -> Section:
                             instant=True,
                         ),
                         decimals=0,
-                        thresholds=((None, "orange"),),
+                        thresholds=((None, "text"), (1, "orange")),
                     ),
                 ),
                 sort="Idle / h",
                 label_links={"server": row_link(SERVER, "Efficiency of ${__value.raw}", "server")},
-                label_widths={"currency": 80},
+                label_widths={"cluster": 80, "currency": 80},
             ),
         ),
     )

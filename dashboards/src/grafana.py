@@ -95,7 +95,9 @@ class Panel:
     @property
     def description(self) -> str:
         """How to read it, the formula, the metrics in it, and when it is empty."""
-        names = sorted(set(re.findall(r"[a-z_]+(?::[a-z0-9_]+)+|\b(?:infermeter|process|scrape)_[a-z0-9_]+|\bup\b", self._expressions())))
+        names = sorted(
+            set(re.findall(r"[a-z_]+(?::[a-z0-9_]+)+|\b(?:infermeter|process|scrape)_[a-z0-9_]+|\bup\b|\bALERTS\b", self._expressions()))
+        )
         parts = [self.read]
         if self.formula:
             parts.append(f"**Formula:** {self.formula}")
@@ -205,7 +207,7 @@ class Series(Panel):
             "drawStyle": "line",
             "lineInterpolation": "linear",
             "lineWidth": 1 if self.stacked else 2,
-            "fillOpacity": 60 if self.stacked else 6,
+            "fillOpacity": 60 if self.stacked else 0,
             "gradientMode": "none",
             "showPoints": "never",
             "spanNulls": False,
@@ -309,6 +311,7 @@ class Bars(Panel):
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "showUnfilled": True,
             "sizing": "manual",
+            "text": {"titleSize": 13, "valueSize": 16},
             "valueMode": "color",
         }
 

@@ -201,6 +201,7 @@ def _gpus() -> Section:
                     ),
                 ),
                 sort="Idle share",
+                label_widths={"cluster": 80, "namespace": 110, "gpu_uuid": 160, "product": 200},
                 label_links={"server": row_link(SERVER, "Efficiency of ${__value.raw}", "server")},
             ),
         ),
@@ -224,14 +225,14 @@ def _provisioning() -> Section:
                     Column("Replicas", Query(of(rules.REPLICAS), instant=True), decimals=0),
                     Column("Peak load", Query(of(rules.PEAK_LOAD), instant=True), decimals=2),
                     Column("Needed", Query(of(rules.REPLICAS_NEEDED), instant=True), decimals=0),
-                    Column("Times too large", Query(of(rules.OVER_PROVISIONING), instant=True), decimals=1),
+                    Column("Factor", Query(of(rules.OVER_PROVISIONING), instant=True), decimals=1),
                     Column(
                         "Verdict",
                         Query(
                             f"{of(rules.OVER_PROVISIONING)} > bool {on(())} {of(rules.OVER_PROVISIONING_THRESHOLD)}",
                             instant=True,
                         ),
-                        words={"1": ("over-provisioned", "orange"), "0": ("fits", "green")},
+                        words={"1": ("too large", "orange"), "0": ("fits", "green")},
                     ),
                     Column(
                         "Price / h",
@@ -239,7 +240,7 @@ def _provisioning() -> Section:
                         decimals=2,
                     ),
                 ),
-                sort="Times too large",
+                sort="Factor",
                 label_links={"server": row_link(RIGHTSIZING, "Right-sizing of ${__value.raw}", "server")},
             ),
             Series(

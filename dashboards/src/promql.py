@@ -118,8 +118,8 @@ def on(labels: Sequence[str], *extra: str) -> str:
 
 
 def quantile(ratio: float, family: Family, by: Sequence[str]) -> str:
-    """A quantile of a histogram, interpolated within its buckets."""
-    return f"histogram_quantile({ratio}, {total((*by, 'le'), rate(family, BUCKET))})"
+    """A quantile of a histogram, interpolated within its buckets; absent, and not NaN, where nothing came."""
+    return f"histogram_quantile({ratio}, {total((*by, 'le'), rate(family, BUCKET))}) >= 0"
 
 
 def _variables(family: Family | Outside | Recorded) -> tuple[str, ...]:

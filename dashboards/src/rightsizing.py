@@ -23,7 +23,6 @@ def page() -> Page:
         title="Right-sizing and findings",
         about="What Infermeter advises, with what it would save, which other device would do, and what binds the server.",
         sections=(_findings(), _devices(), _evidence()),
-        since="now-7d",
     )
 
 
@@ -108,7 +107,8 @@ def _findings() -> Section:
 
 
 def _devices() -> Section:
-    now = total((*ON_REPLICA, "currency"), of(catalog.COST_PER_HOUR))
+    now = largest((*ON_SERVER, "currency"), total((*ON_REPLICA, "currency"), of(catalog.COST_PER_HOUR)))
+    candidates = largest((*ON_SERVER, "product", "verdict", "currency"), of(catalog.CANDIDATE_COST_PER_HOUR))
     return Section(
         "Other devices",
         (
@@ -116,8 +116,8 @@ def _devices() -> Section:
                 title="Candidates",
                 read="What a replica would cost on another device. fits: capacity, memory and SLA allow it, by estimate; unsure:"
                 " something isn't"
-                " known. Below 100 % of the present price it is cheaper.",
-                formula="candidate_cost_per_hour; the same / the replica's cost_per_hour",
+                " known. Below 100 % of a present replica's price it is cheaper.",
+                formula="candidate_cost_per_hour; the same / a replica's cost_per_hour, the dearest of the server",
                 missing=NO_CANDIDATE,
                 width=14,
                 labels=(
@@ -125,7 +125,6 @@ def _devices() -> Section:
                     ("namespace", "Namespace"),
                     ("job", ""),
                     ("server", "Server"),
-                    ("instance", "Replica"),
                     ("product", "Candidate"),
                     ("verdict", "Verdict"),
                     ("currency", "Currency"),
@@ -133,16 +132,16 @@ def _devices() -> Section:
                 columns=(
                     Column(
                         "Price / h",
-                        Query(largest((*ON_REPLICA, "product", "verdict", "currency"), of(catalog.CANDIDATE_COST_PER_HOUR)), instant=True),
+                        Query(candidates, instant=True),
                         decimals=2,
                     ),
                     Column(
                         "Of the present",
                         Query(
                             quotient(
-                                largest((*ON_REPLICA, "product", "verdict", "currency"), of(catalog.CANDIDATE_COST_PER_HOUR)),
+                                candidates,
                                 now,
-                                on((*ON_REPLICA, "currency")),
+                                on((*ON_SERVER, "currency")),
                             ),
                             instant=True,
                         ),
@@ -155,15 +154,15 @@ def _devices() -> Section:
                 label_widths={"currency": 80, "verdict": 80},
             ),
             Bars(
-                title="GPU memory used",
+                title="GPU memory used, the fullest",
                 read="Of each GPU, now. Little: a smaller device may do; near 1: it won't.",
                 formula="gpu_memory_used_bytes / gpu_memory_total_bytes, each GPU once",
                 missing="the GPU doesn't tell its memory",
                 queries=(
                     Query(
-                        "topk(20, "
+                        "sort_desc(topk(20, "
                         + quotient(largest(ON_DEVICE, of(catalog.GPU_MEMORY_USED)), largest(ON_DEVICE, of(catalog.GPU_MEMORY_TOTAL)))
-                        + ")",
+                        + "))",
                         "{{gpu_uuid}}",
                         instant=True,
                     ),

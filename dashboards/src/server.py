@@ -6,7 +6,7 @@ from dashboards.src import promql, rules
 from dashboards.src.bundle import RIGHTSIZING, SERVER, SLO, STAGES, Page, Section, link
 from dashboards.src.figures import COST_PER_THOUSAND, COST_WITHIN_SLA, NO_PRICE, NO_RULES, PER_JOULE
 from dashboards.src.grafana import MONEY, Bars, Query, Series, Stat
-from dashboards.src.promql import HOUR_SECONDS, ON_REPLICA, ON_SERVER, increase, largest, of, on, quantile, quotient, total
+from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, ON_REPLICA, ON_SERVER, increase, largest, of, on, quantile, quotient, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
@@ -15,6 +15,15 @@ NO_CAPACITY = "no load has shown the capacity at the SLA yet"
 NO_TOKENS = "neither spans nor the server tell tokens"
 NO_POWER = "no GPU tells its power, or no traffic"
 WHERE = "{{server}} {{model}}"
+
+
+_PRICED = (*ON_MODEL, "currency")
+_WITHIN = f"{on(ON_MODEL)} {of(rules.WITHIN_SLA_RATE)}"
+_IDEAL = total(("currency",), f"{of(rules.COST_AT_CAPACITY)} * {_WITHIN}")
+"""Money a second that the inferences within the SLA would have cost at capacity."""
+
+_IDEAL_INFERENCES = total(("currency",), f"({of(rules.COST_AT_CAPACITY)} >= bool 0) * {_WITHIN}")
+_PAID = total(("currency",), f"{of(rules.MODEL_COST_RATE)} and on ({', '.join(_PRICED)}) {of(rules.COST_AT_CAPACITY)}")
 
 
 def page() -> Page:
@@ -49,19 +58,20 @@ def _period() -> Section:
             ),
             Stat(
                 title="Per 1,000 at capacity, now",
-                read="What 1,000 inferences would cost if these replicas served as many as they have held at the SLA.",
-                formula="1000 x price of an hour / (3600 x observed capacity), now, by model",
+                read="What 1,000 inferences would cost if these replicas served as many as they have held at the SLA; each model weighs as"
+                " much as it serves.",
+                formula="1000 x (price of an hour / (3600 x observed capacity)), weighted by the inferences within the SLA (1h)",
                 missing=NO_CAPACITY,
-                queries=(Query(f"1000 * {of(rules.COST_AT_CAPACITY)}", "{{model}} {{currency}}", instant=True),),
+                queries=(Query(quotient(f"1000 * {_IDEAL}", _IDEAL_INFERENCES), "{{currency}}", instant=True),),
                 unit=MONEY,
             ),
             Stat(
                 title="Paid over cost at capacity",
                 read="How many times too much an inference within the SLA costs: 1 is a full server. Capacity that isn't reached is a lower"
                 " bound, so the true factor may be larger.",
-                formula="cost per inference within the SLA (1h) / cost at capacity, by model",
+                formula="cost of 1h / (inferences within the SLA x cost at capacity), of models whose capacity is known",
                 missing=NO_CAPACITY,
-                queries=(Query(quotient(of(rules.COST_WITHIN_SLA), of(rules.COST_AT_CAPACITY)), "{{model}}", instant=True),),
+                queries=(Query(quotient(_PAID, _IDEAL), "{{currency}}", instant=True),),
                 unit="suffix:x",
                 decimals=1,
                 thresholds=((None, "green"), (2, "yellow"), (4, "orange")),
@@ -129,11 +139,13 @@ def _cost() -> Section:
                 missing=NO_PRICE,
                 queries=(
                     Query(
-                        quotient(
+                        "sort_desc("
+                        + quotient(
                             total(("step", "currency"), f"avg_over_time({of(rules.WATERFALL)}[{promql.PERIOD}])"),
                             total(("currency",), f"avg_over_time({of(rules.WATERFALL)}[{promql.PERIOD}])"),
                             on(("currency",)),
-                        ),
+                        )
+                        + ")",
                         "{{step}} {{currency}}",
                         instant=True,
                     ),
@@ -292,6 +304,7 @@ def _energy() -> Section:
                 missing=NO_POWER,
                 queries=(Query(of(rules.JOULES_PER_INFERENCE), WHERE),),
                 unit="joule",
+                logarithmic=True,
                 width=8,
             ),
             Series(
@@ -331,6 +344,7 @@ def _tokens() -> Section:
                 missing=f"no price, or {NO_TOKENS}",
                 queries=(Query(of(rules.COST_PER_MILLION_TOKENS), WHERE + " {{currency}}"),),
                 unit=MONEY,
+                logarithmic=True,
                 width=8,
             ),
             Series(
@@ -340,6 +354,7 @@ def _tokens() -> Section:
                 missing=f"no power, or {NO_TOKENS}",
                 queries=(Query(of(rules.JOULES_PER_TOKEN), WHERE),),
                 unit="joule",
+                logarithmic=True,
                 width=8,
             ),
             Series(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.src import promql, rules
 from dashboards.src.bundle import SLO, STAGES, Page, Section, link, row_link
-from dashboards.src.figures import MODELS_MISSING, NO_PRICE, NO_RULES, NO_SLA, WITHIN_SLA
+from dashboards.src.figures import MODELS_BURNING, NO_PRICE, NO_RULES, NO_SLA, WITHIN_SLA
 from dashboards.src.grafana import MONEY, Bars, Query, Series, Stat
 from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, increase, largest, of, quotient, total
 from dashboards.src.table import Column, Table
@@ -68,11 +68,11 @@ def _now() -> Section:
                 width=6,
             ),
             Stat(
-                title="Models that miss",
-                read="Models whose windows are proven to miss the SLA right now, of any replica.",
-                formula='models with window_sla_state{state="missed"} = 1',
-                missing="no SLA is configured",
-                queries=(Query(MODELS_MISSING, instant=True),),
+                title="Models over their budget",
+                read="Models that missed more in the last hour than their SLA lets them: burn over 1.",
+                formula="models whose share of misses of 1h is over what may miss",
+                missing=NO_RULES,
+                queries=(Query(MODELS_BURNING, instant=True),),
                 decimals=0,
                 thresholds=((None, "green"), (1, "red")),
                 width=6,
@@ -132,11 +132,15 @@ def _now() -> Section:
     )
 
 
+def _worst(window: str) -> str:
+    return f"on ({', '.join(ON_MODEL)}) topk(5, max_over_time({of(rules.BURN[window])}[{promql.PERIOD}]{promql.AT_END}))"
+
+
 def _burn() -> Section:
     def lines(long: str, short: str) -> tuple[Query, ...]:
         return (
-            Query(of(rules.BURN[long]), f"{WHERE} {long}"),
-            Query(of(rules.BURN[short]), f"{WHERE} {short}"),
+            Query(f"{of(rules.BURN[long])} and {_worst(long)}", f"{WHERE} {long}"),
+            Query(f"{of(rules.BURN[short])} and {_worst(long)}", f"{WHERE} {short}"),
             Query(f"max({of(rules.BURN_THRESHOLD[long])})", "alert's limit", dashed=True),
         )
 
@@ -145,7 +149,7 @@ def _burn() -> Section:
         (
             *(
                 Series(
-                    title=f"Burn over {long} and {short}",
+                    title=f"Burn over {long} and {short}, the five worst models",
                     read=f"{what} The long window says that it matters, the short one that it still goes on.",
                     formula="share of misses / what may miss",
                     missing=NO_RULES,
@@ -235,7 +239,7 @@ def _cost() -> Section:
                 missing=NO_PRICE,
                 queries=(
                     Query(
-                        f"topk by (currency) (10, {_MISSED_MONEY})",
+                        f"sort_desc(topk by (currency) (10, {_MISSED_MONEY}) > 0)",
                         WHERE + " {{currency}}",
                         instant=True,
                     ),

@@ -47,7 +47,7 @@ def _dominant() -> Section:
                 read="Shares of all inferences' time; they add up to 1. Work on the longest bar first.",
                 formula="seconds of a stage / seconds of all stages and other, over the period",
                 missing=NO_SPANS,
-                queries=(Query(_SHARE, "{{stage}}", instant=True),),
+                queries=(Query(f"sort_desc({_SHARE})", "{{stage}}", instant=True),),
                 unit="percentunit",
                 decimals=0,
                 maximum=1,
@@ -164,6 +164,7 @@ def _time() -> Section:
                             total(("server", "model"), rate(catalog.STAGE_DURATION, promql.COUNT, stage="queue")),
                         ),
                         "{{server}} {{model}} queue",
+                        plain=True,
                     ),
                     Query(
                         total(("server", "model"), rate(catalog.INFERENCES_OBSERVED)),
@@ -192,13 +193,12 @@ def _quantiles() -> Section:
                 logarithmic=True,
             ),
             Series(
-                title="Duration p50, p95, p99 and target",
+                title="Duration p50, p99 and target",
                 read="All of an inference. Points are traces: click one.",
                 formula="histogram_quantile over inference_duration_seconds; sla_target_seconds",
                 missing=NO_SPANS,
                 queries=(
                     Query(quantile(0.5, catalog.INFERENCE_DURATION, ("model",)), "{{model}} p50"),
-                    Query(quantile(0.95, catalog.INFERENCE_DURATION, ("model",)), "{{model}} p95"),
                     Query(quantile(0.99, catalog.INFERENCE_DURATION, ("model",)), "{{model}} p99", exemplars=True),
                     Query(largest(("model",), of(catalog.SLA_TARGET, signal="duration")), "{{model}} target", dashed=True),
                 ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from dashboards.src.grafana import PLAIN, Json, Panel, Query, Step
@@ -15,7 +16,7 @@ class Column:
 
     title: str
     query: Query
-    unit: str = "short"
+    unit: str = "none"
     decimals: int | None = None
     thresholds: tuple[Step, ...] = PLAIN
     bar: bool = False
@@ -27,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Panel):
-    """A row for each set of `labels` (label and heading, in order), joined from the columns' queries."""
+    """A row for each set of `labels` (label and heading in order, no heading: hidden), joined from the columns' queries."""
 
     kind: ClassVar[str] = "table"
     width: int = 24
@@ -39,13 +40,14 @@ class Table(Panel):
     label_widths: Mapping[str, int] = field(default_factory=dict)
 
     def _targets(self) -> Sequence[Query]:
-        return [column.query for column in self.columns]
+        return [replace(column.query, expression=_nameless(column.query.expression)) for column in self.columns]
 
     def _tabular(self) -> bool:
         return True
 
     def _transformations(self) -> list[Json]:
-        names = [(label, title) for label, title in self.labels]
+        names = [(label, title) for label, title in self.labels if title]
+        joined = {label: True for label, title in self.labels if not title}
         values = [(f"Value #{chr(ord('A') + i)}", column.title) for i, column in enumerate(self.columns)]
         if len(values) == 1:
             values.append(("Value", self.columns[0].title))
@@ -57,7 +59,7 @@ class Table(Panel):
             {
                 "id": "organize",
                 "options": {
-                    "excludeByName": {"Time": True, **excluded},
+                    "excludeByName": {"Time": True, **joined, **excluded},
                     "indexByName": {name: i for i, (name, _) in enumerate((*names, *values))},
                     "renameByName": dict((*names, *values)),
                 },
@@ -68,11 +70,14 @@ class Table(Panel):
         return {
             **super()._defaults(),
             "color": {"mode": "thresholds"},
-            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False},
+            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False, "minWidth": 60},
         }
 
     def _overrides(self) -> list[Json]:
-        found: list[Json] = []
+        found: list[Json] = [
+            {"matcher": {"id": "byType", "options": kind}, "properties": [{"id": "noValue", "value": text}]}
+            for kind, text in (("number", "-"), ("string", ""))
+        ]
         for label, title in self.labels:
             properties: list[Json] = []
             if label in self.label_links:
@@ -95,6 +100,11 @@ class Table(Panel):
         if self.sort:
             options["sortBy"] = [{"displayName": self.sort, "desc": True}]
         return options
+
+
+def _nameless(expression: str) -> str:
+    """A selector's values without its name, which would keep the rows of two rules apart."""
+    return f"{expression} + 0" if re.fullmatch(r"[\w:]+{[^{}]*}", expression) else expression
 
 
 def _cell(column: Column) -> list[Json]:
