@@ -11,7 +11,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test coverage check format docs lock e2e e2e-vllm e2e-servers bench clean
+.PHONY: help setup demo test coverage check format docs lock e2e e2e-vllm e2e-servers bench stacks clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,10 @@ check: $(READY)  ## linters, types, import rules, generated files
 	@for topic in config:configuration metrics:metrics servers:servers findings:findings; do \
 	  $(BIN)/infermeter reference $${topic%:*} | diff -u docs/$${topic#*:}.md - || { echo "docs/$${topic#*:}.md is out of date: make docs" >&2; exit 1; }; \
 	done
+	@$(BIN)/python -m deploy.src --check
+
+stacks: $(READY)  ## rules and dashboards for Kubernetes and Mimir, under deploy/
+	@$(BIN)/python -m deploy.src
 
 format: $(READY)  ## ruff's fixes and formatting
 	@$(BIN)/ruff check --fix
