@@ -80,6 +80,8 @@ class Meter:
         self._quote: Quote | None = None
         self._gpus: tuple[GpuIdentity, ...] = ()
         self._reprice()
+        self._reads_spans = any(mapping.rules for mapping in mappings)
+        self._is_counted_by_server = config.server.metrics_url is not None
         self._waiting = 0
         self.wanted = self._mapper.wanted
         self.recent_compute = RecentCompute(start_ns)
@@ -130,6 +132,7 @@ class Meter:
 
     def add_server_reading(self, reading: ServerReading) -> None:
         """What the server's own metrics say since the last reading."""
+        self._is_counted_by_server = reading.counts_inferences or not self._reads_spans
         self._ledger.add_server_reading(reading)
 
     def remember(self) -> dict[str, Any]:
@@ -170,6 +173,7 @@ class Meter:
             _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused),
             kind="serve",
             sampled=_sampled(self._config, self._mapper),
+            counted_by_server=self._is_counted_by_server,
             surroundings=surroundings,
             prices=self._prices,
         )
@@ -292,6 +296,7 @@ class Replay:
             _intake(self._mapper, self._config, spans_received, spans_dropped, {}),
             kind="replay",
             sampled=_sampled(self._config, self._mapper),
+            counted_by_server=self._config.server.metrics_url is not None,
             surroundings=Surroundings("replay", gpu_source_up=True) if power else Surroundings(),
             prices=prices,
         )
@@ -334,6 +339,7 @@ def _snapshot(
     *,
     kind: Literal["serve", "replay"],
     sampled: bool,
+    counted_by_server: bool,
     surroundings: Surroundings,
     prices: Prices,
 ) -> Snapshot:
@@ -353,7 +359,7 @@ def _snapshot(
         config_reload_ns=surroundings.config_loaded_ns,
         config_reload_successful=surroundings.config_reload_successful,
         sampled=sampled,
-        totals_from="server" if config.server.metrics_url else None if sampled else "observed",
+        totals_from="server" if counted_by_server else None if sampled else "observed",
         gpu_hardware=config.gpu.hardware,
         server_scrape_up=surroundings.server_scrape_up,
         state_files_rejected=surroundings.state_files_rejected,

@@ -287,6 +287,7 @@ class ServerReading:
     `inferences` holds how many more were served, by model and outcome; a None in place of the model: the server doesn't name one, of
     the outcome: it doesn't tell them apart. Every series that was seen is there, also with 0. `inner_calls`: a model's count holds calls by
     other models (ensembles) too, so that it speaks of the server only once a span has shown the model served by itself.
+    `counts_inferences`: whether a server of this make counts them at all.
     `tokens` holds how many more there were, by direction and model; a direction that the server doesn't tell isn't there. `running` and
     `waiting` are how many inferences run and wait right now, `batch_size` how many the server computes at once (right now, or on the mean
     since the last reading), `kv_cache_used_ratio` how full the fullest of its KV caches is. `resets`: how many counters fell; each then
@@ -299,6 +300,7 @@ class ServerReading:
     since_ns: int | None
     inferences: Mapping[tuple[str | None, Outcome | None], float]
     inner_calls: bool = False
+    counts_inferences: bool = True
     running: float | None = None
     resets: int = 0
     tokens: Mapping[Direction, Mapping[str | None, float]] = field(default_factory=dict)

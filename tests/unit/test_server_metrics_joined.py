@@ -73,3 +73,29 @@ def test_a_configured_model_is_that_of_the_spans_whatever_the_server_says() -> N
     values = told(meter_of(replace(CONFIG.server, model="mine")))
     assert values["inferences_observed_total"][("mine", "ok")] == 218
     assert values["inferences_total"] == {("tiny", "ok"): 220, ("tiny", "error"): 0}
+
+
+def test_of_a_server_that_counts_no_inferences_those_that_were_seen_are_all_there_were() -> None:
+    rules = shipped_mappings()["llamacpp"].metrics
+    assert rules is not None
+    page = (CAPTURE.parents[2] / "mapping" / "pages" / "llamacpp.txt").read_bytes()
+    reading = Counts(rules).add(series_of(page, rules.names), START_NS + 1).since(None)
+    assert not reading.counts_inferences
+    meter = Meter(CONFIG, load_mappings("vllm", {}), start_ns=START_NS)
+    assert "inferences_source" not in told(meter), "nothing says yet that it doesn't"
+    meter.add_server_reading(reading)
+    for path in sorted(CAPTURE.glob("*.pb")):
+        meter.consume(decode_protobuf(path.read_bytes(), meter.wanted), NOW_NS)
+    meter.flush(NOW_NS)
+    values = told(meter)
+    assert values["inferences_source"] == {("observed",): 1}
+    assert sum(values["inferences_total"].values()) == sum(values["inferences_observed_total"].values()) == 218
+
+
+def test_where_no_span_can_be_read_nothing_stands_in_for_counters_that_a_server_does_not_have() -> None:
+    rules = shipped_mappings()["llamacpp"].metrics
+    assert rules is not None
+    page = (CAPTURE.parents[2] / "mapping" / "pages" / "llamacpp.txt").read_bytes()
+    meter = Meter(CONFIG, load_mappings("llamacpp", {}), start_ns=START_NS)
+    meter.add_server_reading(Counts(rules).add(series_of(page, rules.names), START_NS + 1).since(None))
+    assert "inferences_total" not in told(meter)

@@ -54,6 +54,7 @@ class Totals:
     gauges: Mapping[Gauge, float] = field(default_factory=dict)
     models: frozenset[str] = frozenset()
     inner_calls: bool = False
+    counts_inferences: bool = True
     times: Mapping[Key, Told] = field(default_factory=dict)
     work: Mapping[Work, float] = field(default_factory=dict)
 
@@ -71,6 +72,7 @@ class Totals:
                 for direction, counts in self.tokens.items()
             },
             inner_calls=self.inner_calls,
+            counts_inferences=self.counts_inferences,
             running=self.gauges.get("running"),
             waiting=self.gauges.get("waiting"),
             batch_size=(self.executed - earlier.executed) / executions if executions > 0 else self.gauges.get("batch_size"),
@@ -162,6 +164,7 @@ class Counts:
             gauges={gauge: value for gauge, value in gauges.items() if value is not None},
             models=frozenset() if inner_calls else frozenset(model for model in models if model is not None),
             inner_calls=inner_calls,
+            counts_inferences=bool(self._rules.inferences),
             times=self._times.told,
             work=self._work.sums,
         )
