@@ -11,7 +11,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test coverage check format docs lock e2e e2e-vllm e2e-servers bench stacks clean
+.PHONY: help setup demo test test-alerts coverage check format docs lock e2e e2e-vllm e2e-servers bench stacks clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -31,11 +31,15 @@ demo: $(READY)  ## the product at work on this machine, without a GPU (DEMO="--s
 	@$(BIN)/infermeter demo $(DEMO)
 
 test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
-	@.ci/need prometheus gcc libc6-dev
-	@$(PYTEST) $(TESTS)
+	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev
+	@$(PYTEST) --numprocesses auto --dist loadfile $(TESTS)
+
+test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanager
+	@.ci/need prometheus prometheus-alertmanager
+	@$(PYTEST) tests/alerts -m e2e_alerts
 
 coverage: $(READY)  ## the fast suite, and what it leaves untried
-	@.ci/need prometheus gcc libc6-dev
+	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev
 	@$(PYTEST) --cov --cov-report=term --cov-fail-under=95
 
 check: $(READY)  ## linters, types, import rules, generated files

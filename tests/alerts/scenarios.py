@@ -85,7 +85,8 @@ def _matches(pattern: Key, key: Key) -> bool:
     return pattern.name == key.name and set(pattern.labels) <= set(key.labels)
 
 
-def _series(raw: Mapping[str, Any], healthy: Mapping[str, str]) -> dict[Key, str]:
+def changed(raw: Mapping[str, Any], healthy: Mapping[str, str]) -> dict[Key, str]:
+    """The healthy server as a case changes it."""
     target = {name: value for name, value in (TARGET | raw.get("target", {})).items() if name not in raw.get("unlabelled", ())}
     targets = [target | {"instance": f"10.0.0.{number + 1}:10470"} for number in range(raw.get("replicas", 1))]
     series = {with_target(key_of(text), one): values for one in targets for text, values in healthy.items()}
@@ -162,7 +163,7 @@ def cases() -> list[Case]:
             minutes=raw["minutes"],
             step=raw.get("step", "1m"),
             evaluate=raw.get("evaluate", "5m"),
-            series=_series(raw, healthy),
+            series=changed(raw, healthy),
             fires=raw["fires"],
             says=raw.get("says", {}),
         )
