@@ -1,4 +1,4 @@
-"""Figures over the period that several pages show, and what their panels say where there is nothing. All but the last do without the rules."""
+"""Figures that several pages show, and what panels say where there is nothing. All but the last do without the recording rules."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ def _load() -> Section:
                         f" topk(10, max_over_time({of(rules.BURN['1h'])}[{promql.PERIOD}]{promql.AT_END}))",
                         "{{server}} {{model}}",
                     ),
-                    Query(f"max({of(rules.BURN_THRESHOLD['1h'])})", "pages", dashed=True),
+                    Query(f"max({of(rules.BURN_THRESHOLD['1h'])})", "alert's limit", dashed=True),
                 ),
                 unit="short",
                 width=8,

@@ -95,9 +95,7 @@ class Panel:
     @property
     def description(self) -> str:
         """How to read it, the formula, the metrics in it, and when it is empty."""
-        names = sorted(
-            set(re.findall(r"[a-z_]+(?::[a-z0-9_]+)+|\b(?:infermeter|process|scrape)_[a-z0-9_]+|\bup\b|\bALERTS\b", self._expressions()))
-        )
+        names = sorted(set(_NAMES.findall(self._expressions())))
         parts = [self.read]
         if self.formula:
             parts.append(f"**Formula:** {self.formula}")
@@ -148,7 +146,7 @@ class Panel:
         }
         if self.decimals is not None:
             defaults["decimals"] = self.decimals
-        if self.unit in _FROM_ZERO:
+        if self.unit in _FROM_ZERO or self.unit.startswith("count:"):
             defaults["min"] = 0
         if self.unit == "percentunit":
             defaults["max"] = 1
@@ -165,9 +163,10 @@ MONEY = "money"
 """A panel's unit where the series' names hold the currency: each gets its own."""
 
 _NEEDS_RULES = " (needs the recording rules)"
-_FROM_ZERO = ("s", "watt", "joule", "bytes", "percentunit", "short", "none", MONEY, "kwatth", "massg")
+_FROM_ZERO = ("s", "watt", "joule", "bytes", "percentunit", "short", "none", MONEY, "kwatth", "massg", "cps", "Bps")
 
 
+_NAMES = re.compile(r"[a-z_]+(?::[a-z0-9_]+)+|\b(?:infermeter|process|scrape)_[a-z0-9_]+|\b(?:up|ALERTS)\b")
 _STATES = re.compile(r"{{(use|state|stage|step)}}")
 
 

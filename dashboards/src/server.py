@@ -201,7 +201,7 @@ def _throughput() -> Section:
                 missing=NO_RULES,
                 queries=(
                     Query(of(rules.INFERENCES_RATE), WHERE + " load"),
-                    Query(of(rules.CAPACITY), WHERE + " capacity, {{bound}}", dashed=True),
+                    Query(of(rules.CAPACITY), WHERE + " limit, {{bound}}", dashed=True),
                 ),
                 unit="count:inf/s",
                 links=(link(RIGHTSIZING, "Right-sizing and findings"),),

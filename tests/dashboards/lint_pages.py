@@ -1,4 +1,4 @@
-"""Rules that every dashboard keeps, on its JSON: identity, variables, links, grid, and what each panel says. Findings name rule and place."""
+"""Rules that every dashboard keeps, on its JSON: identity, variables, links, grid, and what each panel says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from lint_queries import findings as query_findings
-from lint_queries import series_names
+from tests.dashboards.lint_queries import findings as query_findings
+from tests.dashboards.lint_queries import series_names
 
 Json: TypeAlias = dict[str, Any]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import promql_parser as promql
-
 from dashboards.src import promql as names
+
 from infermeter.metrics import catalog
 
 Finding: TypeAlias = tuple[str, str]
@@ -161,7 +162,7 @@ def _rate(name: str, over: timedelta) -> Iterator[Finding]:
 
 def _only_exists(parents: tuple[Any, ...]) -> bool:
     """`and max by (...) (x_total)`: the values don't matter, only that there are any."""
-    for above, node in zip(parents, parents[1:], strict=False):
+    for above, node in pairwise(parents):
         if isinstance(above, promql.BinaryExpr) and str(above.op) in {"and", "unless"} and str(above.rhs) == str(node):
             return True
     return False
@@ -206,7 +207,7 @@ def _wanted_matchers(name: str) -> tuple[str, ...]:
     if name in OUTSIDE:
         return OUTSIDE[name].labels
     level = name.partition(":")[0].split("_")
-    return () if name.endswith(":per_30d") or level[0] == "threshold" else tuple(sorted(_LEVEL_WORDS[level[0]]))
+    return () if name.endswith(":per_30d") or level[0] == "threshold" else tuple(sorted(_LEVEL_WORDS.get(level[0], ())))
 
 
 def _selected_labels(name: str) -> set[str]:
