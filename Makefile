@@ -11,7 +11,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts coverage check format docs lock e2e e2e-vllm e2e-servers bench stacks clean
+.PHONY: help setup demo test test-alerts coverage check format docs lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -50,10 +50,19 @@ check: $(READY)  ## linters, types, import rules, generated files
 	@for topic in config:configuration metrics:metrics servers:servers findings:findings; do \
 	  $(BIN)/infermeter reference $${topic%:*} | diff -u docs/$${topic#*:}.md - || { echo "docs/$${topic#*:}.md is out of date: make docs" >&2; exit 1; }; \
 	done
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && $(BIN)/python -m dashboards.src "$$made" \
+	  && diff -ur --exclude=src "$$made" dashboards || { echo "dashboards/*.json are out of date: make dashboards" >&2; exit 1; }
 	@$(BIN)/python -m deploy.src --check
 
 stacks: $(READY)  ## rules and dashboards for Kubernetes and Mimir, under deploy/
 	@$(BIN)/python -m deploy.src
+
+dashboards: $(READY)  ## the Grafana dashboards, from dashboards/src
+	@$(BIN)/python -m dashboards.src dashboards
+
+test-live: $(READY)  ## every panel's query while a Prometheus scrapes the demo's scenarios (6 minutes)
+	@.ci/need prometheus
+	@$(PYTEST) -o faulthandler_timeout=900 tests/dashboards/test_demo.py -m live
 
 format: $(READY)  ## ruff's fixes and formatting
 	@$(BIN)/ruff check --fix
