@@ -372,6 +372,14 @@ class Misses:
 
 
 @dataclass(frozen=True, slots=True)
+class Slowdown:
+    """If compute took `factor_ratio` times as long, and nobody waited, `late_ratio` of the inferences that were seen would miss the SLA."""
+
+    late_ratio: float
+    factor_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelWindow:
     """One model in one window of closed slots. Money in the ledger's currency; None: absent (no evidence, or not configured).
 
@@ -379,7 +387,8 @@ class ModelWindow:
     `prefill_seconds` and `decode_seconds` are of the inferences that were seen and tell both: only their ratio speaks of all.
     `signal_inferences`: how many inferences are behind the quantile of each signal. `slowdown_at_sla_ratio`: if queue and compute (and the
     token signals) took so many times as long, the SLA would just be met on this evidence; below 1 it isn't now. None without an SLA, the
-    evidence, or a compute stage that is told. `misses` None: no SLA has judged, or the spans are no fair sample.
+    evidence, or a compute stage that is told. `slowdowns`, ascending: the same if nobody had waited, from nobody late on up to as many as
+    still prove it. `misses` None: no SLA has judged, or the spans are no fair sample.
     """
 
     window: Window
@@ -401,6 +410,7 @@ class ModelWindow:
     signal_inferences: Mapping[Signal, int] = field(default_factory=dict)
     slowdown_at_sla_ratio: float | None = None
     misses: Misses | None = None
+    slowdowns: tuple[Slowdown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -603,9 +613,11 @@ SizingVerdict: TypeAlias = Literal["fits", "unsure", "no"]
 
 @dataclass(frozen=True, slots=True)
 class ModelEvidence:
-    """What right-sizing goes by of one model; `slowdown_at_sla_ratio` as in `ModelWindow`, with so many `inferences` behind it.
+    """What right-sizing goes by of one model; `slowdown_at_sla_ratio` and `slowdowns` as in `ModelWindow`, with `inferences` behind them.
 
-    `quantile_ratio` is the SLA's.
+    `quantile_ratio` is the SLA's. `slowdowns` are empty where more waited than would behind one inference at a time that come at random.
+    `longest_service_ratio`: the longest inferences of any model of the server (its duration at the quantile) over the mean compute of this
+    one; None where that isn't told of every model.
     """
 
     model: str
@@ -614,6 +626,8 @@ class ModelEvidence:
     slowdown_at_sla_ratio: float | None
     inferences: int
     quantile_ratio: float = 0.99
+    slowdowns: tuple[Slowdown, ...] = ()
+    longest_service_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -622,8 +636,8 @@ class SizingEvidence:
 
     `products`: the GPUs, as their driver names them, each as often as there are; `gpus` is the sum of the shares. `memory_peak_bytes` is of
     the fullest GPU; `memory_is_reserved`: the server takes whatever there is (a pool for its KV cache), so that the peak says nothing.
-    `price_age_seconds`: of the oldest price in force. `busy_ratio` and `throttled_ratio` are of the longest window, of `window_seconds`.
-    None: not told.
+    `price_age_seconds`: of the oldest price in force. `busy_ratio`, `throttled_ratio` and `load_ratio` (demand over capacity, on the mean;
+    None before the window is full) are of the longest window, of `window_seconds`. None: not told.
     """
 
     products: tuple[str, ...]
@@ -640,6 +654,7 @@ class SizingEvidence:
     throttled_ratio: float | None
     window_seconds: float | None
     models: tuple[ModelEvidence, ...]
+    load_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -647,7 +662,8 @@ class Candidate:
     """Another device in place of each GPU, and what speaks for and against it. None: not known.
 
     Throughput is relative to the present device: `low` the published lower bound, `point` with its range up to `high`. `load_ratio`: peak
-    demand over the lower bound of capacity there (headroom not included). `slowdown_ratio`: how much longer compute may take there.
+    demand over the lower bound of capacity there (headroom not included). `slowdown_ratio`: how much longer compute may take there, waiting
+    included, and `slowdown_allowed_ratio` within the SLA.
     `reasons` has a sentence for each of `blocked_by`. `facts_verified`: every fact that decided was checked against its source.
     """
 
@@ -664,6 +680,7 @@ class Candidate:
     saving_per_hour: float | None
     provider: str | None
     facts_verified: bool
+    slowdown_allowed_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,43 +83,40 @@ def test_a_t4_fits_where_4_ms_of_compute_leave_it_time_enough(product: str) -> N
     assert candidate.facts_verified
 
 
-@pytest.mark.parametrize("compute", [0.004, 0.013, 0.0155])
-def test_whatever_fits_meets_the_sla_on_a_t4_that_is_as_slow_as_it_may_be(compute: float) -> None:
-    """Between 13 and 16 ms each inference by itself is in time on the T4, and over 1 % are late: they meet it busy with another."""
-    assert told(seen(compute)).verdict == ("fits" if compute <= 0.007 else "no")
+@pytest.mark.parametrize("compute", [0.004, 0.012, 0.0138, 0.0155])
+def test_a_t4_fits_up_to_where_it_would_miss_the_sla_if_it_is_as_slow_as_it_may_be(compute: float) -> None:
+    """From 13.2 to 16.4 ms each inference by itself is in time on the T4, and over 1 % are late: they meet it busy with another."""
+    assert told(seen(compute)).verdict == ("fits" if compute <= 0.012 else "no")
     late = late_on_a_t4(compute)
-    assert late <= 0.01 if compute <= 0.013 else late > 0.01
+    assert late <= 0.01 if compute <= 0.012 else late > 0.01
+
+
+def slower(evidence: SizingEvidence, factor: float) -> SizingEvidence:
+    """As if so much slower were within the SLA, whoever waits."""
+    return replace(evidence, models=tuple(replace(one, slowdown_at_sla_ratio=factor, slowdowns=()) for one in evidence.models))
 
 
 def test_the_edge_of_latency_is_where_the_slowdown_there_is_all_that_the_sla_allows() -> None:
     evidence = seen(0.004)
-    (model,) = evidence.models
-    slowdown = told(evidence).slowdown_ratio
+    slowdown = told(slower(evidence, 1.0)).slowdown_ratio
     assert slowdown is not None
     assert slowdown > 1 / LOW[A100_40]
-    below, above = (
-        told(replace(evidence, models=(replace(model, slowdown_at_sla_ratio=slowdown * factor),))) for factor in (1 + 1e-9, 1 - 1e-9)
-    )
+    below, above = (told(slower(evidence, slowdown * factor)) for factor in (1 + 1e-9, 1 - 1e-9))
     assert (below.verdict, below.blocked_by) == ("fits", ())
     assert (above.verdict, above.blocked_by) == ("no", ("latency",))
 
 
 def test_where_nobody_meets_it_busy_the_edge_is_at_16_ms() -> None:
     """Asked once an hour: then 0.1 s may be as long as the bound says, 6.07 times what it takes now."""
-    evidence = replace(seen(0.004), peak_load_ratio=1e-5)
-    (model,) = evidence.models
-
-    def by_compute(compute: float) -> Candidate:
-        return told(replace(evidence, models=(replace(model, slowdown_at_sla_ratio=0.1 / compute),)))
-
-    assert by_compute(0.1 * LOW[A100_40] - 1e-5).verdict == "fits"
-    assert by_compute(0.1 * LOW[A100_40] + 1e-5).blocked_by == ("latency",)
+    evidence = replace(seen(0.004), peak_load_ratio=1e-5, load_ratio=None)
+    assert told(slower(evidence, 0.1 / (0.1 * LOW[A100_40] - 1e-5))).verdict == "fits"
+    assert told(slower(evidence, 0.1 / (0.1 * LOW[A100_40] + 1e-5))).blocked_by == ("latency",)
     assert 0.1 * LOW[A100_40] == pytest.approx(0.0165, abs=1e-4)
 
 
 def test_the_edge_of_load_is_at_an_eighth_of_the_a100() -> None:
     evidence = seen(0.2, target=20.0)
-    evidence = replace(evidence, models=tuple(replace(one, slowdown_at_sla_ratio=1e4) for one in evidence.models))
+    evidence = slower(evidence, 1e4)
     edge = LOW[A100_40] / 1.3
     assert edge == pytest.approx(0.1266, abs=1e-4)
     assert told(replace(evidence, peak_load_ratio=edge * (1 - 1e-9))).verdict == "fits"

@@ -200,6 +200,7 @@ def sizing() -> RightSizing:
         throughput_ratio_high=0.125,
         load_ratio=0.75,
         slowdown_ratio=12.0,
+        slowdown_allowed_ratio=20.0,
         cost_per_hour=0.75,
         saving_per_hour=1.5,
         provider="AWS",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from infermeter.advice.premises import Premises
 from infermeter.advice.workload import workload
-from infermeter.model import LedgerSnapshot, ModelEvidence, ModelFacts, ServerWindow, SizingEvidence
+from infermeter.model import LedgerSnapshot, ModelEvidence, ModelFacts, ServerWindow, SizingEvidence, Slowdown
 
 _NS: Final = 1_000_000_000
 _NO_SLA: Final = 0.99
 _PARTITIONED: Final = "MIG"
 _LEAST_KNOWN: Final = 0.9
+
+_BY_CHANCE: Final = 3.0
+"""So many wait, where hardly any would."""
 
 _RESERVING: Final = frozenset({"vllm", "sglang", "trtllm", "lmdeploy", "tgi"})
 """Kinds of servers that take memory for their KV cache before anybody asks, whether they tell how full it is or not."""
@@ -26,6 +30,7 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
     gpus = [gpu for gpu in ledger.gpus if gpu.up or (gpu.last_sample_ns is not None and gpu.last_sample_ns >= since_ns)]
     price_as_of_ns = premises.price_as_of_ns
     gauges = ledger.gauges
+    served = [model for model in ledger.models if _is_served(model, ledger)]
     return SizingEvidence(
         products=tuple(sorted(gpu.identity.product or "unknown" for gpu in gpus)),
         gpus=sum(gpu.identity.share_ratio for gpu in gpus),
@@ -48,11 +53,37 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
                 slowdown_at_sla_ratio=model.windows[-1].slowdown_at_sla_ratio if model.windows else None,
                 inferences=model.windows[-1].inferences_observed if model.windows else 0,
                 quantile_ratio=_NO_SLA if model.sla is None else model.sla.quantile_ratio,
+                slowdowns=_slowdowns(model, None if ledger.thin else window),
+                longest_service_ratio=_longest_service_ratio(model, served),
             )
-            for model in ledger.models
-            if _is_served(model, ledger)
+            for model in served
         ),
+        load_ratio=None if window is None or window.accrued_seconds < _LEAST_KNOWN * window.window.seconds else window.load_ratio,
     )
+
+
+def _slowdowns(model: ModelFacts, window: ServerWindow | None) -> tuple[Slowdown, ...]:
+    """Those of a server of which nothing speaks against it that inferences wait for those before them alone, coming at random.
+
+    Source: the mean wait of M/G/1, load / (1 - load) x the mean rest of the one in service, which is at most the longest.
+    """
+    if window is None or not model.windows or (busy := _busy_ratio(window) or 0.0) >= 1:
+        return ()
+    told = model.windows[-1]
+    longest, queued = told.latency_at_sla_quantile_seconds.get("duration"), told.stage_seconds.get("queue")
+    if longest is None or queued is None:
+        return ()
+    return told.slowdowns if queued <= (told.inferences_observed * busy / (1 - busy) + _BY_CHANCE) * longest else ()
+
+
+def _longest_service_ratio(model: ModelFacts, served: Sequence[ModelFacts]) -> float | None:
+    """None where a model's own isn't known: without an SLA no quantile is told."""
+    if not model.windows or not model.windows[-1].inferences_observed:
+        return None
+    mean_seconds = model.windows[-1].stage_seconds.get("compute", 0.0) / model.windows[-1].inferences_observed
+    told = [one.windows[-1].latency_at_sla_quantile_seconds.get("duration") if one.windows else None for one in served]
+    longest = [seconds for seconds in told if seconds is not None]
+    return max(longest) / mean_seconds if mean_seconds > 0 and len(longest) == len(served) else None
 
 
 def _busy_ratio(window: ServerWindow) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from infermeter.advice.sizing import BOUND, MEMORY_MARGIN, SizingSettings, present_device
-from infermeter.advice.waiting import slowdown_at
+from infermeter.advice.waiting import slowed
 from infermeter.catalogue import Catalogue, MigProfile
 from infermeter.model import Move, SizingEvidence
 
@@ -76,12 +76,12 @@ def _carries(evidence: SizingEvidence, profile: MigProfile, settings: SizingSett
     if peak is None or memory is None or evidence.memory_is_reserved or MEMORY_MARGIN * memory > profile.memory_bytes:
         return False
     low = BOUND * min(profile.compute_ratio, profile.bandwidth_ratio)
-    load = peak / low
-    slowdown = slowdown_at(load, low, evidence.models)
-    if slowdown is None or load * settings.headroom > _ONE:
+    slowdown = slowed(evidence, low)
+    if slowdown is None or peak / low * settings.headroom > _ONE:
         return False
-    allowed = [model.slowdown_at_sla_ratio for model in evidence.models if model.has_sla]
-    return all(ratio is not None and slowdown <= ratio for ratio in allowed)
+    if any(model.has_sla and model.slowdown_at_sla_ratio is None for model in evidence.models):
+        return False
+    return slowdown.allowed_ratio is None or slowdown.needed_ratio <= slowdown.allowed_ratio
 
 
 def _part_taken(profile: MigProfile, whole_bytes: float) -> float:

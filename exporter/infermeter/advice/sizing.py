@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from infermeter.advice.offers import cheapest
-from infermeter.advice.waiting import slowdown_at
+from infermeter.advice.waiting import Slowed, slowed
 from infermeter.catalogue import Catalogue, Device, Fact
 from infermeter.config import DevicePrice
 from infermeter.model import BlockedBy, Candidate, Component, SizingEvidence, SizingVerdict, Workload
@@ -98,10 +98,9 @@ class _Trial:
         return None if self.ratios is None or peak is None else peak / self.ratios.low
 
     @property
-    def slowdown_ratio(self) -> float | None:
-        """By how much an inference's queue and compute may grow there."""
-        load, models = self.load_ratio, self.evidence.models
-        return None if self.ratios is None or load is None else slowdown_at(load, self.ratios.low, models)
+    def slowed(self) -> Slowed | None:
+        """By how much an inference's queue and compute may grow there, and by how much within the SLA."""
+        return None if self.ratios is None else slowed(self.evidence, self.ratios.low)
 
     @property
     def cost_per_hour(self) -> float | None:
@@ -195,18 +194,20 @@ class _Trial:
         return _Check("load", reason, fails=self.ratios.verified)
 
     def _latency(self) -> _Check | None:
-        ratios, slowdown = self.ratios, self.slowdown_ratio
+        ratios, slowdown, load = self.ratios, self.slowed, self.load_ratio
         bound = [model for model in self.evidence.models if model.has_sla]
         if ratios is None or not bound:
             return None
         if any(model.slowdown_at_sla_ratio is None for model in bound):
             return _Check("evidence", "too few inferences to say how much slower they may be within the SLA", fails=False)
-        if slowdown is None:
+        if slowdown is None or slowdown.allowed_ratio is None:
+            if load is None or load >= 1:
+                return None
+            return _Check("evidence", "its models wait for each other, and not of each is told how long it takes", fails=False)
+        needed, allowed = slowdown.needed_ratio, slowdown.allowed_ratio
+        if needed <= allowed:
             return None
-        allowed = min(model.slowdown_at_sla_ratio or 0.0 for model in bound)
-        if slowdown <= allowed:
-            return None
-        return _Check("latency", f"up to {slowdown:.1f} times slower there, {allowed:.1f} times are within the SLA", fails=ratios.verified)
+        return _Check("latency", f"up to {needed:.2f} times slower there, {allowed:.2f} times are within the SLA", fails=ratios.verified)
 
     def _price(self) -> _Check | None:
         evidence, stale_days = self.evidence, self.settings.stale_after_seconds / 86_400
@@ -223,7 +224,7 @@ class _Trial:
 
     def candidate(self) -> Candidate:
         """The verdict."""
-        checks, ratios = list(self.checks()), self.ratios
+        checks, ratios, slowdown = list(self.checks()), self.ratios, self.slowed
         verdict: SizingVerdict = "no" if any(check.fails for check in checks) else "unsure" if checks else "fits"
         return Candidate(
             product=self.device.name,
@@ -234,7 +235,8 @@ class _Trial:
             throughput_ratio_point=None if ratios is None else ratios.point,
             throughput_ratio_high=None if ratios is None else ratios.high,
             load_ratio=self.load_ratio,
-            slowdown_ratio=self.slowdown_ratio,
+            slowdown_ratio=None if slowdown is None else slowdown.needed_ratio,
+            slowdown_allowed_ratio=None if slowdown is None else slowdown.allowed_ratio,
             cost_per_hour=self.cost_per_hour,
             saving_per_hour=self.saving_per_hour,
             provider=None if self.price is None else self.price.provider,

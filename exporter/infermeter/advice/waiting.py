@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from infermeter.model import ModelEvidence
+from infermeter.model import ModelEvidence, SizingEvidence
 
 WAITING_RATIO: Final = 0.1
-"""Of what an SLA lets be late, this much by waiting alone; the slowdown that it allows leaves room for nearly all of the rest."""
+"""Of what an SLA lets be late, this much by waiting, where nothing tells how long services are: those that are too slow need the rest."""
+
+_NORMAL_99: Final = 2.326
+_MINUTE_SECONDS: Final = 60.0
 
 _NEARLY_FULL: Final = 0.99
 _STEPS: Final = 30
@@ -18,18 +21,87 @@ _STEPS: Final = 30
 _LESS: Final = 1 - 1e-9
 
 
-def slowdown_at(load: float, low: float, models: Iterable[ModelEvidence]) -> float | None:
-    """By how much queue and compute may grow where `low` of the present throughput is sure, at this load there; None from a load of 1 on.
+class Slowed(NamedTuple):
+    """On a slower device: by how much queue and compute may grow there, and by how much they may within the SLA (None: without one)."""
 
-    Whatever the server: computing many at a time it takes 1 / (1 - load) times as long, as all that run slow each other down; computing
-    one at a time, what arrives at random waits for those before it, up to a length that the strictest SLA's quantile sets.
+    needed_ratio: float
+    allowed_ratio: float | None
 
-    Source: 1 / (1 - load) of processor sharing (Kleinrock 1975), and of steps of a + b x batch; `longest_wait`.
+
+class Loads(NamedTuple):
+    """Of the present device while it is asked most: demand over capacity, and how much of the time it computes, one inference at a time."""
+
+    demand_ratio: float
+    busy_ratio: float
+
+
+def slowed(evidence: SizingEvidence, low: float) -> Slowed | None:
+    """Where `low` of the present throughput is sure; None from a load of 1 there on, or where nothing tells the load or the wait.
+
+    Of all models the one that has least to spare. The more of its SLA's late share goes to services that are too long by themselves, the
+    less is left to waiting: of what is known of both, the split that spares most.
     """
-    if load >= 1:
+    peak, loads = evidence.peak_load_ratio, busiest(evidence)
+    if peak is None or loads is None or peak >= low:
         return None
-    late_ratio = min((1 - model.quantile_ratio for model in models if model.has_sla), default=1.0)
-    return max(1 / (1 - load), 1 + longest_wait(load, WAITING_RATIO * late_ratio)) / low
+    many = 1 / (1 - peak / low) / low
+    busy = min(loads.demand_ratio, loads.busy_ratio) / low
+    judged = [model for model in evidence.models if model.has_sla and model.slowdown_at_sla_ratio is not None]
+    if not judged:
+        return Slowed(max(many, (1 + longest_wait(busy, WAITING_RATIO)) / low), None)
+    found: list[Slowed] = []
+    for model in judged:
+        wait = 1.0 if len(evidence.models) == 1 else model.longest_service_ratio
+        if wait is None:
+            return None
+        splits = [
+            Slowed((1 + max(1.0, wait) * longest_wait(busy, late_ratio)) / low, factor) for factor, late_ratio in _splits(model, busy)
+        ]
+        factor = model.slowdowns[-1].factor_ratio if model.slowdowns else model.slowdown_at_sla_ratio
+        found += [Slowed(many, factor), max(splits, key=_spare)]
+    return min(found, key=_spare)
+
+
+def _splits(model: ModelEvidence, busy: float) -> Iterator[tuple[float, float]]:
+    """Factors, each with how many may be late by waiting for services up to that length, where services are so much slower.
+
+    Of the SLA's late share that leaves out those that are longer, and whoever meets one of them: by as much of the time as these take,
+    and the queue behind them. Where the lengths aren't told, a tenth of it.
+    """
+    late_ratio, mean, told = 1 - model.quantile_ratio, model.longest_service_ratio, model.slowdowns
+    if mean is None or not told or not told[0].factor_ratio:
+        yield model.slowdown_at_sla_ratio or 0.0, WAITING_RATIO * late_ratio
+        return
+    longer = 0.0
+    for one, following in zip(told, (*told[1:], None), strict=True):
+        left = late_ratio - one.late_ratio - longer * busy / (1 - busy)
+        if left > 0:
+            yield one.factor_ratio, left
+        if following is not None:
+            longer += (following.late_ratio - one.late_ratio) * mean * told[-1].factor_ratio / one.factor_ratio
+
+
+def _spare(one: Slowed) -> float:
+    return (one.allowed_ratio or 0.0) / one.needed_ratio
+
+
+def busiest(evidence: SizingEvidence) -> Loads | None:
+    """What lasts of the peak load: its busiest minutes are in part those in which more came by chance, and that waiting counts itself.
+
+    Of arrivals at random with a mean of m a minute, 1 % of minutes have more than about m + 2.33 sqrt(m). Never less than the window's own
+    load. Without a window that is known throughout, the peak itself.
+
+    Source: the normal approximation of Poisson's distribution.
+    """
+    peak, mean, busy, seconds = evidence.peak_load_ratio, evidence.load_ratio, evidence.busy_ratio, evidence.window_seconds
+    if peak is None:
+        return None
+    count = sum(model.inferences for model in evidence.models)
+    if not mean or not busy or not seconds or not count:
+        return Loads(peak, peak)
+    most = count * _MINUTE_SECONDS / seconds * peak / mean
+    lasting = max(mean, peak * ((math.sqrt(_NORMAL_99**2 + 4 * most) - _NORMAL_99) / 2) ** 2 / most) if most > 0 else mean
+    return Loads(lasting, busy * lasting / mean)
 
 
 def longest_wait(load: float, late_ratio: float) -> float:

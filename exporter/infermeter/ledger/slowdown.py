@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -9,11 +10,17 @@ import numpy as np
 from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.sketch import BUCKETS, bucket_of, upper_edge_ns
+from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.window_sketches import WindowSketches
-from infermeter.model import STAGES, Bools, Floats, Ints, SlaTarget, Window
+from infermeter.model import STAGES, Bools, Floats, Ints, SlaTarget, Slowdown, Window
 
 _FIXED: Final = [STAGES.index("transfer"), STAGES.index("serialisation")]
+_SHARES: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+"""Of the misses that would just be proven to be within the SLA."""
+
+_WAITING: Final = [SIGNALS.index(name) for name in ("duration", "ttft")]
+_QUEUE: Final = STAGES.index("queue")
 _MOST: Final = 1e6
 """Factors beyond it count as this: an inference that no hardware could make too slow."""
 
@@ -40,7 +47,7 @@ class Slowdowns(WindowSketches):
     """The factors of every inference of a model with an SLA, in each window: to the sketch's 2 %, never above the truth."""
 
     def __init__(self, windows: tuple[Window, ...]) -> None:
-        super().__init__(windows, BUCKETS)
+        super().__init__(windows, 2 * BUCKETS)
 
     def count(self, slots: Ints, booked: Booked, rows: Ints) -> None:
         """Counts the inferences `rows` of models with an SLA in their slots."""
@@ -49,17 +56,44 @@ class Slowdowns(WindowSketches):
             return
         rows = rows[chosen]
         fixed_ns = booked.stages_ns[rows][:, _FIXED].sum(axis=1)
-        factors = tolerated(booked.signals_ns[rows], fixed_ns, booked.limits_ns[rows], booked.ok[rows])
-        self.add(slots[chosen], booked.codes[rows] * BUCKETS + bucket_of((np.minimum(factors, _MOST) * SECOND_NS).astype(np.int64)))
+        signals_ns, limits_ns, ok = booked.signals_ns[rows], booked.limits_ns[rows], booked.ok[rows]
+        for offset, grows_ns in ((0, signals_ns), (BUCKETS, _alone(signals_ns, booked.stages_ns[rows, _QUEUE]))):
+            factors = tolerated(grows_ns, fixed_ns, limits_ns, ok)
+            places = offset + bucket_of((np.minimum(factors, _MOST) * SECOND_NS).astype(np.int64))
+            self.add(slots[chosen], booked.codes[rows] * self.width + places)
 
     def at_sla(self, window: Window, code: int, sla: SlaTarget, *, confidence: float) -> float | None:
         """The largest factor at which the inferences of a window would prove the SLA to be met; None if there are too few to prove it."""
-        counts = self.row(window, code)
+        counts = self.row(window, code)[:BUCKETS]
         misses = most_misses(sla, observed=int(counts.sum()), confidence=confidence)
-        if misses is None:
-            return None
-        bucket = int(np.searchsorted(np.cumsum(counts), misses + 1))
-        return 0.0 if bucket == 0 else upper_edge_ns(bucket - 1) / SECOND_NS
+        return None if misses is None else _factor(counts, misses)
+
+    def alone(self, window: Window, code: int, sla: SlaTarget, *, confidence: float) -> tuple[Slowdown, ...]:
+        """The largest factors at which they would prove it if nobody had waited, from none that misses on to the most; ascending.
+
+        None of them if there are too few inferences to prove it.
+        """
+        counts = self.row(window, code)[BUCKETS:]
+        observed = int(counts.sum())
+        most = most_misses(sla, observed=observed, confidence=confidence)
+        if most is None:
+            return ()
+        return tuple(Slowdown(late / observed, _factor(counts, late)) for late in sorted({math.floor(share * most) for share in _SHARES}))
+
+
+def _alone(signals_ns: Ints, queue_ns: Ints) -> Ints:
+    """What each signal would have been without waiting; the time per token has none."""
+    alone_ns = signals_ns.copy()
+    for signal in _WAITING:
+        told = alone_ns[:, signal] >= 0
+        alone_ns[told, signal] = np.maximum(alone_ns[told, signal] - np.maximum(queue_ns[told], 0), 0)
+    return alone_ns
+
+
+def _factor(counts: Ints, misses: int) -> float:
+    """So much slower, and so many miss: the lower edge of the bucket of the next."""
+    bucket = int(np.searchsorted(np.cumsum(counts), misses + 1))
+    return 0.0 if bucket == 0 else upper_edge_ns(bucket - 1) / SECOND_NS
 
 
 def most_misses(sla: SlaTarget, *, observed: int, confidence: float) -> int | None:

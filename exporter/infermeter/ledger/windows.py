@@ -20,7 +20,20 @@ from infermeter.ledger.totals import Totals
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
 from infermeter.ledger.window_sketches import WindowSketches
-from infermeter.model import STAGES, Component, Ints, Misses, ModelWindow, ServerWindow, Signal, SlaState, SlaTarget, Stage, Window
+from infermeter.model import (
+    STAGES,
+    Component,
+    Ints,
+    Misses,
+    ModelWindow,
+    ServerWindow,
+    Signal,
+    SlaState,
+    SlaTarget,
+    Slowdown,
+    Stage,
+    Window,
+)
 
 _LEAST_SECONDS: Final = 30.0
 _LEAST_INFERENCES: Final = 30
@@ -157,6 +170,7 @@ class WindowReader:
             signal_inferences=self._quantiles.inferences(self._window, code),
             slowdown_at_sla_ratio=self._slowdown(code, sla, told.sla_since) if is_fair else None,
             misses=self._misses(code, told.sla_since) if sla is not None and is_fair else None,
+            slowdowns=self._slowdowns_alone(code, sla, told.sla_since) if is_fair else (),
         )
 
     def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
@@ -264,6 +278,12 @@ class WindowReader:
         if sla is None or since is None or since > self._first:
             return None
         return self._slowdowns.at_sla(self._window, code, sla, confidence=self._confidence)
+
+    def _slowdowns_alone(self, code: int, sla: SlaTarget | None, since: int | None) -> tuple[Slowdown, ...]:
+        """None of them likewise."""
+        if sla is None or since is None or since > self._first:
+            return ()
+        return self._slowdowns.alone(self._window, code, sla, confidence=self._confidence)
 
     def _misses(self, code: int, since: int | None) -> Misses | None:
         """None without an SLA that has judged anything."""

@@ -259,9 +259,8 @@ def _sentence(one: Told, told: Told) -> str:
     spare = None if not one["load_ratio"] else 1 / one["load_ratio"]
     carried = "(there was no load)" if spare is None else f"at >= {number(spare, 2)} times your peak{headroom}"
     slower = "" if one["slowdown_ratio"] is None else f"; queue and compute may take {number(one['slowdown_ratio'], 2)} times as long"
-    allowed = [model["slowdown_at_sla_ratio"] for model in told["evidence"]["models"] if model["has_sla"]]
-    if slower and allowed and None not in allowed:
-        slower += f", {number(min(allowed), 2)} times are within the SLA"
+    if slower and one["slowdown_allowed_ratio"] is not None:
+        slower += f", {number(one['slowdown_allowed_ratio'], 2)} times are within the SLA"
     now = _now(told)
     share = f"it costs {percent(one['cost_per_hour'] / now)} of now ({one['provider']} {_money(one['cost_per_hour'])} vs {_money(now)}"
     return f"{does} {carried}{slower}; {share} {told['currency']} an hour), {_month(one['saving_per_hour'])} less a month."

@@ -157,9 +157,15 @@ def test_the_lesser_ratio_bounds() -> None:
 
 
 def test_the_strictest_model_decides_and_one_without_an_sla_does_not() -> None:
-    free = replace(MODEL, model="free", has_sla=False, slowdown_at_sla_ratio=None)
-    assert tried(replace(EVIDENCE, models=(free, MODEL))).verdict == "fits"
-    assert tried(replace(EVIDENCE, models=(MODEL, replace(MODEL, model="n", slowdown_at_sla_ratio=1.0)))).blocked_by == ("latency",)
+    alike = replace(MODEL, longest_service_ratio=1.0)
+    free = replace(alike, model="free", has_sla=False, slowdown_at_sla_ratio=None)
+    assert tried(replace(EVIDENCE, models=(free, alike))).verdict == "fits"
+    assert tried(replace(EVIDENCE, models=(alike, replace(alike, model="n", slowdown_at_sla_ratio=1.0)))).blocked_by == ("latency",)
+
+
+def test_models_that_may_wait_for_ones_of_unknown_length_are_unsure() -> None:
+    told = tried(replace(EVIDENCE, models=(MODEL, replace(MODEL, model="n"))))
+    assert (told.verdict, told.blocked_by) == ("unsure", ("evidence",))
 
 
 def test_a_stricter_quantile_leaves_less_for_waiting() -> None:
