@@ -107,7 +107,7 @@ def history(cases: Mapping[str, tuple[Case, int]], ends: float) -> str:
     """OpenMetrics: of each case, by name of server, the minutes until one that is `ends`, in seconds since 1970."""
     by_metric: dict[str, list[str]] = {}
     for name, (case, minutes) in cases.items():
-        seconds = {"1m": 60, "15s": 15}[case.step]
+        seconds = case.step_seconds
         steps = minutes * 60 // seconds
         for key, notation in case.series.items():
             series = as_server(key, name)

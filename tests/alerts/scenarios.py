@@ -58,9 +58,14 @@ class Case:
     says: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def step_seconds(self) -> int:
+        """How far apart the values are."""
+        return {"15s": 15, "1m": 60, "5m": 300}[self.step]
+
+    @property
     def steps(self) -> int:
         """How many steps it lasts."""
-        return self.minutes * {"1m": 1, "15s": 4}[self.step]
+        return self.minutes * 60 // self.step_seconds
 
     @property
     def subject(self) -> str:

@@ -111,6 +111,22 @@ SERVERS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
             'namespace:infermeter_cost:forecast30d{currency="EUR"}': 2160,
         },
     ),
+    "a server that streams": (
+        {
+            "change": {
+                'infermeter_time_to_first_token_seconds_bucket{model="llama",le="0.16"}': "0+500",
+                'infermeter_time_to_first_token_seconds_bucket{model="llama",le="0.32"}': "0+600",
+                'infermeter_time_to_first_token_seconds_bucket{model="llama",le="+Inf"}': "0+600",
+                'infermeter_time_per_output_token_seconds_bucket{model="llama",le="0.02"}': "0+600",
+                'infermeter_time_per_output_token_seconds_bucket{model="llama",le="+Inf"}': "0+600",
+            }
+        },
+        {
+            "server_model:infermeter_time_to_first_token_seconds:p99_5m": 0.16 + 0.16 * 0.94,
+            "server_model:infermeter_time_per_output_token_seconds:p99_5m": 0.02 * 0.99,
+            "server_model:infermeter_inference_duration_seconds:p50_5m": 0.16,
+        },
+    ),
     "one GPU that two sidecars of the server report is one GPU": (
         {"replicas": 2},
         {"server:infermeter_gpu_info:count": 1, "sum(server_state:infermeter_gpu_state_seconds:rate5m)": 1},
