@@ -169,6 +169,7 @@ FLEET: tuple[Replica, ...] = (
         "NVIDIA H100 80GB HBM3",
         3.43,
         (70.0, 640.0),
+        (Model("phi-3", 5.0, lambda _: 0.0, 1.0, 2.0),),
         held=False,
         findings=(("idle_gpu", None, "warning", 3.43),),
         bound="unknown",
