@@ -74,7 +74,9 @@ class Server:
     sampled: Literal["auto"] | bool = key("auto", "whether spans are a sample; auto: as the mapping says")
     precision: Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"] | None = key(None, "for right-sizing", planned=True)
     workload: Literal["auto", "latency", "batch", "edge"] = key("auto", "what the ranking of devices looks at", planned=True, reload=True)
-    metrics_url: str | None = key(None, "the server's own /metrics: totals, coverage")
+    metrics_url: str | None = key(
+        None, "the server's own /metrics: totals, coverage; one server's own address, never that of a Service with several behind it"
+    )
     metrics_interval: Duration = key(5.0, "how often metrics_url is read", minimum=0.1)
     metrics_token_file: str | None = key(None, "file with a bearer token for metrics_url")
 

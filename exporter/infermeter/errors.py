@@ -61,5 +61,9 @@ class Unavailable(Exception):
     """
 
 
+class Answered(Unavailable):
+    """The surroundings': it does answer, but not what is asked for. The text is a predicate: what it does, or is."""
+
+
 class GpuUnavailable(Unavailable):
     """The machine's: no driver, no device, no permission. The program runs on without GPU families."""

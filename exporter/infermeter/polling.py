@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
-from infermeter.errors import Unavailable
+from infermeter.errors import Answered, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ OUTAGES_SECONDS: Final = 60.0
 
 
 class Outages:
-    """Tells when something falls silent, and when it is back. The loop's alone."""
+    """Tells when something falls silent or answers nonsense, and when it is back. The loop's alone."""
 
     def __init__(self, name: str, told_to: logging.Logger, monotonic: Callable[[], float]) -> None:
         """`name` is a singular noun, `monotonic` in seconds."""
@@ -46,7 +46,8 @@ class Outages:
         self._is_told = True
         comes_and_goes = len(self._told_at) == OUTAGES_TOLD and now - self._told_at[0] < OUTAGES_SECONDS
         addition = f"; it comes and goes, and is told {OUTAGES_TOLD} times a minute at most" if comes_and_goes else ""
-        self._log.warning("%s doesn't answer: %s%s", self._name, error, addition)
+        trouble = "%s %s%s" if isinstance(error, Answered) else "%s doesn't answer: %s%s"
+        self._log.warning(trouble, self._name, error, addition)
 
     def back(self) -> None:
         """Where its silence was told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,6 +17,7 @@ from aiohttp import web
 from infermeter.mapping import load_mappings
 from infermeter.model import ServerReading
 from infermeter.scrape import Scraper
+from infermeter.scrape.scraper import SEVERAL
 
 SOON = 10.0
 """Seconds until a test gives up on what should happen at once."""
@@ -178,9 +180,12 @@ async def test_a_page_that_changes_tells_its_increases_after_a_baseline_of_zeros
     bench.answer = page(triton(345, 3))
     told = await bench.increase()
     assert told.inferences == {("mlp", "ok"): 15, ("mlp", "error"): 1}
-    assert told.since_ns == told.time_ns - 1_000_000_000
+    assert told.since_ns is not None
+    assert first.time_ns <= told.since_ns < told.time_ns
     bench.answer = page(triton(345, 3) + triton(7, model="new"))
-    assert (await bench.increase()).inferences[("new", "ok")] == 7
+    told = await bench.increase()
+    assert told.inferences[("new", "ok")] == 7
+    assert told.since_ns == told.time_ns - 1_000_000_000
 
 
 @on_a_loop
@@ -191,6 +196,40 @@ async def test_a_server_that_was_started_anew_counts_from_zero(bench: Bench) -> 
     told = await bench.increase()
     assert told.inferences == {("mlp", "ok"): 4, ("mlp", "error"): 0}
     assert told.resets == 2
+
+
+@on_a_loop
+async def test_a_process_that_says_it_is_new_counts_from_zero_at_once_whatever_it_has_counted(bench: Bench) -> None:
+    started = "process_start_time_seconds {}\n"
+    bench.answer = page(triton(3) + started.format(1_795_000_000))
+    await bench.reading()
+    bench.answer = page(triton(8) + started.format(1_795_000_600))
+    told = await bench.increase()
+    assert told.inferences == {("mlp", "ok"): 8, ("mlp", "error"): 0}
+    assert (told.resets, told.since_ns) == (1, told.time_ns - 1_000_000_000)
+
+
+@on_a_loop
+async def test_servers_that_answer_by_turns_are_a_state_that_is_told_once_and_nothing_is_counted_until_there_is_one(bench: Bench) -> None:
+    pages = itertools.count(1)
+
+    async def by_turns(_: web.Request) -> web.StreamResponse:
+        number = next(pages)
+        return web.Response(text=triton(10 * number + (1_000_000 if number % 2 else 50)))
+
+    bench.answer = by_turns
+    assert (await bench.reading()).inferences == {("mlp", "ok"): 0, ("mlp", "error"): 0}
+    await bench.line()
+    assert await bench.line() == f"WARNING the server's own /metrics {SEVERAL}"
+    assert not bench.scraper.up
+    assert bench.readings.empty()
+    bench.answer = page(triton(2_000_000))
+    anew = await bench.reading()
+    assert (anew.since_ns, anew.inferences) == (None, {("mlp", "ok"): 0, ("mlp", "error"): 0})
+    assert bench.scraper.up
+    assert await bench.line() == "INFO the server's own /metrics answers again"
+    bench.answer = page(triton(2_000_007))
+    assert (await bench.increase()).inferences == {("mlp", "ok"): 7, ("mlp", "error"): 0}
 
 
 @on_a_loop

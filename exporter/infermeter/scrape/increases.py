@@ -3,7 +3,8 @@
 A series is told by its name and all of its labels. What it counted before the first page is never counted; what comes into being later
 counts from 0, and so does a counter that fell (the server was started anew). A series that vanishes is remembered: it
 goes on where it was, should it come back. Where a reading has several names, the one that was read first is read for as long as it is
-exposed. Whatever a server exposes, no increase is negative, and none is counted twice.
+exposed. Whatever a server exposes, no increase is negative, none is counted twice, and nothing is counted beyond LARGEST_COUNT. Whether the
+pages are one server's is told in succession.py.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Totals:
     """What the pages up to `time_ns` told. Counts mean something only beside other totals: as what happened between the two.
 
     `executed` inferences were in so many `executions`. `gauges` are of the last page, as are the `models` that it names; with inner calls
-    none of them is known to be served. `work` is of one GPU, on the mean.
+    none of them is known to be served. `work` is of one GPU, on the mean. Those of another `era` have nothing in common with these.
     """
 
     time_ns: int
@@ -57,9 +58,11 @@ class Totals:
     counts_inferences: bool = True
     times: Mapping[Key, Told] = field(default_factory=dict)
     work: Mapping[Work, float] = field(default_factory=dict)
+    era: int = 0
 
     def since(self, before: Totals | None) -> ServerReading:
-        """The reading that these totals are, after those that were handed on before; the first is a baseline."""
+        """The reading that these totals are, after those that were handed on before; the first of an era is a baseline."""
+        before = before if before is not None and before.era == self.era else None
         earlier = self if before is None else before
         executions = self.executions - earlier.executions
         return ServerReading(
@@ -109,9 +112,10 @@ class _Remembered:
 class Counts:
     """Adds up the increases of a server's counters, page by page, in order of time."""
 
-    def __init__(self, rules: MetricRules) -> None:
-        """Nothing is known yet."""
+    def __init__(self, rules: MetricRules, *, era: int = 0) -> None:
+        """Nothing is known yet. The totals will be of this `era`."""
         self._ignored = 0
+        self._era = era
         self._rules = rules
         self._names: dict[SeriesRule, str] = {}
         self._series: dict[_Identity, _Remembered] = {}
@@ -167,7 +171,16 @@ class Counts:
             counts_inferences=bool(self._rules.inferences),
             times=self._times.told,
             work=self._work.sums,
+            era=self._era,
         )
+
+    def restart(self) -> None:
+        """The server was started anew: what it counts begins at 0, also where it has counted past where it was."""
+        self._resets += 1
+        for known in self._series.values():
+            known.value = 0
+        self._times.restart()
+        self._work.restart()
 
     def _page(self, series: Iterable[Series]) -> dict[str, dict[_Identity, Series]]:
         """The series that may be read, by name, each once."""
@@ -214,7 +227,7 @@ class Counts:
     def _add(self, row: _Row, more: int) -> None:
         totals: dict[Any, int] = self._executed if row[1] in self._executed else self._totals
         key = row[1] if totals is self._executed else row
-        totals[key] = totals.get(key, 0) + more
+        totals[key] = min(totals.get(key, 0) + more, LARGEST_COUNT)
 
     def _remembered(self, rule: CountRule, identity: _Identity, one: Series, time_ns: int) -> _Remembered | None:
         """A place for a new series; None: there is no room."""

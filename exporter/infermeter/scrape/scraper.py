@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from infermeter.errors import Unavailable
+from infermeter.errors import Answered, Unavailable
 from infermeter.exposition_text import series_of
 from infermeter.fetching import fetch
 from infermeter.mapping import ServerMapping
+from infermeter.mapping.metrics import MetricRules
 from infermeter.model import Series, ServerReading
 from infermeter.polling import Poller
 from infermeter.scrape.increases import Counts, Totals
 from infermeter.scrape.recognition import declared, recognised
 from infermeter.scrape.served_model import ANSWER_SECONDS, PATHS, served_model
+from infermeter.scrape.succession import START_TIME, Succession, standing
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,17 @@ LONGEST_WAIT_SECONDS: Final = 10.0
 LOOK_UPS: Final = 3
 """So many pages in a row make it ask the server for its model, until it is told; a restart of the server begins anew."""
 
+SEVERAL: Final = (
+    "is several servers' by turns, or one's that starts again and again, and nothing of it is counted:"
+    " server.metrics_url must be one server's own address"
+)
+
 READING_SECONDS: Final = 1.0
 """What taking a page apart, and the resolving of its host's name, may take beyond the time for fetching it."""
 
 
 class Scraper:
-    """Hands on a `ServerReading` for each page that came in time; the first is a baseline.
+    """Hands on a `ServerReading` for each page that came in time and isn't held back; the first is a baseline.
 
     What goes wrong is a state: `up` is False, nothing is handed on, and the next reading holds the increases since the last one.
     """
@@ -56,7 +63,7 @@ class Scraper:
         self._page = _Page(url, mappings, timeout_seconds=wait_seconds, token_file=token_file)
         self._deliver = deliver
         self._delivered: Totals | None = None
-        self._poller: Poller[Totals] = Poller(
+        self._poller: Poller[Totals | None] = Poller(
             "the server's own /metrics",
             self._page.totals,
             interval_seconds=interval_seconds,
@@ -80,8 +87,10 @@ class Scraper:
         """Whether the last page came in time and was the server's, and none is overdue."""
         return self._poller.up
 
-    def _hand_on(self, totals: Totals) -> None:
+    def _hand_on(self, totals: Totals | None) -> None:
         """Totals cross to the loop, not increases: a page that came too late is dropped on the way, and the next makes up for it."""
+        if totals is None:
+            return
         reading = totals.since(self._delivered)
         self._delivered = totals
         self._deliver(reading)
@@ -95,18 +104,31 @@ class _Page:
         self._mappings = tuple(mapping for mapping in mappings if mapping.metrics)
         self._timeout_seconds = timeout_seconds
         self._token_file = token_file
-        self._wanted = tuple(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names)
+        self._wanted = (START_TIME, *(name for mapping in mappings if mapping.metrics for name in mapping.metrics.names))
         self._counts: Counts | None = None
+        self._succession = Succession()
+        self._era = 0
+        self._is_recognised = False
         self._told_ignored = False
         self._model: str | None = None
         self._look_ups = LOOK_UPS
         self._resets = 0
 
-    def totals(self, now_ns: int) -> Totals:
-        """Asks for the page and adds up what it counts. Raises: Unavailable."""
+    def totals(self, now_ns: int) -> Totals | None:
+        """Asks for the page and adds up what it counts; None: later pages must say first whose it is. Raises: Unavailable."""
         body = fetch(self._url, timeout_seconds=self._timeout_seconds, token_file=self._token_file)
         series = series_of(body, self._wanted)
-        counts = self._counts_of(series, body)
+        rules = self._rules_of(series, body)
+        verdict = self._succession.judge(standing(rules, series, now_ns))
+        if verdict == "held":
+            return None
+        if verdict == "several":
+            raise Answered(SEVERAL)
+        if verdict == "anew":
+            self._forget()
+        counts = self._counts = self._counts or Counts(rules, era=self._era)
+        if verdict == "restarted":
+            counts.restart()
         totals = counts.add(series, now_ns)
         if counts.ignored and not self._told_ignored:
             self._told_ignored = True
@@ -124,13 +146,18 @@ class _Page:
             self._model = served_model(self._url, token_file=self._token_file)
         return totals if self._model is None else replace(totals, models=frozenset((self._model,)))
 
-    def _counts_of(self, page: Sequence[Series], body: bytes) -> Counts:
-        """What counts a page that holds these series: once it was recognised as a server's, it stays that server's."""
+    def _forget(self) -> None:
+        """What several servers said by turns."""
+        self._era += 1
+        self._counts, self._resets, self._model, self._look_ups = None, 0, None, LOOK_UPS
+
+    def _rules_of(self, page: Sequence[Series], body: bytes) -> MetricRules:
+        """How a page that holds these series is read: once it was recognised as a server's, it stays that server's."""
         found = recognised(self._mappings, page) or declared(self._mappings, body)
         if found is None:
             raise Unavailable(f"the page has no metric that is read of {', '.join(mapping.server for mapping in self._mappings)}")
-        if self._counts is None:
-            mapping, rules = found
+        mapping, rules = found
+        if not self._is_recognised:
             log.info("the server's own /metrics is read as %s's", mapping.server)
-            self._mappings, self._wanted, self._counts = (mapping,), rules.names, Counts(rules)
-        return self._counts
+            self._mappings, self._wanted, self._is_recognised = (mapping,), (START_TIME, *rules.names), True
+        return rules

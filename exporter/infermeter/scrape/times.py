@@ -56,6 +56,10 @@ class _Remembered:
     at_most: dict[float, int] = field(default_factory=dict)
     time_ns: int = 0
 
+    def begin(self) -> None:
+        """At 0, again."""
+        self.at_most, self.seconds = dict.fromkeys(self.at_most, 0), None if self.seconds is None else 0.0
+
 
 class Times:
     """Adds up the increases of times, page by page, in order of time. What comes into being counts from 0."""
@@ -83,6 +87,11 @@ class Times:
         if self._series > SERIES_REMEMBERED or any(len(told.at_most) > EDGES_OF_A_TIME for told in self._sums.values()):
             self._is_too_large = True
             self._remembered, self._sums = {}, {}
+
+    def restart(self) -> None:
+        """The server was started anew: everything begins at 0."""
+        for known in self._remembered.values():
+            known.begin()
 
     @property
     def told(self) -> dict[Key, Told]:
@@ -127,12 +136,12 @@ class Times:
             known = self._remembered[place] = _Remembered(page.key)
         self._series += len(page.at_most.keys() - known.at_most.keys()) + (known.seconds is None and page.seconds is not None)
         if _is_reset(known, page):
-            known.at_most, known.seconds = dict.fromkeys(known.at_most, 0), None if known.seconds is None else 0.0
+            known.begin()
         if page.seconds is not None:
             sums = self._sums.setdefault(page.key, Told())
             for edge, count in page.at_most.items():
-                sums.at_most[edge] = sums.at_most.get(edge, 0) + count - known.at_most.get(edge, 0)
-            sums.seconds += max(page.seconds - (known.seconds or 0.0), 0.0)
+                sums.at_most[edge] = min(sums.at_most.get(edge, 0) + count - known.at_most.get(edge, 0), LARGEST)
+            sums.seconds = min(sums.seconds + max(page.seconds - (known.seconds or 0.0), 0.0), LARGEST)
             known.seconds = page.seconds
         known.at_most.update(page.at_most)
         known.time_ns = time_ns

@@ -168,6 +168,27 @@ def test_work_is_that_of_one_gpu_on_the_mean_and_counts_from_0_where_it_fell() -
     assert [reading.memory_bytes_per_gpu for reading in told.readings] == [0.0, 100.0, 50.0]
 
 
+def test_work_is_counted_up_to_a_bound_and_never_becomes_infinite() -> None:
+    pages = [[one("flops", value)] for value in (0.0, 1e30, 0.0, 1e30, 1e308)]
+    assert [reading.flops_per_gpu for reading in Told(*pages).readings] == [0.0, 1e30, 0.0, 0.0, 0.0]
+
+
+def test_times_are_counted_up_to_a_bound_however_often_a_page_comes_and_goes() -> None:
+    pages = [h(count, count / 1e3) for count in (0, 2**53) * 3]
+    counted = [reading.times["a"]["duration"] for reading in Told(*pages).readings]
+    assert sum(time.at_most[math.inf] for time in counted) == 2**53
+    assert sum(time.seconds for time in counted) == pytest.approx(3 * 2**53 / 1e3)
+
+
+def test_a_server_that_was_started_anew_has_its_times_and_work_from_0_though_they_are_past_where_they_were() -> None:
+    counts = Counts(RULES)
+    before = counts.add([*h(3, 1.0), one("flops", 5.0)], 1)
+    counts.restart()
+    told = counts.add([*h(4, 2.0), one("flops", 7.0)], 2).since(before)
+    assert (told.times["a"]["duration"].at_most[math.inf], told.times["a"]["duration"].seconds) == (4, 2.0)
+    assert (told.flops_per_gpu, told.resets) == (7.0, 1)
+
+
 def test_bytes_are_told_where_both_those_read_and_those_written_are() -> None:
     assert Told([one("read", 1.0)]).last.memory_bytes_per_gpu is None
 
