@@ -20,12 +20,15 @@ import orjson
 from infermeter.advice.sizing import staying_per_hour
 from infermeter.config import DevicePrice
 from infermeter.errors import ConfigError
-from infermeter.model import Advice, Finding, Resource, RightSizing, SlaTarget, Workload
+from infermeter.model import Advice, Finding, ModelEvidence, Resource, RightSizing, SizingEvidence, SlaTarget, Workload
 
 SCHEMA: Final = 1
 
 ENTRIES_MOST: Final = 10_000
 """Of a list or an object: more devices, models or findings than anybody has."""
+
+_ONE: Final = 1 + 1e-6
+_PARTS: Final = frozenset({"busy_ratio", "throttled_ratio"})
 
 _WHAT: Final = "as `infermeter replay --format json` and /api/v1/report give it"
 
@@ -88,6 +91,8 @@ def _told(document: Mapping[str, Any], about: Mapping[str, Any]) -> ToldAdvice:
     """Raises: _Damaged."""
     cost = _member(about, "cost", dict, "report")
     sizing = _member(about, "sizing", RightSizing | None, "report")
+    if sizing is not None:
+        _possible(sizing.evidence, "report.sizing.evidence")
     return ToldAdvice(
         server=_member(about, "server", str, "report"),
         end_unix_seconds=_member(about, "end_unix_seconds", float, "report"),
@@ -106,6 +111,23 @@ def _told(document: Mapping[str, Any], about: Mapping[str, Any]) -> ToldAdvice:
             sizing=sizing,
         ),
     )
+
+
+def _possible(evidence: SizingEvidence, where: str) -> None:
+    """Raises: _Damaged, where a number can't be: one below 0, or a part that is more than the whole."""
+    told: list[tuple[SizingEvidence | ModelEvidence, str]] = [(evidence, where)]
+    told += [(model, f"{where}.models[{index}]") for index, model in enumerate(evidence.models)]
+    for about, path in told:
+        for name, value in ((field.name, getattr(about, field.name)) for field in fields(about)):
+            if isinstance(value, int | float) and (value < 0 or (name in _PARTS and value > _ONE)):
+                raise _Damaged(f"{path}.{name} must be {'from 0 to 1' if name in _PARTS else 'at least 0'}")
+    if any(cost < 0 for cost in evidence.cost_per_hour.values()):
+        raise _Damaged(f"{where}.cost_per_hour must be at least 0")
+    for index, model in enumerate(evidence.models):
+        if not 0 < model.quantile_ratio < 1:
+            raise _Damaged(f"{where}.models[{index}].quantile_ratio must be between 0 and 1")
+        if any(not 0 <= one.late_ratio <= 1 or one.factor_ratio < 0 for one in model.slowdowns):
+            raise _Damaged(f"{where}.models[{index}].slowdowns must be from 0 on, late_ratio up to 1")
 
 
 def _bound(document: Mapping[str, Any]) -> Resource | None:

@@ -93,9 +93,9 @@ class _Trial:
 
     @property
     def load_ratio(self) -> float | None:
-        """Peak demand over the lower bound of capacity there."""
+        """Peak demand over the lower bound of capacity there. A busy hour can be less of a long history than its peak leaves out."""
         peak = self.evidence.peak_load_ratio
-        return None if self.ratios is None or peak is None else peak / self.ratios.low
+        return None if self.ratios is None or peak is None else max(peak, self.evidence.load_ratio or 0.0) / self.ratios.low
 
     @property
     def slowed(self) -> Slowed | None:

@@ -42,7 +42,7 @@ def slowed(evidence: SizingEvidence, low: float) -> Slowed | None:
     less is left to waiting: of what is known of both, the split that spares most.
     """
     peak, loads = evidence.peak_load_ratio, busiest(evidence)
-    if peak is None or loads is None or peak >= low:
+    if peak is None or loads is None or max(peak, loads.demand_ratio) >= low:
         return None
     many = 1 / (1 - peak / low) / low
     busy = min(loads.demand_ratio, loads.busy_ratio) / low
@@ -58,7 +58,7 @@ def slowed(evidence: SizingEvidence, low: float) -> Slowed | None:
             Slowed((1 + max(1.0, wait) * longest_wait(busy, late_ratio)) / low, factor) for factor, late_ratio in _splits(model, busy)
         ]
         factor = model.slowdowns[-1].factor_ratio if model.slowdowns else model.slowdown_at_sla_ratio
-        found += [Slowed(many, factor), max(splits, key=_spare)]
+        found += [Slowed(many, factor), max(splits, key=_spare)] if splits else [Slowed(many, 0.0)]
     return min(found, key=_spare)
 
 
@@ -69,7 +69,7 @@ def _splits(model: ModelEvidence, busy: float) -> Iterator[tuple[float, float]]:
     and the queue behind them. Where the lengths aren't told, a tenth of it.
     """
     late_ratio, mean, told = 1 - model.quantile_ratio, model.longest_service_ratio, model.slowdowns
-    if mean is None or not told or not told[0].factor_ratio:
+    if mean is None or not told or not all(one.factor_ratio for one in told):
         yield model.slowdown_at_sla_ratio or 0.0, WAITING_RATIO * late_ratio
         return
     longer = 0.0

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import time as clock
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Final
@@ -34,6 +35,7 @@ from infermeter.prometheus_api import Prometheus, matcher_problem
 
 SIDECAR_URL: Final = "http://127.0.0.1:10470/api/v1/report"
 TIMEOUT_SECONDS: Final = 30.0
+NAME_MOST: Final = 64
 EXAMPLES: Final = "examples"
 RANGE: Final = "7d"
 DAY_SECONDS: Final = 86_400.0
@@ -190,9 +192,19 @@ def _prices(
         return _examples(path, now_ns=now_ns)
     if path is not None:
         listed = price_list(configuration_text(path), path, currency=sizing.evidence.currency, catalogue=given.catalogue)
+        _known_names(listed, path, given.catalogue)
         return tuple(listed.values()), path
     known = told_prices(sizing, as_of=datetime.fromtimestamp(told.end_unix_seconds, UTC).date())
     return known, "those that the sidecar was configured with" if known else None
+
+
+def _known_names(listed: Iterable[str], where: str, catalogue: Catalogue) -> None:
+    """Raises: ConfigError, for a name that is nearly one of the catalogue's. Others are devices that nothing is known of."""
+    for name in listed:
+        if catalogue.meant(name) is None and (near := catalogue.nearest(name)):
+            raise ConfigError(
+                where, f"`{name[:NAME_MOST]}` isn't in the catalogue; did you mean {' or '.join(near)}? --devices F adds to it"
+            )
 
 
 def _examples(asked: str, *, now_ns: int) -> tuple[tuple[DevicePrice, ...], str]:

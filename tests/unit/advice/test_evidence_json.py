@@ -126,6 +126,38 @@ def test_whatever_stands_in_place_of_the_sizing_is_told_in_one_line_or_taken(val
         assert problem(document).isprintable()
 
 
+@pytest.mark.parametrize("name", ["peak_load_ratio", "busy_ratio", "load_ratio", "gpus", "memory_peak_bytes", "price_age_seconds"])
+def test_evidence_below_nothing_is_damaged(name: str) -> None:
+    document = rich()
+    document["report"]["sizing"]["evidence"][name] = -1
+    assert f"report.sizing.evidence.{name} must be" in problem(document)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("quantile_ratio", 1.0),
+        ("quantile_ratio", 0.0),
+        ("inferences", -1),
+        ("longest_service_ratio", -1.0),
+        ("slowdowns", [{"late_ratio": 5.0, "factor_ratio": 1.0}]),
+        ("slowdowns", [{"late_ratio": 0.0, "factor_ratio": -1.0}]),
+    ],
+)
+def test_evidence_of_a_model_that_cannot_be_is_damaged(name: str, value: object) -> None:
+    document = rich()
+    document["report"]["sizing"]["evidence"]["models"][0][name] = value
+    assert f"report.sizing.evidence.models[0].{name} must be" in problem(document)
+
+
+def test_more_than_all_of_the_time_and_costs_below_nothing_are_damaged() -> None:
+    document = rich()
+    document["report"]["sizing"]["evidence"]["busy_ratio"] = 5.0
+    assert "busy_ratio must be from 0 to 1" in problem(document)
+    document["report"]["sizing"]["evidence"] |= {"busy_ratio": 0.5, "cost_per_hour": {"instance": -1.0}}
+    assert "cost_per_hour must be at least 0" in problem(document)
+
+
 def test_prices_that_a_report_was_judged_by_come_back() -> None:
     full = sizing()
     prices = told_prices(full, as_of=date(2026, 7, 20))

@@ -12,7 +12,7 @@ from infermeter.advice.waiting import WAITING_RATIO, busiest, longest_wait, slow
 from infermeter.ledger.slowdown import most_misses
 from infermeter.model import ModelEvidence, SlaTarget, Slowdown
 from support.simulated_servers import Floats, one_at_a_time
-from support.sizing import EVIDENCE, MODEL
+from support.sizing import EVIDENCE, MODEL, tried
 
 loads = st.floats(0.0, 1.0, exclude_max=True)
 late = st.floats(1e-5, 0.5)
@@ -104,6 +104,20 @@ def test_a_quiet_window_does_not_hide_a_busy_day() -> None:
     assert loads is not None
     assert loads.demand_ratio > 0.43
     assert loads.busy_ratio == pytest.approx(0.8 * loads.demand_ratio)
+
+
+def test_a_window_that_is_busier_than_the_peak_of_a_long_history_counts() -> None:
+    """An hour of a week is less than what its 99th percentile leaves out."""
+    assert slowed(replace(EVIDENCE, peak_load_ratio=0.1, load_ratio=0.6, busy_ratio=0.5), 0.5) is None
+    told = tried(replace(EVIDENCE, peak_load_ratio=0.1, load_ratio=0.6, busy_ratio=0.5))
+    assert (told.verdict, told.blocked_by) == ("no", ("load",))
+
+
+def test_where_longer_services_leave_nothing_to_waiting_no_slowdown_is_allowed() -> None:
+    none_left = replace(MODEL, slowdowns=(Slowdown(0.02, 20.0),), longest_service_ratio=1.0)
+    found = slowed(replace(EVIDENCE, models=(none_left,)), 0.5)
+    assert found is not None
+    assert found.allowed_ratio == 0
 
 
 def test_models_that_wait_for_longer_ones_need_as_much_longer() -> None:

@@ -136,6 +136,8 @@ def test_prices_of_a_file_count_and_its_typos_are_told(saved: Path, tmp_path: Pa
     assert "did you mean per_hour?" in told.err
     prices.write_text(PRICES.replace("USD", "EUR"))
     assert "is EUR" in refused(capsys, "--report", saved, "--prices", prices)
+    prices.write_text(PRICES.replace("device: l4", "device: l44"))
+    assert "`l44` isn't in the catalogue; did you mean l4?" in refused(capsys, "--report", saved, "--prices", prices)
     prices.write_text(PRICES)
     assert document(capsys, "--report", saved, "--prices", prices)["prices"] == str(prices)
 
