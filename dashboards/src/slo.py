@@ -17,6 +17,7 @@ _WITHIN = total(ON_MODEL, increase(catalog.INFERENCES_OBSERVED_WITHIN_SLA))
 _OBSERVED = total(ON_MODEL, increase(catalog.INFERENCES_OBSERVED))
 
 
+_BUCKETS = total((*ON_MODEL, "le"), increase(catalog.INFERENCE_DURATION, promql.BUCKET))
 _MISSED_MONEY = total(("server", "model", "currency"), increase(catalog.COST_IN_SLA_STATE, state="missed"))
 
 
@@ -96,7 +97,7 @@ def _now() -> Section:
                     Column(
                         "p99",
                         Query(
-                            f"histogram_quantile(0.99, {total((*ON_MODEL, 'le'), increase(catalog.INFERENCE_DURATION, promql.BUCKET))})",
+                            f"histogram_quantile(0.99, {_BUCKETS}) >= 0",
                             instant=True,
                         ),
                         unit="s",

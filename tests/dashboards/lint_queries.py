@@ -58,7 +58,7 @@ def findings(expression: str, legend: str | None = None) -> Iterator[Finding]:
         elif isinstance(node, promql.BinaryExpr) and str(node.op) == "/" and not _guarded(node.rhs):
             yield "division-guarded", f"{node.rhs} may be 0"
         elif isinstance(node, promql.Call) and node.func.name == "histogram_quantile":
-            yield from _quantile(node)
+            yield from _quantile(node, parents)
     if legend is not None:
         missing = set(re.findall(r"{{\s*(\w+)\s*}}", legend)) - (known := labels(tree))
         if missing:
@@ -185,11 +185,13 @@ def _aggregate(node: Any) -> Iterator[Finding]:
         yield "money-keeps-currency", f"{operation} of money without currency: {node.expr}"
 
 
-def _quantile(node: Any) -> Iterator[Finding]:
+def _quantile(node: Any, parents: tuple[Any, ...]) -> Iterator[Finding]:
     inner = node.args[1]
     shaped = isinstance(inner, promql.AggregateExpr) and str(inner.op) == "sum" and inner.modifier and "le" in inner.modifier.labels
     if not shaped:
         yield "quantile-shape", f"histogram_quantile of {inner}"
+    if not (parents and isinstance(parents[-1], promql.BinaryExpr) and str(parents[-1].op) == ">="):
+        yield "quantile-never-nan", "a model without a request has NaN: >= 0 leaves it out"
 
 
 def _guarded(node: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -42,27 +42,22 @@ def test_every_panel_says_something_plausible_of_the_demo_while_it_is_scraped(tm
         ],
     }
     (tmp_path / "prometheus.yml").write_text(json.dumps(config))
-    started = []
     command = [binary("prometheus"), f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
-    with (tmp_path / "log").open("wb") as log:
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((tmp_path / "log").open("wb"))
         prometheus = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-        try:
-            wait_ready(f"http://127.0.0.1:{port}", prometheus)
-            start = time.time()
-            for scenario in SCENARIOS:
-                options = ["demo", "--scenario", scenario, "--duration", "60s", "--keep"]
-                demo = subprocess.Popen([sys.executable, "-u", "-m", "infermeter", *options], stdout=subprocess.PIPE, text=True)
-                started.append(demo)
-                assert demo.stdout is not None
-                address = next(line for line in demo.stdout if line.startswith("metrics ")).split("/")[2]
-                groups.append({"targets": [address], "labels": {"namespace": "demo", "instance": scenario}})
-                (tmp_path / "targets.json").write_text(json.dumps(groups))
-            time.sleep(LIVE_SECONDS)
-            history = History(f"http://127.0.0.1:{port}", start, time.time(), 1.0)
-            for page in pages:
-                assert_says_something(history, page, DEMO_LACKS)
-        finally:
-            for process in (*started, prometheus):
-                process.send_signal(signal.SIGTERM)
-            for process in (*started, prometheus):
-                process.wait(timeout=30)
+        stack.callback(stack.enter_context(prometheus).terminate)
+        wait_ready(f"http://127.0.0.1:{port}", prometheus)
+        start = time.time()
+        for scenario in SCENARIOS:
+            options = ["demo", "--scenario", scenario, "--duration", "60s", "--keep"]
+            demo = subprocess.Popen([sys.executable, "-u", "-m", "infermeter", *options], stdout=subprocess.PIPE, text=True)
+            stack.callback(stack.enter_context(demo).terminate)
+            assert demo.stdout is not None
+            address = next(line for line in demo.stdout if line.startswith("metrics ")).split("/")[2]
+            groups.append({"targets": [address], "labels": {"namespace": "demo", "instance": scenario}})
+            (tmp_path / "targets.json").write_text(json.dumps(groups))
+        time.sleep(LIVE_SECONDS)
+        history = History(f"http://127.0.0.1:{port}", start, time.time(), 1.0)
+        for page in pages:
+            assert_says_something(history, page, DEMO_LACKS)

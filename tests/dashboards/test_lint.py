@@ -126,6 +126,7 @@ SHARE_WITHOUT_MAXIMUM = {
         ("gpu-once", f"avg(max by (server) (infermeter_gpu_power_watts{{{SELECTED}}}))"),
         ("division-guarded", f"{COST} / infermeter_series{{{SELECTED}}}"),
         ("quantile-shape", f'histogram_quantile(0.9, rate(infermeter_stage_duration_seconds_bucket{{{SELECTED},model=~"$model"}}[5m]))'),
+        ("quantile-never-nan", f"histogram_quantile(0.9, sum by (le) (rate(x{{{SELECTED}}}[5m])))"),
         ("known-names", "infermeter_made_up_total"),
         ("target-variables", 'server:infermeter_cost:rate5m{cluster=~"$cluster"}'),
         ("legend-labels", f"sum by (server, currency) ({COST})"),
