@@ -388,7 +388,8 @@ class ModelWindow:
     `signal_inferences`: how many inferences are behind the quantile of each signal. `slowdown_at_sla_ratio`: if queue and compute (and the
     token signals) took so many times as long, the SLA would just be met on this evidence; below 1 it isn't now. None without an SLA, the
     evidence, or a compute stage that is told. `slowdowns`, ascending: the same if nobody had waited, from nobody late on up to as many as
-    still prove it. `misses` None: no SLA has judged, or the spans are no fair sample.
+    still prove it. `misses` None: no SLA has judged, or the spans are no fair sample. `divisible`: there are enough inferences, and
+    all that they cost and drew is known to be theirs, so that money and joules can be divided by them.
     """
 
     window: Window
@@ -411,6 +412,7 @@ class ModelWindow:
     slowdown_at_sla_ratio: float | None = None
     misses: Misses | None = None
     slowdowns: tuple[Slowdown, ...] = ()
+    divisible: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ class WindowReader:
             slowdown_at_sla_ratio=self._slowdown(code, sla, told.sla_since) if is_fair else None,
             misses=self._misses(code, told.sla_since) if sla is not None and is_fair else None,
             slowdowns=self._slowdowns_alone(code, sla, told.sla_since) if is_fair else (),
+            divisible=divisible,
         )
 
     def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:

@@ -33,9 +33,6 @@ DERIVED: Mapping[str, str] = {
 
 _MONEY = frozenset((COST_PER_MILLION_TOKENS, COST_PER_MILLION_INPUT_TOKENS, COST_PER_MILLION_OUTPUT_TOKENS))
 
-LEAST_INFERENCES = 30
-"""A window with fewer inferences tells no value per inference, where no cost per inference says whether there is enough evidence."""
-
 
 def derived(snapshot: Snapshot) -> dict[str, list[Point]]:
     """The derived readings in the order of DERIVED, none without a point.
@@ -59,11 +56,10 @@ def derived(snapshot: Snapshot) -> dict[str, list[Point]]:
 def _ratios(window: ModelWindow) -> dict[str, float]:
     """Ratios of the window's sums; none without enough evidence, and none whose parts aren't known or are nothing."""
     ratios: dict[str, float] = {}
-    enough = window.inferences_ok >= LEAST_INFERENCES if window.cost is None else window.cost_per_inference is not None
-    if enough and window.cost is not None and window.tokens:
+    if window.cost_per_inference is not None and window.cost is not None and window.tokens:
         ratios[COST_PER_MILLION_TOKENS] = window.cost / window.tokens * 1e6
         ratios |= _by_direction(window, window.cost)
-    if enough and window.joules:
+    if window.divisible and window.joules:
         ratios[INFERENCES_PER_JOULE] = window.inferences_ok / window.joules
         ratios[ENERGY_PER_INFERENCE] = window.joules / window.inferences_ok
     return ratios

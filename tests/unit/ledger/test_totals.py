@@ -174,7 +174,9 @@ def test_a_model_whose_spans_are_in_part_without_its_name_has_no_price(unnamed: 
     spans = [replace(one, model=None) if unnamed and i % unnamed == 0 else one for i, one in enumerate(embed)]
     served = [*every_second(240), *embed]
     snapshot = lived(book_of(), every_second(240) + spans, readings(served, until=240), until=240)
-    embedding = of_model(snapshot, "embed").windows[0].cost_per_inference
+    window = of_model(snapshot, "embed").windows[0]
+    embedding = window.cost_per_inference
+    assert window.divisible == (price is not None), "nor joules for an inference, also where nothing has a price"
     assert embedding is price is None or embedding == pytest.approx(price, rel=0.12)
     assert of_model(snapshot, "chat").windows[0].cost_per_inference == pytest.approx(1 / 3, rel=0.12)
     assert snapshot.windows[0].cost == pytest.approx(sum(model.windows[0].cost for model in snapshot.models))

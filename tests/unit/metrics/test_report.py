@@ -115,17 +115,21 @@ def test_ratios_are_ratios_of_the_windows_sums() -> None:
     assert derived("energy_per_inference_joules", snapshot) == [{"labels": labels, "value": 1250.0}]
 
 
-def test_where_there_is_no_cost_per_inference_there_is_too_little_evidence_for_any_ratio() -> None:
+def test_of_what_can_not_be_divided_by_its_inferences_no_ratio_is_told() -> None:
     (window,) = llm().windows
-    snapshot = rich_snapshot(models=(replace(llm(), windows=(replace(window, cost_per_inference=None),)),))
+    thin = replace(window, divisible=False, cost_per_inference=None)
+    snapshot = rich_snapshot(models=(replace(llm(), windows=(thin,)),))
     assert set(DERIVED) & set(report(snapshot)) == {"dominant_stage", "waterfall_cost"}
 
 
-@pytest.mark.parametrize(("inferences", "told"), [(29, False), (30, True)])
-def test_without_prices_thirty_inferences_are_enough_evidence(inferences: int, *, told: bool) -> None:
+@pytest.mark.parametrize("cost", [None, 2.25], ids=["no price", "no price for a part of the time"])
+@pytest.mark.parametrize("divisible", [True, False])
+def test_joules_are_told_by_the_same_evidence_with_a_price_and_without(cost: float | None, *, divisible: bool) -> None:
     (window,) = llm().windows
-    unpriced = replace(window, inferences_ok=inferences, cost=None, cost_per_inference=None, cost_per_inference_at_sla={})
-    assert bool(derived("inferences_per_joule", rich_snapshot(models=(replace(llm(), windows=(unpriced,)),)))) == told
+    unpriced = replace(window, cost=cost, cost_per_inference=None, cost_per_inference_at_sla={}, divisible=divisible)
+    found = report(rich_snapshot(models=(replace(llm(), windows=(unpriced,)),)))
+    joules = {"inferences_per_joule", "energy_per_inference_joules"}
+    assert set(DERIVED) & set(found) == {"dominant_stage", "waterfall_cost"} | (joules if divisible else set())
 
 
 BY_DIRECTION = {"cost_per_million_input_tokens", "cost_per_million_output_tokens"}
