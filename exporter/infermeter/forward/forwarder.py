@@ -17,10 +17,10 @@ from typing import Final
 
 from infermeter.config import Forward
 from infermeter.endpoints import absent_variables, endpoint_of, with_variables
-from infermeter.errors import ConfigError, ConfigErrors, Unavailable
+from infermeter.errors import Answered, ConfigError, ConfigErrors, Unavailable
 from infermeter.forward.grpc import GrpcTarget
 from infermeter.forward.http import HttpTarget
-from infermeter.forward.outcomes import Rejected, Taken, wait_seconds
+from infermeter.forward.outcomes import Busy, Rejected, Taken, wait_seconds
 from infermeter.forward.target import ATTEMPTS_AT_ONCE, Target
 from infermeter.model import Accepted, ForwardFacts, NotForwarded
 from infermeter.polling import Outages
@@ -165,7 +165,8 @@ class Forwarder:
                 self._reencoded += 0 if fitted is came else fitted.spans - outcome.rejected
                 self._dropped["rejected"] += outcome.rejected
                 return
-            self._outages.silent(Unavailable(outcome.problem))
+            silent = isinstance(outcome, Busy) and not outcome.answered
+            self._outages.silent(Unavailable(outcome.problem) if silent else Answered(f"answers {outcome.problem}"))
             wait = None if isinstance(outcome, Rejected) else self._wait(attempt, outcome.asked_seconds)
             reason = self._given_up(queued, wait)
             if reason is not None:

@@ -41,6 +41,9 @@ _RETRIED: Final = frozenset(
 )
 """And RESOURCE_EXHAUSTED where the receiver says for how long. Source: OTLP specification 1.x, "Failures"."""
 
+_OWN: Final = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE})
+"""Statuses that grpcio has for calls that nobody answered, too."""
+
 _LARGE_BYTES: Final = 4 << 20
 """Unpacked. One call at a time holds more than that, and most receivers refuse it."""
 
@@ -55,6 +58,9 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 _GZIP_LEVEL: Final = 1
+
+_TOO_LONG: Final = "CLIENT: Received message larger than max"
+"""What grpcio says of an answer; of an export that its receiver finds too long it says SERVER."""
 
 _T = TypeVar("_T")
 
@@ -116,8 +122,14 @@ class GrpcTarget:
                 compression=grpc.Compression.Gzip if packed else grpc.Compression.NoCompression,
             )
         except grpc.RpcError as error:
-            return _outcome(error)
+            return Taken() if _is_answer_too_long(error) else _outcome(error)
         return Taken(rejected_spans(answer, json=False, most=accepted.spans))
+
+
+def _is_answer_too_long(error: grpc.RpcError) -> bool:
+    """Whether the export was answered, at greater length than is read: that comes after it was taken."""
+    assert isinstance(error, grpc.Call)  # noqa: S101 - as grpcio has it, for an error of a call
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LONG in (error.details() or "")
 
 
 def _outcome(error: grpc.RpcError) -> Outcome:
@@ -125,7 +137,7 @@ def _outcome(error: grpc.RpcError) -> Outcome:
     assert isinstance(error, grpc.Call)  # noqa: S101 - as grpcio has it, for an error of a call
     code, asked_seconds = error.code(), _asked_seconds(error)
     if code in _RETRIED or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and asked_seconds is not None):
-        return Busy(f"gRPC {code.name}", asked_seconds)
+        return Busy(f"gRPC {code.name}", asked_seconds, answered=code not in _OWN)
     return Rejected(f"gRPC {code.name}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -51,7 +52,9 @@ class HttpTarget:
         try:
             async with self._http.post(self._url, data=BytesIO(accepted.body), headers=headers, allow_redirects=False) as response:
                 outcome = http_outcome(response.status, response.headers.get("Retry-After"), datetime.now(UTC))
-                answer = await _answer(response)
+                answer = None
+                with suppress(TimeoutError, aiohttp.ClientError, OSError):  # the status stands: asked again, it would take the export twice
+                    answer = await _answer(response)
         except TimeoutError:
             return Busy(f"no answer within {self._timeout_seconds:g} s")
         except aiohttp.ClientSSLError:

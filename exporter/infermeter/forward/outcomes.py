@@ -34,15 +34,19 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Not now; `asked_seconds` is how long the receiver wants to be left alone. `problem` holds nothing that it sent."""
+    """Not now; `asked_seconds` is how long the receiver wants to be left alone. `problem` holds nothing that it sent.
+
+    `answered`: it is what the receiver said, not that it said nothing.
+    """
 
     problem: str
     asked_seconds: float | None = None
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Never. `problem` holds nothing that the receiver sent."""
+    """Never, it answered. `problem` holds nothing that the receiver sent."""
 
     problem: str
 
@@ -64,7 +68,7 @@ def http_outcome(status: int, retry_after: str | None, now: datetime) -> Outcome
     if 200 <= status < 300:
         return Taken()
     if status in RETRIED_STATUSES:
-        return Busy(f"HTTP {status}", None if retry_after is None else _asked_seconds(retry_after, now))
+        return Busy(f"HTTP {status}", None if retry_after is None else _asked_seconds(retry_after, now), answered=True)
     return Rejected(f"HTTP {status}")
 
 

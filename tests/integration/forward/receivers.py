@@ -88,8 +88,10 @@ async def http_receiver(port: int = 0, *, tls: ssl.SSLContext | None = None) -> 
 
 
 @asynccontextmanager
-async def grpc_receiver(port: int = 0, *, tls: grpc.ServerCredentials | None = None) -> AsyncIterator[Receiver]:
-    """A bare one, which sees messages as they were sent."""
+async def grpc_receiver(
+    port: int = 0, *, tls: grpc.ServerCredentials | None = None, limit_bytes: int = 64 << 20
+) -> AsyncIterator[Receiver]:
+    """A bare one, which sees messages as they were sent, up to so long ones."""
     receiver = Receiver()
     receiver.answering.set()
     loop = asyncio.get_running_loop()
@@ -110,7 +112,7 @@ async def grpc_receiver(port: int = 0, *, tls: grpc.ServerCredentials | None = N
     server = grpc.server(
         ThreadPoolExecutor(16),
         handlers=[grpc.method_handlers_generic_handler(EXPORT, handlers)],
-        options=(("grpc.per_message_decompression", 0), ("grpc.so_reuseport", 0)),
+        options=(("grpc.per_message_decompression", 0), ("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit_bytes)),
     )
     address = f"127.0.0.1:{port}"
     receiver.port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls)

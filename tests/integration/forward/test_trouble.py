@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from infermeter import app
 from infermeter.errors import ConfigErrors
-from infermeter.forward.target import ATTEMPTS_AT_ONCE
+from infermeter.forward.target import ANSWER_BYTES, ATTEMPTS_AT_ONCE
 from infermeter.mapping import load_mappings
 from infermeter.structure import load_config
 from integration.forward.receivers import TOKEN, Receiver, grpc_receiver, http_receiver
@@ -197,6 +197,60 @@ async def test_an_answer_without_end_is_not_read_to_it() -> None:
         receiver.deal = lambda _: web.Response(body=bytes(8 << 20))
         await send(sidecar, 1)
         await until(sidecar, lambda text: value(text, "spans_forwarded_total") == 1)
+
+
+@BOTH
+@on_a_loop
+async def test_an_answer_longer_than_any_that_says_something_is_one_of_what_was_taken(protocol: str) -> None:
+    async with RECEIVERS[protocol](0) as receiver, running(to(receiver.port, protocol), Clock(END_NS)) as sidecar:
+        receiver.answer = bytes(ANSWER_BYTES + 1)
+        receiver.deal = lambda _: web.Response(body=receiver.answer, content_type="application/x-protobuf")
+        await send(sidecar, 1)
+        text = await until(sidecar, lambda text: value(text, "forward_queue_bytes") == 0)
+        assert (value(text, "spans_forwarded_total"), dropped(text, "rejected"), len(receiver.got)) == (1, 0, 1)
+
+
+@on_a_loop
+async def test_an_export_that_its_grpc_receiver_finds_too_long_is_rejected() -> None:
+    async with grpc_receiver(limit_bytes=10) as receiver, running(to(receiver.port, "grpc"), Clock(END_NS)) as sidecar:
+        await send(sidecar, 1)
+        await until(sidecar, lambda text: dropped(text, "rejected") == 1)
+
+
+@pytest.mark.parametrize(("status", "forwarded"), [(200, 1), (400, 0)])
+@on_a_loop
+async def test_a_status_stands_whatever_becomes_of_the_answers_body(status: int, forwarded: int) -> None:
+    """A body that is announced and never comes: asked again, the receiver would get the export again and again."""
+    got = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        await reader.readuntil(b"\r\n\r\n")
+        got += 1
+        writer.write(b"HTTP/1.1 %d x\r\nContent-Length: 9\r\n\r\n" % status)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running(to(port, "http", ", timeout: 100ms"), Clock(END_NS)) as sidecar:
+        await send(sidecar, 1)
+        text = await until(sidecar, lambda text: value(text, "forward_queue_bytes") == 0)
+    assert (value(text, "spans_forwarded_total"), dropped(text, "rejected"), got) == (forwarded, 1 - forwarded, 1)
+
+
+@on_a_loop
+async def test_a_receiver_that_answers_an_error_is_not_said_to_be_silent(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "infermeter.forward")
+    async with http_receiver() as receiver, running(to(receiver.port, "http"), Clock(END_NS)) as sidecar:
+        for status in (500, 503):
+            receiver.deal = lambda _, status=status: web.Response(status=status, headers={"Retry-After": "0"})  # type: ignore[misc]
+            await send(sidecar, status)
+            await settled(lambda status=status: f"forward.endpoint answers HTTP {status}" in caplog.text)  # type: ignore[misc]
+            receiver.deal = lambda _: web.Response()
+            await send(sidecar, 1000 + status)
+            await settled(lambda status=status: caplog.text.count("forward.endpoint answers again") == 1 + (status == 503))  # type: ignore[misc]
+    assert "doesn't answer" not in caplog.text
 
 
 @BOTH
