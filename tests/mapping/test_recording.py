@@ -68,6 +68,42 @@ def test_a_recording_that_got_nothing_says_so(tmp_path: Path, capsys: pytest.Cap
     assert error.endswith(f"{tmp_path}: no export arrived: does the server's exporter name one of these ports?\n")
 
 
+def malformed() -> bytes:
+    sent = request(span(1), span(2))
+    for one in sent.resource_spans[0].scope_spans[0].spans:
+        one.trace_id = b"short"
+    return sent.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "why"),
+    [
+        (malformed(), 200, "exports arrived, but all of their 2 spans are malformed: none has a valid id, start and end"),
+        (b"<html>", 400, "1 exports arrived, and all were refused: the sender was told why"),
+    ],
+)
+def test_exports_of_which_nothing_could_be_recorded_are_told_from_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sent: bytes, status: int, why: str
+) -> None:
+    async def life() -> Recording:
+        port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def listening(protocol: str, at: int) -> None:
+            if protocol == "http":
+                port.set_result(at)
+
+        recording = asyncio.create_task(recorded(tmp_path, http=ANY, grpc=ANY, duration_seconds=60, on_listen=listening))
+        url = f"http://127.0.0.1:{await port}/v1/traces"
+        async with aiohttp.ClientSession() as http, http.post(url, data=sent, headers={"Content-Type": PROTOBUF}) as response:
+            assert response.status == status
+        os.kill(os.getpid(), signal.SIGINT)
+        return await recording
+
+    assert summed_up("acme", asyncio.run(life())) == 1
+    assert capsys.readouterr().err == f"acme: {why}\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_was_recorded_is_told_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = Recording(tmp_path)
     recording.add(accepted())

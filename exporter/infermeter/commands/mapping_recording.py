@@ -34,6 +34,8 @@ class Recording:
         """Raises: ConfigError, unless the folder is new or empty."""
         self.exports: Counter[str] = Counter()
         self.spans = 0
+        self.malformed = 0
+        self.refused = 0
         self.full = asyncio.Event()
         self.problem: InputError | None = None
         self._folder = folder
@@ -87,6 +89,8 @@ async def recorded(folder: Path, *, http: str, grpc: str, duration_seconds: floa
                 await recording.full.wait()
     finally:
         await asyncio.gather(*(face.stop() for face, _ in faces.values()))
+        recording.malformed = receiver.spans_dropped["malformed"]
+        recording.refused = receiver.exports_refused.total()
         for number in _STOPPING:
             loop.remove_signal_handler(number)
     if recording.problem is not None:
@@ -115,7 +119,16 @@ def summed_up(output: str, recording: Recording) -> int:
     """Tells on standard error what there is; the exit code."""
     exports = recording.exports.total()
     if not exports:
-        print(f"{output}: no export arrived: does the server's exporter name one of these ports?", file=sys.stderr)
+        print(f"{output}: {_nothing(recording)}", file=sys.stderr)
         return 1
     print(f"{output}: {exports} exports, {recording.spans} spans; attributes are as sent: prompts may be among them", file=sys.stderr)
     return 0
+
+
+def _nothing(recording: Recording) -> str:
+    """Why there is none."""
+    if recording.malformed:
+        return f"exports arrived, but all of their {recording.malformed} spans are malformed: none has a valid id, start and end"
+    if recording.refused:
+        return f"{recording.refused} exports arrived, and all were refused: the sender was told why"
+    return "no export arrived: does the server's exporter name one of these ports?"
