@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from multidict import CIMultiDict
@@ -16,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from infermeter.instrument import layout
+from infermeter.polling import HandOver
 from infermeter.proxy.delivery import Delivery
 from infermeter.proxy.packing import PackedSpan
 from infermeter.proxy.timing import Timing
@@ -107,12 +110,21 @@ class Spans:
             events=() if first_ns is None else (Event(layout.FIRST_TOKEN, timestamp=first_ns),),
         )
 
-    async def stop(self) -> None:
-        """Sends the last ones, for a bounded time."""
-        stopping = asyncio.create_task(asyncio.to_thread(self._processor.shutdown))
-        await asyncio.wait((stopping,), timeout=STOP_SECONDS)
-        self._delivery.shutdown()  # what hasn't gone by now is given up
-        await stopping
+    async def stop(self, *, seconds: float = STOP_SECONDS) -> None:
+        """Sends the last ones, for so long at most: what hasn't gone by then is given up, also where an end point holds its thread."""
+        sent = asyncio.Event()
+        on_loop = HandOver(asyncio.get_running_loop())
+
+        def send() -> None:
+            self._processor.shutdown()  # type: ignore[no-untyped-call]  # as opentelemetry-sdk has it
+            on_loop(sent.set)
+
+        threading.Thread(target=send, name="last-spans", daemon=True).start()  # one of the loop's own would be waited for at the end
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await sent.wait()
+        on_loop.stopped.set()
+        self._delivery.shutdown()
 
     @property
     def delivered(self) -> int:
