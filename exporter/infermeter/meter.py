@@ -331,7 +331,7 @@ def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, r
     )
 
 
-def _snapshot(
+def _snapshot(  # noqa: PLR0913 - a snapshot is made of all there is
     config: Config,
     ledger: LedgerSnapshot,
     advice: Advice,

@@ -98,3 +98,18 @@ def test_what_after_pays_an_hour_changes_nothing(before: Stretch, after: Stretch
 @given(stretches())
 def test_nothing_is_shown_to_differ_from_itself(side: Stretch) -> None:
     assert not {"better", "worse"} & set(verdicts(compared(side, side)).values())
+
+
+def test_a_change_beyond_all_measure_keeps_its_column() -> None:
+    def side(ok: float, share: float) -> Stretch:
+        rows = np.full(300, ok)
+        columns: dict[Column, Floats] = {"seconds": np.full(300, 10.0), "cost": np.full(300, 0.01), "inferences": rows, "seen_ok": rows}
+        columns |= {"judged": rows, "judged_ok": rows, "within": np.floor(rows * share)}
+        return Stretch("s", "1", 10.0 * np.arange(300), 3000.0, "USD", {"m": Targets(0.9, 1.0)}, {"m": Slots(columns)})
+
+    found = compared(side(1e6, 0.0), side(1.0, 1.0))
+    assert found is not None
+    lines = comparison_text(found).splitlines()
+    assert all(len(line) <= WIDTH for line in lines)
+    assert any("x >9999 [>9999, >9999]" in line for line in lines)
+    assert any("+100.0 pp [100.0, 100.0]" in line for line in lines)

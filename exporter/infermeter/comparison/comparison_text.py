@@ -17,6 +17,10 @@ from infermeter.comparison.load import ALIKE_RATIO, WORK_RATIO, Load
 from infermeter.comparison.verdict import INFERENCES_LEAST, Compared, Interval, Reason
 
 WIDTH: Final = 100
+
+_BEYOND: Final = 10_000.0
+_ALL: Final = 0.9995
+"""A share that changes by this changes by 100 points, as far as two digits tell."""
 FACTOR_FROM: Final = 10.0
 """Changes are told in percent up to so many times as much, and then in times."""
 
@@ -102,9 +106,9 @@ def _value(row: Compared, value: float | None) -> str:
 def _change(row: Compared) -> str:
     """By how much, in percent; of a share in percentage points."""
     if row.unit == "ratio" and row.difference is not None:
-        return _between(row.difference, lambda points: 100 * points, 2, "pp")
+        return _between(row.difference, lambda points: 100 * points, 1 if abs(row.difference.point) >= _ALL else 2, "pp")
     if row.ratio is not None and row.ratio.high >= FACTOR_FROM:
-        return f"x {row.ratio.point:.3g} [{row.ratio.low:.3g}, {row.ratio.high:.3g}]"
+        return f"x {_factor(row.ratio.point)} [{_factor(row.ratio.low)}, {_factor(row.ratio.high)}]"
     if row.ratio is not None:
         return _between(row.ratio, lambda ratio: 100 * (ratio - 1), 1, "%")
     return "-"
@@ -112,6 +116,11 @@ def _change(row: Compared) -> str:
 
 def _between(of: Interval, scaled: Callable[[float], float], digits: int, unit: str) -> str:
     return f"{scaled(of.point):+.{digits}f} {unit} [{scaled(of.low):.{digits}f}, {scaled(of.high):.{digits}f}]"
+
+
+def _factor(ratio: float) -> str:
+    """Three digits; what nobody would act on differently isn't spelt out."""
+    return f"{ratio:.3g}" if ratio < _BEYOND else f">{_BEYOND - 1:.0f}"
 
 
 def _percent(ratio: float) -> str:
