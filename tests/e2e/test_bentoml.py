@@ -30,7 +30,7 @@ FAILED = [*[question(REFUSED)] * 3, *[question(FAILING)] * 2, Question("/double"
 PAGES = ("/", "/docs.json", "/schema.json", "/static_content/swagger-ui.css", "/favicon.ico")
 """What a browser asks for that looks at the service: no inferences."""
 
-MOST_ROUNDS = 30
+MOST_ROUNDS = 300
 CONFIGURATION = """
 server: {kind: KIND, name: bento, gpu_count: 1, metrics_url: "METRICS_URL", metrics_interval: 500ms, sampled: SAMPLED}
 sla: {default: {quantile: 0.99, duration_seconds: 5}}
