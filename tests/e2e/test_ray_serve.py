@@ -20,8 +20,11 @@ pytestmark = pytest.mark.e2e_servers
 CLIENTS = 8
 """Twice as many as the front takes at one time."""
 
-CLIENT_SECONDS = 0.03
+CLIENT_SECONDS = 0.06
 """What the client's own side of a request may take, on a machine that is busy with other things."""
+
+TAIL_SECONDS = 0.01
+"""How much later than the answer is read a proxy's span may end: Ray closes it once the connection has been served."""
 
 
 def doubled(number: float) -> Question:
@@ -134,11 +137,11 @@ def test_stages_and_other_add_up_to_the_duration(evidence: Evidence) -> None:
     assert 'stage="transfer"' not in evidence.last.text
 
 
-def test_a_request_takes_a_little_less_than_its_client_waits(evidence: Evidence) -> None:
+def test_a_request_takes_about_what_its_client_waits(evidence: Evidence) -> None:
     answers = [*evidence.good, *evidence.failed[: len(WRONG)]]
     waited = sum(answer.seconds for answer in answers)
     duration = evidence.last.total("inference_duration_seconds_sum", model="Front")
-    assert waited - len(answers) * CLIENT_SECONDS < duration < waited
+    assert waited - len(answers) * CLIENT_SECONDS < duration < waited + len(answers) * TAIL_SECONDS
 
 
 def test_more_clients_than_the_front_takes_wait_in_the_queue(evidence: Evidence) -> None:
