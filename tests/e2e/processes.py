@@ -58,9 +58,10 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, process: subpro
 
 
 def answers(url: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """Whether a GET is answered with 200. The answer is read to its end: who hangs up before may not be counted."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
+            response.read()
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
