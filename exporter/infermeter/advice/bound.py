@@ -90,7 +90,7 @@ def _by_estimates(premises: Premises, busy: float) -> Pressure | None:
 
 def _peaks(device: Device, precision: str | None) -> Mapping[str, float] | None:
     bandwidth = device.memory_bandwidth_bytes_per_second
-    flops = next((fact for name, fact in device.dense_flops.items() if name == precision), None)
+    flops = device.rate(precision)
     if bandwidth is None or flops is None or not (bandwidth.verified and flops.verified):
         return None
     return {"bandwidth": bandwidth.value, "flops": flops.value}

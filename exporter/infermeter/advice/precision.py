@@ -75,7 +75,7 @@ def _is_waited_for(premises: Premises) -> bool:
 def _lower(device: Device, precision: str) -> Precision | None:
     """Of verified facts alone: the format of the most bits below the present ones in which the device computes natively, and no slower."""
     known = device.precisions
-    here = next((fact for name, fact in device.dense_flops.items() if name == precision), None)
+    here = device.rate(precision)
     if known is None or not known.verified or here is None or not here.verified:
         return None
     found: list[Precision] = []

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from infermeter.advice.offers import cheapest
 from infermeter.advice.waiting import Slowed, slowed
-from infermeter.catalogue import Catalogue, Device, Fact
+from infermeter.catalogue import Catalogue, Device
 from infermeter.config import DevicePrice
 from infermeter.model import BlockedBy, Candidate, Component, SizingEvidence, SizingVerdict, Workload
 
@@ -30,7 +30,6 @@ MOST_THROTTLED_RATIO: Final = 0.1
 
 _ONE: Final = 1.0 + 1e-9
 _MEASURED: Final = frozenset({"volta", "turing", "ampere", "ada", "hopper", "blackwell"})
-_EMBEDDED: Final = frozenset({"module", "usb"})
 """The bound was measured between cards and modules of these architectures, and never on embedded ones."""
 
 _OWN: Final[frozenset[Component]] = frozenset({"instance", "amortisation", "power", "cooling"})
@@ -147,7 +146,7 @@ class _Trial:
 
     def _measured(self) -> _Check | None:
         for device in (self.present, self.device):
-            if device is not None and (device.architecture not in _MEASURED or device.form_factor in _EMBEDDED):
+            if device is not None and (device.architecture not in _MEASURED or device.is_embedded):
                 return _Check("evidence", f"no published pair holds a device like {device.name}: the bound says nothing of it", fails=False)
         return None
 
@@ -277,7 +276,7 @@ def ratios_of(present: Device | None, device: Device, precision: str | None) -> 
     if present is None or precision is None:
         return None
     there, here = device.memory_bandwidth_bytes_per_second, present.memory_bandwidth_bytes_per_second
-    rate_there, rate_here = rate_of(device, precision), rate_of(present, precision)
+    rate_there, rate_here = device.rate(precision), present.rate(precision)
     if there is None or here is None or rate_there is None or rate_here is None:
         return None
     verified = all(fact.verified for fact in (there, here, rate_there, rate_here))
@@ -287,11 +286,6 @@ def ratios_of(present: Device | None, device: Device, precision: str | None) -> 
 def staying_per_hour(evidence: SizingEvidence) -> float:
     """What of the present cost stays, whatever device is rented in place of the present one."""
     return sum(cost for component, cost in evidence.cost_per_hour.items() if component not in _OWN)
-
-
-def rate_of(device: Device, precision: str) -> Fact[float] | None:
-    """Its peak rate in a precision, in operations a second."""
-    return next((fact for name, fact in device.dense_flops.items() if name == precision), None)
 
 
 def _merit(trial: _Trial) -> float:
@@ -305,7 +299,7 @@ def _merit(trial: _Trial) -> float:
     if workload == "edge":
         watts, ratios = device.power_limit_watts, trial.ratios
         return 0.0 if watts is None or ratios is None else ratios.point / watts.value
-    rate = bandwidth if workload == "latency" else rate_of(device, trial.evidence.precision or "")
+    rate = bandwidth if workload == "latency" else device.rate(trial.evidence.precision)
     return 0.0 if not cost or rate is None else rate.value / cost
 
 

@@ -14,8 +14,6 @@ INTERACTIVE_SECONDS: Final = 1.0
 SMALL_BATCH: Final = 8.0
 """Up to so many inferences at once memory bandwidth decides rather than arithmetic. Design choice: arithmetic binds far above it."""
 
-_EMBEDDED: Final = frozenset({"module", "usb"})
-
 
 def workload(config: Config, sla: SlaTarget | None, device: Device | None, *, batch_mean: float | None) -> Workload:
     """As configured; else `edge` on an embedded device, `latency` where a target is interactive or on tokens, `batch` without a target.
@@ -25,7 +23,7 @@ def workload(config: Config, sla: SlaTarget | None, device: Device | None, *, ba
     """
     if config.server.workload != "auto":
         return config.server.workload
-    if device is not None and device.form_factor in _EMBEDDED:
+    if device is not None and device.is_embedded:
         return "edge"
     if sla is None:
         return "batch"

@@ -14,6 +14,9 @@ Precision: TypeAlias = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "f
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+_EMBEDDED = frozenset({"module", "usb"})
+"""Form factors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fact(Generic[Value_co]):
@@ -55,6 +58,15 @@ class Device:
     mig_profiles: Fact[tuple[MigProfile, ...]] | None
     source: str
     note: str | None = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is part of a board or hangs at a port, and isn't a data centre's or a workstation's."""
+        return self.form_factor in _EMBEDDED
+
+    def rate(self, precision: str | None) -> Fact[float] | None:
+        """Its peak in a precision, in operations a second; None: not known, or in none."""
+        return next((fact for name, fact in self.dense_flops.items() if name == precision), None)
 
     @property
     def facts(self) -> Mapping[str, Fact[Any]]:

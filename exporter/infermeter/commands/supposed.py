@@ -12,7 +12,7 @@ from typing import Final
 
 from infermeter.advice import SizingSettings, right_size
 from infermeter.advice.advice_json import Supposed
-from infermeter.advice.sizing import present_device, rate_of
+from infermeter.advice.sizing import present_device
 from infermeter.catalogue import PRECISIONS, Catalogue, Device
 from infermeter.config import DevicePrice
 from infermeter.errors import ConfigError
@@ -123,7 +123,7 @@ def _facts(device: Device, precision: str | None, where: str) -> None:
     """Raises: ConfigError, where the device lacks a fact that the question hangs on."""
     missing = [name for name in ("memory_bytes", "memory_bandwidth_bytes_per_second", "precisions") if getattr(device, name) is None]
     computes = device.precisions is not None and precision is not None and precision in device.precisions.value
-    if computes and precision is not None and rate_of(device, precision) is None:
+    if computes and precision is not None and device.rate(precision) is None:
         missing.append(f"dense_flops.{precision}")
     if missing:
         raise ConfigError(where, f"{', '.join(missing)} isn't in the catalogue; --devices F adds it")
