@@ -13,48 +13,48 @@ from infermeter.advice.idle import held_idle_gpu, idle_gpu
 from infermeter.advice.moves import moves
 from infermeter.advice.precision import compute_bound_no_latency_gain_from_quantisation, memory_bound_try_lower_precision
 from infermeter.advice.premises import Premises, premises_of
-from infermeter.advice.prices import PRICE_MISSING, PRICE_STALE, price_missing, price_stale
+from infermeter.advice.prices import price_missing, price_stale
 from infermeter.advice.sizing import SizingSettings, candidates
 from infermeter.advice.stages import serialisation_bound, transfer_bound
-from infermeter.advice.telemetry import (
-    COVERAGE_BIASED,
-    GPU_MAPPING_UNKNOWN,
-    LOW_COVERAGE,
-    coverage_biased,
-    gpu_mapping_unknown,
-    low_coverage,
-    telemetry_inconsistent,
-)
+from infermeter.advice.telemetry import coverage_biased, gpu_mapping_unknown, low_coverage, telemetry_inconsistent
 from infermeter.advice.workload import workload
 from infermeter.catalogue import Catalogue
 from infermeter.config import Config, Cost, DevicePrice
-from infermeter.model import Advice, Finding, Resource, RightSizing, SizingEvidence
+from infermeter.model import Advice, Finding, RightSizing, SizingEvidence
 
-__all__ = ["AT_ONCE", "Premises", "SizingSettings", "advise", "premises_of", "pressing", "right_size", "sizing_settings"]
-
-AT_ONCE: Final = frozenset({PRICE_MISSING, PRICE_STALE, GPU_MAPPING_UNKNOWN, LOW_COVERAGE, COVERAGE_BIASED})
-"""Findings on the configuration, and those that wait for their evidence, and for its end, themselves: they don't have to be held."""
+__all__ = [
+    "Premises",
+    "SizingSettings",
+    "advice_with",
+    "advise",
+    "measured",
+    "premises_of",
+    "pressing",
+    "right_size",
+    "sizing_settings",
+]
 
 
 def advise(premises: Premises, *, prices: Sequence[DevicePrice] = ()) -> Advice:
-    """Everything that the advice says of one snapshot, the most pressing findings first; nothing where `advice.enabled` is false.
+    """Everything that the advice says of one snapshot; nothing where `advice.enabled` is false. `prices` are those of candidates."""
+    return advice_with(premises, measured(premises), prices=prices)
 
-    `prices` are those of candidates.
-    """
+
+def advice_with(premises: Premises, told: Iterable[Finding], *, prices: Sequence[DevicePrice] = ()) -> Advice:
+    """The same, with these of the measured findings; the most pressing first."""
     config = premises.config
     if not config.advice.enabled:
         return Advice()
-    bound = resource_bound(premises)
     evidence = sizing_evidence(premises)
     sizing = None
     if evidence is not None:
         sizing = right_size(evidence, premises.catalogue, prices, sizing_settings(config), now_ns=premises.ledger.time_ns)
     return Advice(
-        findings=pressing(_findings(premises, bound)),
+        findings=pressing((*_at_once(premises), *told)),
         workloads={
             model.model: workload(config, model.sla, premises.device, batch_mean=premises.batch_mean) for model in premises.ledger.models
         },
-        bound=bound,
+        bound=resource_bound(premises),
         sizing=sizing,
     )
 
@@ -64,18 +64,24 @@ def pressing(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: finding.level == "info"))
 
 
-def _findings(premises: Premises, bound: Resource | None) -> Iterator[Finding]:
+def measured(premises: Premises) -> Iterator[Finding]:
+    """What holds in this snapshot of what comes and goes with the traffic: to be told once it has held for a while."""
+    yield from telemetry_inconsistent(premises.ledger)
+    for rule in _RULES:
+        yield from rule(premises)
+    bound = resource_bound(premises)
+    yield from memory_bound_try_lower_precision(premises, bound)
+    yield from compute_bound_no_latency_gain_from_quantisation(premises, bound)
+
+
+def _at_once(premises: Premises) -> Iterator[Finding]:
+    """Findings on the configuration, and those that wait for their evidence, and for its end, themselves."""
     config, ledger = premises.config, premises.ledger
     yield from price_missing(config, ledger)
     yield from price_stale(config, ledger, as_of_ns=premises.price_as_of_ns)
     yield from gpu_mapping_unknown(ledger)
     yield from low_coverage(config, ledger)
     yield from coverage_biased(ledger)
-    yield from telemetry_inconsistent(ledger)
-    for rule in _RULES:
-        yield from rule(premises)
-    yield from memory_bound_try_lower_precision(premises, bound)
-    yield from compute_bound_no_latency_gain_from_quantisation(premises, bound)
 
 
 _RULES: Final[tuple[Callable[[Premises], tuple[Finding, ...]], ...]] = (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
-from infermeter.advice import AT_ONCE, advise, premises_of, pressing
+from infermeter.advice import Premises, advice_with, measured, premises_of
 from infermeter.advice.holding import Holding
 from infermeter.catalogue import Catalogue
 from infermeter.config import Config, DevicePrice
@@ -41,17 +40,11 @@ class Adviser:
         if not self._config.advice.enabled or (self._considered_ns is not None and 0 <= now_ns - self._considered_ns < every_ns):
             return
         self._considered_ns = now_ns
-        found = self._advice(snapshot(), price_as_of_ns).findings
-        measured = (finding for finding in found if finding.code not in AT_ONCE)
-        self._holding.update(now_ns, measured, hold_seconds=self._config.advice.hold)
+        self._holding.update(now_ns, measured(self._premises(snapshot(), price_as_of_ns)), hold_seconds=self._config.advice.hold)
 
     def advice(self, ledger: LedgerSnapshot, *, price_as_of_ns: int | None) -> Advice:
         """Of a snapshot, with those of the measured findings that have held for long enough."""
-        advice = self._advice(ledger, price_as_of_ns)
-        if not self._config.advice.enabled:
-            return advice
-        at_once = (finding for finding in advice.findings if finding.code in AT_ONCE)
-        return replace(advice, findings=pressing((*at_once, *self._holding.told)))
+        return advice_with(self._premises(ledger, price_as_of_ns), self._holding.told, prices=self._prices)
 
-    def _advice(self, ledger: LedgerSnapshot, price_as_of_ns: int | None) -> Advice:
-        return advise(premises_of(self._config, ledger, self._catalogue, price_as_of_ns=price_as_of_ns), prices=self._prices)
+    def _premises(self, ledger: LedgerSnapshot, price_as_of_ns: int | None) -> Premises:
+        return premises_of(self._config, ledger, self._catalogue, price_as_of_ns=price_as_of_ns)
