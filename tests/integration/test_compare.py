@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 from infermeter import cli
-from infermeter.commands.compare import saved_report
+from infermeter.commands.report_file import saved_report
 from infermeter.errors import ConfigError, Unavailable
 from infermeter.prometheus_api import Prometheus
 from support.compared import IDLE_WATTS, SLA, batching, life

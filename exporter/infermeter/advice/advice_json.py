@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from infermeter.advice.gaps import Gap
 from infermeter.advice.sizing import BOUND
 from infermeter.model import Advice, Candidate, SlaTarget
+from infermeter.report_json import plain
 
 SCHEMA: Final = 1
 
@@ -66,18 +67,13 @@ def advice_json(told: Told) -> dict[str, Any]:
         "bound": advice.bound,
         "workloads": dict(advice.workloads),
         "findings": [asdict(finding) for finding in advice.findings],
-        "evidence": None if sizing is None else _listed(asdict(sizing.evidence)),
-        "what_if": [{"asked": one.asked} | _listed(asdict(one.candidate)) for one in told.supposed],
-        "moves": [] if sizing is None else [_listed(asdict(move)) for move in sizing.moves],
-        "candidates": [] if sizing is None else [_listed(asdict(candidate)) for candidate in sizing.candidates],
+        "evidence": None if sizing is None else plain(asdict(sizing.evidence)),
+        "what_if": [{"asked": one.asked} | plain(asdict(one.candidate)) for one in told.supposed],
+        "moves": [] if sizing is None else [plain(asdict(move)) for move in sizing.moves],
+        "candidates": [] if sizing is None else [plain(asdict(candidate)) for candidate in sizing.candidates],
         "missing": [gap._asdict() for gap in told.missing],
         "headroom": told.headroom,
         "prices": told.prices,
         "basis": dict(BASIS),
         "notes": list(told.notes),
     }
-
-
-def _listed(told: dict[str, Any]) -> dict[str, Any]:
-    """With lists in place of tuples, as JSON has them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}

@@ -15,22 +15,17 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-import orjson
-
 from infermeter.advice.sizing import staying_per_hour
 from infermeter.config import DevicePrice
 from infermeter.errors import ConfigError
 from infermeter.model import Advice, Finding, ModelEvidence, Resource, RightSizing, SizingEvidence, SlaTarget, Workload
-
-SCHEMA: Final = 1
+from infermeter.report_json import report_parts
 
 ENTRIES_MOST: Final = 10_000
 """Of a list or an object: more devices, models or findings than anybody has."""
 
 _ONE: Final = 1 + 1e-6
 _PARTS: Final = frozenset({"busy_ratio", "throttled_ratio"})
-
-_WHAT: Final = "as `infermeter replay --format json` and /api/v1/report give it"
 
 _Kind: TypeAlias = Any
 """A type as model.py annotates it, or one member of a union."""
@@ -51,15 +46,7 @@ class ToldAdvice:
 
 def told_advice(body: bytes, where: str) -> ToldAdvice:
     """What a report says. Raises: ConfigError at `where`, for what is no report, one of another schema, or a damaged one."""
-    try:
-        document = orjson.loads(body)
-    except ValueError:
-        raise ConfigError(where, f"is not JSON; it must be a report, {_WHAT}") from None
-    about = document.get("report") if isinstance(document, dict) else None
-    if not isinstance(about, dict) or "schema" not in about:
-        raise ConfigError(where, f"is no report, {_WHAT}")
-    if about["schema"] != SCHEMA:
-        raise ConfigError(where, f"is a report of another schema than {SCHEMA}, which is what this version reads")
+    document, about = report_parts(body, where)
     try:
         return _told(document, about)
     except _Damaged as damaged:

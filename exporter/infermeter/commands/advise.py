@@ -20,9 +20,9 @@ from infermeter.advice.evidence_json import ToldAdvice, told_advice, told_prices
 from infermeter.advice.gaps import gaps
 from infermeter.advice.replicas import with_replicas
 from infermeter.catalogue import Catalogue, with_devices
-from infermeter.commands.compare import BYTES_MOST, saved_report
 from infermeter.commands.configuration import configuration_text, known_devices, written_configuration
 from infermeter.commands.recorded_advice import AskedRange, recorded_advice
+from infermeter.commands.report_file import BYTES_MOST, saved_report
 from infermeter.commands.supposed import asked_device, known_precision, question, supposed, with_precision
 from infermeter.config import Config, DevicePrice
 from infermeter.durations import duration_seconds

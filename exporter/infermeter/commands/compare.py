@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-import zlib
-from pathlib import Path
-from typing import Final
 
 import orjson
 
 from infermeter.commands.recorded_range import recorded_range, written_range
+from infermeter.commands.report_file import saved_report
 from infermeter.comparison.comparison import comparison
 from infermeter.comparison.comparison_json import comparison_json
 from infermeter.comparison.comparison_text import comparison_text
@@ -19,9 +16,6 @@ from infermeter.comparison.saved import stretch_of
 from infermeter.comparison.stretch import Stretch
 from infermeter.errors import ConfigError
 from infermeter.prometheus_api import Prometheus, matcher_problem
-
-BYTES_MOST: Final = 256 << 20
-"""Of a saved report, unpacked: a day of slots of 20 models is a sixth."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,29 +70,3 @@ def _recorded(args: argparse.Namespace) -> tuple[Stretch, Stretch]:
     prometheus = Prometheus(args.prometheus, token_file=args.token_file)
     told = [recorded_range(prometheus, own, server=args.server, matchers=args.matchers) for own in (before, after)]
     return told[0], told[1]
-
-
-def saved_report(path: str, *, most_bytes: int = BYTES_MOST) -> bytes:
-    """The bytes of a saved report, unpacked, at most so many. Raises: ConfigError that names the file."""
-    try:
-        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
-            body = file.read(most_bytes + 1)
-    except OSError as error:
-        raise ConfigError(path, f"can't be read: {error.strerror}") from error
-    if body[:2] == b"\x1f\x8b":
-        body = _unpacked(body, path, most_bytes)
-    if len(body) > most_bytes:
-        raise ConfigError(path, f"longer than {most_bytes} bytes")
-    return body
-
-
-def _unpacked(body: bytes, path: str, most_bytes: int) -> bytes:
-    """Raises: ConfigError."""
-    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        unpacked = inflater.decompress(body, most_bytes + 1)
-    except zlib.error:
-        raise ConfigError(path, "is damaged gzip") from None
-    if len(unpacked) <= most_bytes and (not inflater.eof or inflater.unused_data):
-        raise ConfigError(path, "is gzip that was cut off, or has something after its end")
-    return unpacked

@@ -11,13 +11,12 @@ from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import orjson
 
 from infermeter.comparison.stretch import SIGNALS, Column, Signal, Slots, Stretch, Targets
 from infermeter.errors import ConfigError
 from infermeter.model import Floats
+from infermeter.report_json import report_parts
 
-SCHEMA: Final = 1
 SLOTS_MOST: Final = 500_000
 """A day of slots of ten seconds of more models than a server ever tells."""
 
@@ -29,17 +28,7 @@ Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 def stretch_of(body: bytes, where: str) -> Stretch:
     """The side that a report tells. Raises: ConfigError at `where`, for what is no report, a damaged one, or one that can't be compared."""
-    try:
-        document = orjson.loads(body)
-    except ValueError:
-        raise ConfigError(
-            where, "is not JSON; it must be a report, as `infermeter replay --format json` and /api/v1/report give it"
-        ) from None
-    about = document.get("report") if isinstance(document, dict) else None
-    if not isinstance(about, dict) or "schema" not in about:
-        raise ConfigError(where, "is no report, as `infermeter replay --format json` and /api/v1/report give it")
-    if about["schema"] != SCHEMA:
-        raise ConfigError(where, f"is a report of another schema than {SCHEMA}, which is what this version reads")
+    document, about = report_parts(body, where)
     if "slots" not in about:
         raise ConfigError(where, "holds no slots, as /api/v1/report/events leaves them out; save /api/v1/report instead")
     try:

@@ -17,9 +17,7 @@ from typing import Any
 from infermeter.metrics.derived import derived
 from infermeter.metrics.families import Point, families
 from infermeter.model import Finding, GpuFacts, Histogram, ModelFacts, ModelWindow, ServerWindow, Slot, Snapshot
-
-SCHEMA = 1
-"""The version of the report's and the findings' layout."""
+from infermeter.report_json import SCHEMA, plain
 
 
 def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
         "gpus": [_gpu(gpu) for gpu in ledger.gpus],
         "findings": [_finding(finding) for finding in snapshot.advice.findings],
         "workloads": dict(snapshot.advice.workloads),
-        "sizing": None if snapshot.advice.sizing is None else _plain(asdict(snapshot.advice.sizing)),
+        "sizing": None if snapshot.advice.sizing is None else plain(asdict(snapshot.advice.sizing)),
         "losses": _losses(snapshot),
     }
     if slots:
@@ -126,13 +124,6 @@ def _gpu(gpu: GpuFacts) -> dict[str, Any]:
         "share_ratio": device.share_ratio,
         "up": gpu.up,
     }
-
-
-def _plain(value: object) -> object:
-    """A value with lists in place of tuples, as JSON has them."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
