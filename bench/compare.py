@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 
 from infermeter.comparison.comparison import comparison
-from infermeter.comparison.stretch import Column, Slots, Stretch, Targets
+from infermeter.comparison.stretch import Column, Slots, Stretch
 from infermeter.comparison.verdict import Compared
-from infermeter.model import Floats
+from infermeter.model import Floats, SlaTarget
 from support.simulated_servers import Served, continuous_batching, one_at_a_time
 
 SLOT_SECONDS = 10.0
@@ -93,7 +93,7 @@ def side(simulated: Simulated, seconds: float, target_seconds: float, rng: np.ra
         "joules": 80 * full + 220 * busy,
     }
     return Stretch(
-        "s", "1", grid[:-1], float(grid[-1]), "USD", {"m": Targets(0.9, target_seconds)}, {"m": Slots(columns)}, busy_seconds=busy
+        "s", "1", grid[:-1], float(grid[-1]), "USD", {"m": SlaTarget(0.9, target_seconds)}, {"m": Slots(columns)}, busy_seconds=busy
     )
 
 

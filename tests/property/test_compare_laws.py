@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from infermeter.comparison.comparison import Comparison, comparison
 from infermeter.comparison.comparison_json import comparison_json
 from infermeter.comparison.comparison_text import WIDTH, comparison_text
-from infermeter.comparison.stretch import Column, Slots, Stretch, Targets
+from infermeter.comparison.stretch import Column, Slots, Stretch
 from infermeter.errors import ConfigError
-from infermeter.model import Floats
+from infermeter.model import Floats, SlaTarget
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "comparison.schema.json").read_text())
 OPTIONAL: tuple[Column, ...] = ("cost", "inferences", "seen_ok", "joules", "tokens")
@@ -51,7 +51,7 @@ def stretches(draw: st.DrawFn) -> Stretch:
         starts_unix_seconds=10.0 * np.arange(count),
         end_unix_seconds=10.0 * count,
         currency="USD",
-        slas={"m": Targets(0.9, 1.0)},
+        slas={"m": SlaTarget(0.9, 1.0)},
         slots={"m": Slots(columns)},
         busy_seconds=None if busy is None else np.full(count, busy),
         latency_seconds={("m", "duration", "1h"): 0.0},
@@ -105,7 +105,7 @@ def test_a_change_beyond_all_measure_keeps_its_column() -> None:
         rows = np.full(300, ok)
         columns: dict[Column, Floats] = {"seconds": np.full(300, 10.0), "cost": np.full(300, 0.01), "inferences": rows, "seen_ok": rows}
         columns |= {"judged": rows, "judged_ok": rows, "within": np.floor(rows * share)}
-        return Stretch("s", "1", 10.0 * np.arange(300), 3000.0, "USD", {"m": Targets(0.9, 1.0)}, {"m": Slots(columns)})
+        return Stretch("s", "1", 10.0 * np.arange(300), 3000.0, "USD", {"m": SlaTarget(0.9, 1.0)}, {"m": Slots(columns)})
 
     found = compared(side(1e6, 0.0), side(1.0, 1.0))
     assert found is not None

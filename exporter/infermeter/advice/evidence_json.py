@@ -28,7 +28,7 @@ _ONE: Final = 1 + 1e-6
 _PARTS: Final = frozenset({"busy_ratio", "throttled_ratio"})
 
 _Kind: TypeAlias = Any
-"""A type as model.py annotates it, or one member of a union."""
+"""A type as model/ annotates it, or one member of a union."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from infermeter.advice.reference import FINDINGS
 from infermeter.advice.telemetry import COVERAGE_BIASED
 from infermeter.advice.workload import workload
 from infermeter.catalogue import Catalogue
-from infermeter.commands.recorded_slowdown import SIGNALS, slowdown
+from infermeter.commands.recorded_slowdown import slowdown
 from infermeter.config import Config
 from infermeter.errors import ConfigError
 from infermeter.metrics import catalog
 from infermeter.model import (
+    SIGNALS,
     Advice,
     Component,
     Finding,

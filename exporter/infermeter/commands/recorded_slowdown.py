@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, get_args
+from typing import Final
 
 from infermeter.ledger.slowdown import most_misses
-from infermeter.model import Signal, SlaTarget
-
-SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
+from infermeter.model import SIGNALS, Signal, SlaTarget
 
 _CONFIDENCE: Final = 0.95
 _ROUNDING: Final = 1e-9

@@ -8,10 +8,11 @@ from typing import Final
 
 from infermeter.comparison.load import Load, is_same_mix, load_of, load_of_server
 from infermeter.comparison.measures import MEASURES
-from infermeter.comparison.stretch import SIGNALS, Slots, Stretch, Targets
+from infermeter.comparison.stretch import Slots, Stretch
 from infermeter.comparison.verdict import Compared, Scope, compared, draws_of
 from infermeter.durations import duration_seconds
 from infermeter.errors import ConfigError
+from infermeter.model import SIGNALS, SlaTarget
 
 WHERE: Final = "BEFORE and AFTER"
 
@@ -37,7 +38,7 @@ class Comparison:
     after: Side
     currency: str | None
     cost_per_hour: float | None
-    slas: Sequence[tuple[str, Targets]]
+    slas: Sequence[tuple[str, SlaTarget]]
     loads: Sequence[tuple[str | None, Load]]
     measures: Sequence[Compared]
     notes: Sequence[str]

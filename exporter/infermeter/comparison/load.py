@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from infermeter.comparison.stretch import Column, Slots, Stretch, Targets
+from infermeter.comparison.stretch import Column, Slots, Stretch
+from infermeter.model import SlaTarget
 
 ALIKE_RATIO: Final = 1.5
 """Up to so many times, and down to one in so many, loads can be compared."""
@@ -122,6 +123,6 @@ def _at_limit(side: Stretch, model: str) -> bool:
     return _misses(side.slots[model], side.slas.get(model)) or side.queue_share_ratio.get(model, 0.0) >= LIMIT_QUEUE_RATIO
 
 
-def _misses(slots: Slots, sla: Targets | None) -> bool:
+def _misses(slots: Slots, sla: SlaTarget | None) -> bool:
     judged, within = slots.total("judged"), slots.total("within")
     return sla is not None and judged is not None and within is not None and within < sla.quantile_ratio * judged

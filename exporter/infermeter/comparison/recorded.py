@@ -11,9 +11,9 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from infermeter.comparison.stretch import SIGNALS, Column, Slots, Stretch, Targets
+from infermeter.comparison.stretch import Column, Slots, Stretch
 from infermeter.errors import ConfigError
-from infermeter.model import Bools, Floats
+from infermeter.model import SIGNALS, Bools, Floats, SlaTarget
 
 PREFIX: Final = "infermeter_"
 
@@ -164,7 +164,7 @@ def _currency(answers: Answers, where: str) -> str | None:
     return next(iter(currencies), None)
 
 
-def _slas(answers: Answers, where: str) -> dict[str, Targets]:
+def _slas(answers: Answers, where: str) -> dict[str, SlaTarget]:
     """The SLA of each model that has one. Raises: ConfigError, if it changed."""
     quantiles = {series.labels.get("model", ""): _constant(answers[SLA_QUANTILE], where, series) for series in answers[SLA_QUANTILE]}
     asked: dict[str, dict[str, float]] = {model: {} for model in quantiles}
@@ -172,7 +172,7 @@ def _slas(answers: Answers, where: str) -> dict[str, Targets]:
         model, signal = series.labels.get("model", ""), series.labels.get("signal", "")
         if model in asked and signal in SIGNALS:
             asked[model][f"{signal}_seconds"] = _constant(answers[SLA_TARGET], where, series)
-    return {model: Targets(quantile, **asked[model]) for model, quantile in quantiles.items()}
+    return {model: SlaTarget(quantile, **asked[model]) for model, quantile in quantiles.items()}
 
 
 def _constant(family: Sequence[Recorded], where: str, series: Recorded) -> float:

@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from infermeter.comparison.stretch import SIGNALS, Column, Signal, Slots, Stretch, Targets
+from infermeter.comparison.stretch import Column, Slots, Stretch
 from infermeter.errors import ConfigError
-from infermeter.model import Floats
+from infermeter.model import SIGNALS, Floats, Signal, SlaTarget
 from infermeter.report_json import report_parts
 
 SLOTS_MOST: Final = 500_000
@@ -160,9 +160,9 @@ def _tokens(row: Mapping[str, Any]) -> float | None:
     return sum(map(_amount, told)) if told else None
 
 
-def _targets(row: Mapping[str, Any]) -> Targets:
+def _targets(row: Mapping[str, Any]) -> SlaTarget:
     asked = {f"{signal}_seconds": row[f"{signal}_seconds"] for signal in SIGNALS}
-    return Targets(_amount(row["quantile_ratio"]), **{name: None if value is None else _amount(value) for name, value in asked.items()})
+    return SlaTarget(_amount(row["quantile_ratio"]), **{name: None if value is None else _amount(value) for name, value in asked.items()})
 
 
 def _queue_shares(rows: Rows) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from infermeter.model import Floats
+from infermeter.model import Floats, Signal, SlaTarget
 
 Column: TypeAlias = Literal[
     "seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "tokens_input", "tokens_output"
@@ -23,19 +23,6 @@ side's own prices."""
 COLUMNS: Final[Sequence[Column]] = (
     "seconds", "cost", "inferences", "seen_ok", "judged", "judged_ok", "within", "joules", "tokens", "tokens_input", "tokens_output"
 )  # fmt: skip
-
-Signal: TypeAlias = Literal["duration", "ttft", "tpot"]
-SIGNALS: Final[Sequence[Signal]] = ("duration", "ttft", "tpot")
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """An SLA; a target that is None isn't asked."""
-
-    quantile_ratio: float
-    duration_seconds: float | None = None
-    ttft_seconds: float | None = None
-    tpot_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +60,7 @@ class Stretch:
     starts_unix_seconds: Floats
     end_unix_seconds: float
     currency: str | None
-    slas: Mapping[str, Targets]
+    slas: Mapping[str, SlaTarget]
     slots: Mapping[str, Slots]
     queue_share_ratio: Mapping[str, float] = field(default_factory=dict)
     latency_seconds: Mapping[tuple[str, Signal, str], float] = field(default_factory=dict)

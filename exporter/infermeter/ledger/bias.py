@@ -18,8 +18,7 @@ from infermeter.ledger import slots as columns
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_SECONDS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sketch import BUCKETS, bucket_of
-from infermeter.ledger.sla import SIGNALS
-from infermeter.model import CoverageBias, Ints, ServerReading, SlaTarget
+from infermeter.model import SIGNALS, CoverageBias, Ints, ServerReading, SlaTarget
 
 _ROW: Final = len(SIGNALS) * BUCKETS
 _FARTHEST_EDGE: Final = 1.25

@@ -16,8 +16,8 @@ import numpy as np
 
 from infermeter.ledger.columns import tally, widened
 from infermeter.ledger.instants import SECOND_NS, nanoseconds
-from infermeter.ledger.sla import SIGNALS, targets_ns
-from infermeter.model import STAGES, Bools, Exemplar, Histogram, Ints, Signal, SlaTarget, Stage
+from infermeter.ledger.sla import targets_ns
+from infermeter.model import SIGNALS, STAGES, Bools, Exemplar, Histogram, Ints, Signal, SlaTarget, Stage
 
 BASE_EDGES_SECONDS: Final[dict[Signal, tuple[float, ...]]] = {
     "duration": (0.0025, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84),

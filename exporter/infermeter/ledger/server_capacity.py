@@ -15,10 +15,9 @@ from infermeter.ledger.capacities import ClosedSlot, ModelCapacity
 from infermeter.ledger.demand import Demand
 from infermeter.ledger.instants import SECOND_NS, SLOT_NS
 from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of
-from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Sums
 from infermeter.ledger.steptime import ROWS
-from infermeter.model import STAGES, CapacityFacts, Ints, SlaTarget
+from infermeter.model import SIGNALS, STAGES, CapacityFacts, Ints, SlaTarget
 
 Setup: TypeAlias = Mapping[str, float | None]
 """The GPUs by UUID, each with its power limit in watts (None: not told)."""

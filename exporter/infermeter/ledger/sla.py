@@ -11,10 +11,7 @@ import numpy as np
 
 from infermeter.config import Sla, Slas
 from infermeter.ledger.instants import nanoseconds
-from infermeter.model import Bools, Ints, Signal, SlaTarget
-
-SIGNALS: Final[tuple[Signal, ...]] = ("duration", "ttft", "tpot")
-"""In the order of the columns of signal arrays, shape (n, 3), in nanoseconds, -1 where an inference has no value."""
+from infermeter.model import SIGNALS, Bools, Ints, SlaTarget
 
 _QUANTILE: Final = 0.99
 _NO_TARGET: Final = np.iinfo(np.int64).max

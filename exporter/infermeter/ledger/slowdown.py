@@ -10,10 +10,9 @@ import numpy as np
 from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.sketch import BUCKETS, bucket_of, upper_edge_ns
-from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.verdict import verdict
 from infermeter.ledger.window_sketches import WindowSketches
-from infermeter.model import STAGES, Bools, Floats, Ints, SlaTarget, Slowdown, Window
+from infermeter.model import SIGNALS, STAGES, Bools, Floats, Ints, SlaTarget, Slowdown, Window
 
 _FIXED: Final = [STAGES.index("transfer"), STAGES.index("serialisation")]
 _SHARES: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)

@@ -10,8 +10,7 @@ from typing import Final
 import numpy as np
 
 from infermeter.ledger.sketch import BUCKETS, estimate_seconds, quantile_bucket
-from infermeter.ledger.sla import SIGNALS
-from infermeter.model import Floats, Ints, Signal, SlaTarget, StepTime
+from infermeter.model import SIGNALS, Floats, Ints, Signal, SlaTarget, StepTime
 
 EXTRAPOLATION: Final = 2.0
 """Up to so many times the largest batch seen. Of 602 published cases that reach at most 2.1 times as far, the median error is -8 %, and

@@ -13,7 +13,6 @@ from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.hardware import Hardware
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.sketch import BUCKETS, bucket_of, estimate_seconds, quantile_bucket
-from infermeter.ledger.sla import SIGNALS
 from infermeter.ledger.slots import Slots, Sums, Told, unpriced_longest
 from infermeter.ledger.slowdown import Slowdowns
 from infermeter.ledger.totals import Totals
@@ -21,6 +20,7 @@ from infermeter.ledger.verdict import verdict
 from infermeter.ledger.waterfall import waterfall
 from infermeter.ledger.window_sketches import WindowSketches
 from infermeter.model import (
+    SIGNALS,
     STAGES,
     Component,
     Ints,

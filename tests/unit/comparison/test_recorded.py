@@ -23,8 +23,9 @@ from infermeter.comparison.recorded import (
     Recorded,
     recorded_stretch,
 )
-from infermeter.comparison.stretch import Stretch, Targets
+from infermeter.comparison.stretch import Stretch
 from infermeter.errors import ConfigError
+from infermeter.model import SlaTarget
 
 START, STEP, STEPS = 1_000_000.0, 60.0, 10
 Answers = dict[str, list[Recorded]]
@@ -87,7 +88,7 @@ def test_what_counters_rose_by_is_what_happened() -> None:
     )
     assert side.cost_per_hour == pytest.approx(18.0)
     assert (side.server, side.version, side.currency, side.notes) == ("s", "1.2", "EUR", [])
-    assert side.slas == {"m": Targets(0.99, 0.5)}
+    assert side.slas == {"m": SlaTarget(0.99, 0.5)}
     assert side.busy_ratio == pytest.approx(0.5)
     assert side.queue_share_ratio == pytest.approx({"m": 0.6})
     assert (side.starts_unix_seconds[0], side.end_unix_seconds) == (START, START + 600)

@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from infermeter.comparison.saved import SLOTS_MOST, stretch_of
-from infermeter.comparison.stretch import Stretch, Targets
+from infermeter.comparison.stretch import Stretch
 from infermeter.errors import ConfigError
 from infermeter.metrics.report import report
+from infermeter.model import SlaTarget
 from support.compared import batching, life, told
 from support.snapshots import empty_snapshot, rich_snapshot
 
@@ -45,7 +46,7 @@ def test_the_sums_of_a_report_s_slots_are_those_of_its_counters() -> None:
     assert whole.total("tokens") == sum(row["value"] for row in document["tokens_total"])
     assert (side.seconds, len(whole)) == (300.0, 30)
     assert side.cost_per_hour == pytest.approx(document["report"]["cost"]["per_hour"])
-    assert side.slas == {"m": Targets(0.9, 8.0), "unknown": Targets(0.9, 8.0)} | side.slas
+    assert side.slas == {"m": SlaTarget(0.9, 8.0), "unknown": SlaTarget(0.9, 8.0)} | side.slas
     assert side.busy_ratio == pytest.approx(document["busy_seconds_total"][0]["value"] / 300, abs=0.02)
     assert 0 <= side.queue_share_ratio["m"] < 0.5
 

@@ -17,9 +17,9 @@ from infermeter.comparison.comparison_json import comparison_json
 from infermeter.comparison.comparison_text import REASONS, WIDTH, comparison_text, number
 from infermeter.comparison.load import Load
 from infermeter.comparison.measures import MEASURES
-from infermeter.comparison.stretch import SIGNALS
 from infermeter.comparison.verdict import Reason, Verdict
 from infermeter.config import Server
+from infermeter.model import SIGNALS
 from support.compared import IDLE_WATTS, SLA, batching, compare, life
 from support.ledgers import config
 

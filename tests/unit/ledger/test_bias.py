@@ -14,8 +14,7 @@ from infermeter.ledger.bias import Bias, edge_near, judged
 from infermeter.ledger.instants import SLOT_NS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sketch import BUCKETS, bucket_of
-from infermeter.ledger.sla import SIGNALS
-from infermeter.model import Bools, CoverageBias, Floats, Ints, LedgerSnapshot, ServerReading, ServerTime, SlaTarget, TimeOf
+from infermeter.model import SIGNALS, Bools, CoverageBias, Floats, Ints, LedgerSnapshot, ServerReading, ServerTime, SlaTarget, TimeOf
 from support.advising import findings
 from support.ledgers import Inference, S, at, batch, config, ledger, of_model
 from support.server_readings import reading
