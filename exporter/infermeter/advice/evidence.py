@@ -34,7 +34,7 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
     return SizingEvidence(
         products=tuple(sorted(gpu.identity.product or "unknown" for gpu in gpus)),
         gpus=sum(gpu.identity.share_ratio for gpu in gpus),
-        is_partitioned=any(gpu.identity.uuid.startswith(_PARTITIONED) or _PARTITIONED in (gpu.identity.product or "") for gpu in gpus),
+        is_partitioned=any(is_part(gpu.identity.uuid, gpu.identity.product) for gpu in gpus),
         cost_per_hour={} if ledger.unpriced else dict(ledger.cost_per_hour),
         currency=ledger.currency,
         price_age_seconds=None if price_as_of_ns is None else max(0.0, (ledger.time_ns - price_as_of_ns) / _NS),
@@ -60,6 +60,11 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
         ),
         load_ratio=None if window is None or window.accrued_seconds < _LEAST_KNOWN * window.window.seconds else window.load_ratio,
     )
+
+
+def is_part(uuid: str, product: str | None) -> bool:
+    """Whether a GPU is a part of one, by the names that MIG gives it."""
+    return uuid.startswith(_PARTITIONED) or _PARTITIONED in (product or "")
 
 
 def _slowdowns(model: ModelFacts, window: ServerWindow | None) -> tuple[Slowdown, ...]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, get_args
 
 from infermeter.advice import pressing
+from infermeter.advice.evidence import is_part
 from infermeter.advice.evidence_json import ToldAdvice
 from infermeter.advice.reference import FINDINGS
 from infermeter.advice.telemetry import COVERAGE_BIASED
@@ -44,7 +45,6 @@ _COVERED_LEAST: Final = 0.95
 _KNOWN_LEAST: Final = 0.9
 _TEXT_MOST: Final = 256
 _OF_A_GPU: Final = frozenset({"gpu_uuid", *(label.name for label in catalog.GPU_INFO.labels), "__name__"})
-_PARTITIONED: Final = "MIG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _evidence(
     return SizingEvidence(
         products=products,
         gpus=gpus,
-        is_partitioned=any(text.startswith(_PARTITIONED) for text in uuids) or any(_PARTITIONED in product for product in products),
+        is_partitioned=any(is_part(uuid, None) for uuid in uuids) or any(is_part("", product) for product in products),
         cost_per_hour={} if answers.number("price_missing") else cost,
         currency=currency,
         price_age_seconds=None if stamp is None else max(0.0, end_unix_seconds - stamp),

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 
+from infermeter.forward.outcomes import RETRIED_STATUSES
 from infermeter.proxy.packing import packed_export
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,6 @@ EXPORT_TIMEOUT_SECONDS = 5.0
 
 RETRY_SECONDS = 0.5, 1.0, 2.0
 """The waits before it is tried again."""
-
-RETRYABLE = frozenset({429, 502, 503, 504})
-"""Answers after which it may be tried again. Source: OTLP specification, section "Retryable response codes"."""
 
 
 class Delivery(SpanExporter):
@@ -108,7 +106,7 @@ class OtlpHttp(SpanExporter):
                 return True
         except urllib.error.HTTPError as refusal:
             refusal.close()
-            return None if refusal.code in RETRYABLE else False
+            return None if refusal.code in RETRIED_STATUSES else False
         except (OSError, http.client.HTTPException):
             return None
 

@@ -16,18 +16,12 @@ from typing import Any, Final, TypeAlias
 from infermeter.mapping.metrics import CountRule, Gauge, MetricRules, What, Work
 from infermeter.mapping.series import SeriesRule
 from infermeter.model import Direction, Outcome, Series, ServerReading, ServerTime, TimeOf
-from infermeter.scrape.times import Key, Times, Told
+from infermeter.scrape.times import FORGOTTEN_AFTER_NS, LARGEST_COUNT, Key, Times, Told, whole
 from infermeter.scrape.work import WorkOfOne
 
 SERIES_REMEMBERED: Final = 10_000
-FORGOTTEN_AFTER_NS: Final = 3_600_000_000_000
-"""A series that was gone for so long, while pages were read, gives up its place once half of them are taken."""
-
 LABELS_CHARACTERS: Final = 1_024
 """Of all names and values of a series' labels; one with more isn't counted."""
-
-LARGEST_COUNT: Final = 2**53
-"""Beyond it a float doesn't count in ones."""
 
 Row: TypeAlias = tuple[str | None, Outcome | None]
 """Model and outcome, each None where the server doesn't tell it."""
@@ -206,7 +200,7 @@ class Counts:
         return [(identity, one) for identity, one in page[name].items() if rule.fits(one.labels)]
 
     def _take(self, rule: CountRule, identity: _Identity, one: Series, time_ns: int) -> None:
-        value = _count(one.value)
+        value = whole(one.value)
         self._ignored += value is None
         known = self._series.get(identity)
         if known is None:
@@ -274,8 +268,3 @@ def _identity(one: Series) -> _Identity | None:
     if sum(len(name) + len(value) for name, value in one.labels.items()) > LABELS_CHARACTERS:
         return None
     return one.name, frozenset(one.labels.items())
-
-
-def _count(value: float) -> int | None:
-    """None: no count of anything."""
-    return int(value) if 0 <= value <= LARGEST_COUNT and int(value) == value else None

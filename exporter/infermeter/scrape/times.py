@@ -20,8 +20,11 @@ SERIES_REMEMBERED: Final = 20_000
 """Of all times and models together; a series of a labelled histogram has some twenty."""
 
 FORGOTTEN_AFTER_NS: Final = 3_600_000_000_000
+"""A series that was gone for so long, while pages were read, gives up its place once half of them are taken."""
+
 EDGES_OF_A_TIME: Final = 64
-LARGEST: Final = 2**53
+LARGEST_COUNT: Final = 2**53
+"""Beyond it a float doesn't count in ones."""
 
 Key: TypeAlias = tuple[str | None, TimeOf]
 """A model, None where the server doesn't tell it, and a time."""
@@ -30,6 +33,11 @@ Read: TypeAlias = Callable[[SeriesRule], Sequence[Series]]
 ModelOf: TypeAlias = Callable[[Series], str | None]
 
 _Place: TypeAlias = tuple[TimeOf, frozenset[tuple[str, str]]]
+
+
+def whole(value: float) -> int | None:
+    """A sample as a count; None: no count of anything."""
+    return int(value) if 0 <= value <= LARGEST_COUNT and int(value) == value else None
 
 
 @dataclass(slots=True)
@@ -119,11 +127,11 @@ class Times:
             page = found.setdefault((rule.of, frozenset(labels.items())), _Remembered((model_of(series), rule.of)))
             if series_rule is rule.sums:
                 seconds = series.value / rule.units_per_second
-                page.seconds = seconds if abs(series.value) <= LARGEST else None
+                page.seconds = seconds if abs(series.value) <= LARGEST_COUNT else None
                 self.ignored += page.seconds is None
                 continue
             edge = math.inf if series_rule is rule.counts else rule.edge_seconds(series.labels)
-            count = int(series.value) if 0 <= series.value <= LARGEST and int(series.value) == series.value else None
+            count = whole(series.value)
             if edge is None or count is None:
                 self.ignored += 1
             elif series_rule is rule.counts or edge not in page.at_most:
@@ -140,8 +148,8 @@ class Times:
         if page.seconds is not None:
             sums = self._sums.setdefault(page.key, Told())
             for edge, count in page.at_most.items():
-                sums.at_most[edge] = min(sums.at_most.get(edge, 0) + count - known.at_most.get(edge, 0), LARGEST)
-            sums.seconds = min(sums.seconds + max(page.seconds - (known.seconds or 0.0), 0.0), LARGEST)
+                sums.at_most[edge] = min(sums.at_most.get(edge, 0) + count - known.at_most.get(edge, 0), LARGEST_COUNT)
+            sums.seconds = min(sums.seconds + max(page.seconds - (known.seconds or 0.0), 0.0), LARGEST_COUNT)
             known.seconds = page.seconds
         known.at_most.update(page.at_most)
         known.time_ns = time_ns
