@@ -169,7 +169,7 @@ class Meter:
         return _snapshot(
             self._config,
             ledger,
-            self._adviser.advice(ledger, price_as_of_ns=self._prices.as_of_ns),
+            self._adviser.advice(ledger, price_as_of_ns=self._prices.as_of_ns, reserves_memory=self._mapper.reserves_memory),
             _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused),
             kind="serve",
             sampled=_sampled(self._config, self._mapper),
@@ -288,7 +288,13 @@ class Replay:
             ledger.add(batch, end_ns)
         ledger.finish(end_ns)
         told_by_ledger = ledger.snapshot(end_ns)
-        premises = premises_of(self._config, told_by_ledger, self._listed.devices, price_as_of_ns=prices.as_of_ns)
+        premises = premises_of(
+            self._config,
+            told_by_ledger,
+            self._listed.devices,
+            price_as_of_ns=prices.as_of_ns,
+            reserves_memory=self._mapper.reserves_memory,
+        )
         return _snapshot(
             self._config,
             told_by_ledger,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from infermeter.advice import Premises, advice_with, measured, premises_of
+from infermeter.advice import advice_with, measured, premises_of
 from infermeter.advice.holding import Holding
 from infermeter.catalogue import Catalogue
 from infermeter.config import Config, DevicePrice
@@ -40,11 +40,10 @@ class Adviser:
         if not self._config.advice.enabled or (self._considered_ns is not None and 0 <= now_ns - self._considered_ns < every_ns):
             return
         self._considered_ns = now_ns
-        self._holding.update(now_ns, measured(self._premises(snapshot(), price_as_of_ns)), hold_seconds=self._config.advice.hold)
+        premises = premises_of(self._config, snapshot(), self._catalogue, price_as_of_ns=price_as_of_ns)
+        self._holding.update(now_ns, measured(premises), hold_seconds=self._config.advice.hold)
 
-    def advice(self, ledger: LedgerSnapshot, *, price_as_of_ns: int | None) -> Advice:
+    def advice(self, ledger: LedgerSnapshot, *, price_as_of_ns: int | None, reserves_memory: bool = False) -> Advice:
         """Of a snapshot, with those of the measured findings that have held for long enough."""
-        return advice_with(self._premises(ledger, price_as_of_ns), self._holding.told, prices=self._prices)
-
-    def _premises(self, ledger: LedgerSnapshot, price_as_of_ns: int | None) -> Premises:
-        return premises_of(self._config, ledger, self._catalogue, price_as_of_ns=price_as_of_ns)
+        premises = premises_of(self._config, ledger, self._catalogue, price_as_of_ns=price_as_of_ns, reserves_memory=reserves_memory)
+        return advice_with(premises, self._holding.told, prices=self._prices)

@@ -17,9 +17,6 @@ _LEAST_KNOWN: Final = 0.9
 _BY_CHANCE: Final = 3.0
 """So many wait, where hardly any would."""
 
-_RESERVING: Final = frozenset({"vllm", "sglang", "trtllm", "lmdeploy", "tgi"})
-"""Kinds of servers that take memory for their KV cache before anybody asks, whether they tell how full it is or not."""
-
 
 def sizing_evidence(premises: Premises) -> SizingEvidence | None:
     """None where no GPU is seen: then nothing says what would be replaced. One that answered within the window took part in it."""
@@ -41,7 +38,7 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
         peak_load_ratio=ledger.peak_load_ratio,
         busy_ratio=None if window is None or ledger.thin else _busy_ratio(window),
         memory_peak_bytes=hardware.memory_peak_bytes,
-        memory_is_reserved=premises.config.server.kind in _RESERVING or (gauges is not None and gauges.kv_cache_used_ratio is not None),
+        memory_is_reserved=premises.reserves_memory or (gauges is not None and gauges.kv_cache_used_ratio is not None),
         precision=premises.config.server.precision,
         throttled_ratio=hardware.throttled_ratio,
         window_seconds=None if window is None else window.window.seconds,

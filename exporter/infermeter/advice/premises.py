@@ -59,6 +59,7 @@ class Premises:
     `window`: the longest, by which everything is judged; None where none is configured. `hardware`: what the GPUs did in it. `device`: what
     they are; None where they aren't told, aren't known, or are of several kinds. `models`: every model of which enough was seen to speak of
     its stages, by spans that are no unfair sample, and not one that may turn out to be. `price_as_of_ns` None: no price is in force.
+    `reserves_memory`: the server is known to take the GPU's memory before anybody asks.
     """
 
     config: Config
@@ -69,6 +70,7 @@ class Premises:
     hardware: HardwareWindow
     device: Device | None
     models: tuple[Seen, ...]
+    reserves_memory: bool
 
     @property
     def thresholds(self) -> Thresholds:
@@ -101,7 +103,9 @@ class Premises:
         return None if self.ledger.unpriced or not self.ledger.cost_per_hour else sum(self.ledger.cost_per_hour.values())
 
 
-def premises_of(config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *, price_as_of_ns: int | None) -> Premises:
+def premises_of(
+    config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *, price_as_of_ns: int | None, reserves_memory: bool = False
+) -> Premises:
     """What the rules go by."""
     window = ledger.windows[-1] if ledger.windows else None
     products = {gpu.identity.product for gpu in ledger.gpus if gpu.up}
@@ -114,6 +118,7 @@ def premises_of(config: Config, ledger: LedgerSnapshot, catalogue: Catalogue, *,
         window=window,
         hardware=HardwareWindow() if window is None or window.hardware is None else window.hardware,
         device=devices.pop() if len(devices) == 1 else None,
+        reserves_memory=reserves_memory,
         models=() if is_early_sample(ledger) else tuple(s for one in ledger.models if (s := _seen(one, ledger.stage_quality)) is not None),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +44,8 @@ class Mapper:
         self._assembler = Assembler(assembly, limits, self.spans_dropped, bounded=bounded)
         self._limits = limits
         self._bounded = bounded
-        self._all_sampled = all(mapping.sampled for mapping in mappings)
-        self._sampled = False
+        self._mappings = mappings
+        self._counting: set[str] = set()
         self._part_names = PartNames()
         self._served = Served(limits.pending_traces if bounded else sys.maxsize) if len(mappings) > 1 else None
         self._around_ns: Counter[PartKey] = Counter()
@@ -63,7 +63,15 @@ class Mapper:
     @property
     def sampled(self) -> bool:
         """Whether spans are a sample: every mapping says so, or one of which an inference was counted."""
-        return self._all_sampled or self._sampled
+        return self._says(lambda mapping: mapping.sampled)
+
+    @property
+    def reserves_memory(self) -> bool:
+        """Whether the server takes memory before anybody asks: every mapping says so, or one of which an inference was counted."""
+        return self._says(lambda mapping: mapping.reserves_memory)
+
+    def _says(self, told: Callable[[ServerMapping], bool]) -> bool:
+        return all(map(told, self._mappings)) or any(told(mapping) for mapping in self._mappings if mapping.server in self._counting)
 
     @property
     def traces_pending(self) -> int:
@@ -232,7 +240,7 @@ class Mapper:
 
     def _counted(self, counting: _Inferences) -> InferenceBatch:
         self.spans_mapped += counting.spans
-        self._sampled |= counting.mapping.sampled
+        self._counting.add(counting.mapping.server)
         return counting.batch
 
 

@@ -58,6 +58,8 @@ def _server(mapping: ServerMapping) -> Iterator[str]:
         yield f"- {about}: {text}"
     if mapping.sampled and mapping.rules:
         yield "- spans are a sample by default: totals are absent and nothing is idle by them, unless `server.sampled: false` is set"
+    if mapping.reserves_memory:
+        yield "- takes the GPU's memory at its start, so that nothing says how much of it a smaller GPU would have to have"
     yield from metrics_lines(mapping.metrics)
     if mapping.rules:
         yield "\n| spans | stages | also told | absent |\n| --- | --- | --- | --- |"

@@ -220,7 +220,8 @@ class Run:
 class ServerMapping:
     """One server's file. `rules` in order of precedence; spans that fit `ignore` are none of its inferences.
 
-    `metrics`: what its own /metrics says; None: nothing that is read. `origins` of the recorded spans that it was tried with, what real
+    `reserves_memory`: it takes the GPU's memory before anybody asks, so that what is in use isn't what it needs. `metrics`: what its own
+    /metrics says; None: nothing that is read. `origins` of the recorded spans that it was tried with, what real
     `runs` showed, and what it can't tell (`not_told`), are for people.
     """
 
@@ -232,6 +233,7 @@ class ServerMapping:
     priority: int
     role: Role
     sampled: bool
+    reserves_memory: bool
     rules: tuple[Rule, ...]
     ignore: tuple[Match, ...]
     metrics: MetricRules | None

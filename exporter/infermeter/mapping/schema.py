@@ -72,7 +72,7 @@ def read_mapping(text: str, where: str) -> ServerMapping:
 
 
 def _mapping(place: Place) -> ServerMapping:
-    known = "schema server title versions origins runs sources tracing not_told priority role sampled rules ignore metrics"
+    known = "schema server title versions origins runs sources tracing not_told priority role sampled reserves_memory rules ignore metrics"
     at = place.keys(known, required="schema server title versions role rules")
     if at["schema"].text() != "1":
         raise at["schema"].wrong("must be 1")
@@ -91,6 +91,7 @@ def _mapping(place: Place) -> ServerMapping:
         priority=at["priority"].whole() if "priority" in at else 50,
         role=cast("Role", at["role"].choice(ROLES)),
         sampled=_flag(at, "sampled") or not rules,  # where no span comes, their silence says nothing
+        reserves_memory=_flag(at, "reserves_memory"),
         rules=rules,
         ignore=at["ignore"].each(_match) if "ignore" in at else (),
         metrics=read_metrics(at["metrics"]) if "metrics" in at else None,

@@ -78,18 +78,21 @@ def test_the_age_of_the_price_is_told_and_never_below_0() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "gauges", "reserved"),
+    ("known", "gauges", "reserved"),
     [
-        ("triton", None, False),
-        ("triton", GAUGES, False),
-        ("triton", replace(GAUGES, kv_cache_used_ratio=0.0), True),
-        ("vllm", None, True),
+        (False, None, False),
+        (False, GAUGES, False),
+        (False, replace(GAUGES, kv_cache_used_ratio=0.0), True),
+        (True, None, True),
     ],
 )
 def test_servers_with_a_kv_cache_reserve_memory_also_where_they_do_not_tell_now(
-    kind: str, gauges: ServerGauges | None, reserved: bool
+    known: bool, gauges: ServerGauges | None, reserved: bool
 ) -> None:
-    assert evidence(snapshot(gauges=gauges), server=Server(kind=kind)).memory_is_reserved is reserved
+    premises = premises_of(Config(), snapshot(gauges=gauges), shipped_catalogue(), price_as_of_ns=None, reserves_memory=known)
+    taken = sizing_evidence(premises)
+    assert taken is not None
+    assert taken.memory_is_reserved is reserved
 
 
 def test_busy_time_is_a_part_of_what_is_known_and_none_where_too_little_is() -> None:

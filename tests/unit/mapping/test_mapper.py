@@ -566,6 +566,16 @@ def test_under_auto_spans_are_a_sample_once_such_a_server_was_seen() -> None:
     assert of.sampled
 
 
+def test_a_pinned_mapping_says_whether_the_server_reserves_memory_and_under_auto_the_one_that_was_seen() -> None:
+    assert mapper(*load_mappings("vllm", {})).reserves_memory
+    assert not mapper(*load_mappings("triton", {})).reserves_memory
+    of = mapper(role("engine", "run", extra="reserves_memory: true"), role("gateway", "serve"))
+    assert not of.reserves_memory
+    add(of, Span("run", 0, 1))
+    assert count(of.take(ns(0))) == 1
+    assert of.reserves_memory
+
+
 def test_every_reason_is_there_from_the_start() -> None:
     of = mapper(mapping("{}"))
     assert dict(of.spans_unmapped) == {"no_rule": 0, "incomplete": 0, "invalid": 0, "suppressed": 0}

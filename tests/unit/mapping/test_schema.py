@@ -49,6 +49,7 @@ def problems(text: str) -> list[str]:
             "server: must match [a-z0-9_]{1,32}",
         ),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "sampled: yes\n"), "sampled: must be true (or left out)"),
+        (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "reserves_memory: 1\n"), "reserves_memory: must be true (or left out)"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + "priority: high\n"), "priority: must be a whole number"),
         (rule("{id: a, match: {span: s}, emit: {}}", head=HEAD + 'title: ""\n'), "title: given twice"),
         (HEAD + "rules: []\n", "rules: is empty, and there are no metrics: nothing would be known of this server"),
