@@ -14,6 +14,12 @@ from hypothesis import HealthCheck, settings
 PATIENT = (HealthCheck.too_slow, HealthCheck.filter_too_much)
 """A busy machine is no fault of a test, nor is a draw of many configurations that contradict themselves."""
 
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named by their length: what gzip writes holds the time, and each process of the suite must see the same names."""
+    return f"{len(val)}_bytes" if isinstance(val, bytes) else None
+
+
 settings.register_profile("fast", deadline=None, max_examples=50, derandomize=True, suppress_health_check=PATIENT)
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=PATIENT)
 settings.load_profile("fast")
