@@ -198,13 +198,17 @@ class Sidecar:
                 report=lambda: report(self._snapshot()),
                 events=lambda: report(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().advice.findings),
-                ready=lambda: self.ready,
+                ready=self.readiness,
                 reload=self.reload if self._config.web.lifecycle else None,
             ),
             "otlp_grpc": lambda: GrpcReceiver(self._receiver),
             "otlp_http": lambda: HttpReceiver(self._receiver),
         }
         return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether everything listens, and a line about it."""
+        return self.ready, "ready" if self.ready else "starting"
 
     async def reload(self) -> tuple[bool, str]:
         """Takes a new configuration over as a whole, or not at all; whether it did, and a line about it."""

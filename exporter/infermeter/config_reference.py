@@ -1,4 +1,4 @@
-"""docs/configuration.md, made from the dataclasses of config.py: every key, what it takes, its default and its bounds."""
+"""docs/configuration.md, made from the dataclasses of config/: every key, what it takes, its default and its bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new configuration changes of the one in force, and which of that a running sidecar takes over: config.py's metadata say. Pure."""
+"""What a new configuration changes of the one in force, and which of that a running sidecar takes over: config/'s metadata say. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Change:
 
 
 def changed_keys(old: Config, new: Config) -> tuple[str, ...]:
-    """The dotted path of every key that changes, in the order of config.py.
+    """The dotted path of every key that changes, in the order of config/.
 
     Raises: ConfigErrors that name all of those that a reload doesn't take over, if there are any.
     """

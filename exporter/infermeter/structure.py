@@ -1,6 +1,6 @@
 """YAML text to the configuration, and to lists that it names: every problem with its dotted path, its line, and the nearest known key.
 
-Types, ranges and defaults are those of config.py's dataclasses; contradictions between keys are told by config_rules.py.
+Types, ranges and defaults are those of config/'s dataclasses; contradictions between keys are told by config_rules.py.
 """
 
 from __future__ import annotations

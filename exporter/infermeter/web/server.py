@@ -13,6 +13,7 @@ from aiohttp import web
 
 from infermeter.web.encoding import packed
 from infermeter.web.events import EventStream
+from infermeter.web.page import LINKS, Page
 
 log = logging.getLogger(__name__)
 
@@ -28,23 +29,18 @@ STALLED_SECONDS = 30
 STOP_SECONDS = 1.0
 """How long requests in progress may take to end once the server stops."""
 
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""What a browser may do with an answer, unless it is a page with a policy of its own: show it."""
+
 HEADERS = {
     "Server": "infermeter",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 """On every answer."""
-
-INDEX = """\
-<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Infermeter</title>
-<h1>Infermeter</h1>
-<p><a href="/metrics">metrics</a> · <a href="/api/v1/report">report</a> · <a href="/api/v1/findings">findings</a></p>
-</html>
-"""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,9 +49,9 @@ class WebServer:
     """`/metrics`, health, report, events, findings and reloading over HTTP.
 
     `render` takes an `Accept` header and gives a body and its content type; `report` and `findings` give what their end points
-    answer, `events` what listeners are sent; `ready` says whether everything listens; `reload` takes a new configuration over, and tells
-    whether it did, and a line about it; None: that is switched off. All are called on the loop, for each request. What they raise is
-    logged, and answered with 500.
+    answer, `events` what listeners are sent; `ready` says whether everything listens, and a line about it; `page` is what `/` shows;
+    `reload` takes a new configuration over, and tells whether it did, and a line about it; None: that is switched off. All are called
+    on the loop, for each request. What they raise is logged, and answered with 500.
     """
 
     def __init__(
@@ -65,7 +61,8 @@ class WebServer:
         report: Callable[[], Mapping[str, Any]],
         events: Callable[[], Mapping[str, Any]],
         findings: Callable[[], Mapping[str, Any]],
-        ready: Callable[[], bool],
+        ready: Callable[[], tuple[bool, str]],
+        page: Page = LINKS,
         reload: Callable[[], Awaitable[tuple[bool, str]]] | None = None,
         events_interval_seconds: float = 1.0,
     ) -> None:
@@ -73,6 +70,7 @@ class WebServer:
         self._report = report
         self._findings = findings
         self._ready = ready
+        self._page = page
         self._reload = reload
         self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds)
         self._listener: asyncio.Server | None = None
@@ -141,7 +139,8 @@ class WebServer:
                 self._resting[connection] = None
 
     async def _index(self, _: web.Request) -> web.Response:
-        return web.Response(text=INDEX, content_type="text/html")
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": self._page.policy}
+        return web.Response(body=self._page.body, headers=headers)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
@@ -151,7 +150,8 @@ class WebServer:
         return web.Response(text="healthy\n")
 
     async def _readiness(self, _: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if self._ready() else web.Response(status=503, text="starting\n")
+        ready, text = self._ready()
+        return web.Response(status=200 if ready else 503, text=f"{text}\n")
 
     async def _reloading(self, _: web.Request) -> web.Response:
         if self._reload is None:
@@ -186,7 +186,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+    policy = response.headers.get("Content-Security-Policy", POLICY)
+    response.headers.update({**HEADERS, "Content-Security-Policy": policy})
 
 
 def _cut_off_when_stalled(listening: socket.socket) -> None:

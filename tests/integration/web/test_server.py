@@ -27,7 +27,7 @@ def web_server(**changes: Any) -> WebServer:
         "report": lambda: report(SNAPSHOT),
         "events": lambda: report(SNAPSHOT, slots=False),
         "findings": lambda: findings_report(SNAPSHOT.advice.findings),
-        "ready": lambda: True,
+        "ready": lambda: (True, "ready"),
         "events_interval_seconds": 0.01,
     }
     return WebServer(**{**parts, **changes})
@@ -107,12 +107,12 @@ def test_health_needs_nothing_and_readiness_waits_for_the_listeners() -> None:
         async with session.get("/-/healthy") as response:
             assert response.status == 200
         async with session.get("/-/ready") as response:
-            assert response.status == 503
+            assert (response.status, await response.text()) == (503, "starting\n")
         ready[0] = True
         async with session.get("/-/ready") as response:
-            assert response.status == 200
+            assert (response.status, await response.text()) == (200, "ready\n")
 
-    against(scenario, ready=lambda: ready[0])
+    against(scenario, ready=lambda: (ready[0], "ready" if ready[0] else "starting"))
 
 
 def test_report_and_findings_are_json_that_nobody_stores() -> None:

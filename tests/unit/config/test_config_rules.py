@@ -215,7 +215,6 @@ def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("server: {precision: fp8}", "server.precision: accepted, but has no effect in this version"),
         ("forward: {headers: {a: b}}", "forward: passes nothing on without forward.endpoint"),
         ("cost: {currency: USS}", "cost.currency: USS is taken as written, but is no code of ISO 4217 that this version knows"),
         ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),
