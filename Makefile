@@ -5,7 +5,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+RUNTIME := .venv/.runtime
 READY := .venv/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 DEMO ?=
 TESTS ?=
@@ -18,16 +20,21 @@ help:  ## what there is
 
 setup: $(READY)  ## a virtual environment in .venv with everything pinned
 
-$(READY): requirements-dev.lock pyproject.toml
+$(RUNTIME): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: PYTHON=... names one" >&2; exit 1; }
 	@.ci/need python3-venv
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@echo "installing into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "installing the program into .venv"
+	@$(INSTALL) --constraint requirements-dev.lock hatchling editables
+	@$(INSTALL) --constraint requirements-dev.lock --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## the product at work on this machine, without a GPU (DEMO="--scenario idle --duration 30s")
+$(READY): $(RUNTIME)
+	@echo "installing what it is developed with into .venv"
+	@$(INSTALL) --requirement requirements-dev.lock
+	@touch $@
+
+demo: $(RUNTIME)  ## the product at work on this machine, without a GPU (DEMO="--scenario idle --duration 30s")
 	@$(BIN)/infermeter demo $(DEMO)
 
 test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
