@@ -370,6 +370,7 @@ def _snapshot(  # noqa: PLR0913 - a snapshot is made of all there is
         server_scrape_up=surroundings.server_scrape_up,
         state_files_rejected=surroundings.state_files_rejected,
         forward=surroundings.forward,
+        server_kind=None if config.server.kind == "auto" else config.server.kind,
     )
 
 

@@ -20,6 +20,7 @@ from infermeter.model import (
     GpuSample,
     Histogram,
     IntakeFacts,
+    Judged,
     LedgerSnapshot,
     ModelEvidence,
     ModelFacts,
@@ -100,6 +101,7 @@ def llm(name: str = "llama-3-8b") -> ModelFacts:
                 prefill_seconds=150.0,
                 decode_seconds=600.0,
                 signal_inferences={"duration": 500, "ttft": 500, "tpot": 480},
+                judged=Judged(503, 499, 0.95),
             ),
         ),
         capacity=CapacityFacts(observed_per_second=0.5, reached=True, modelled_per_second=0.625, inferences=18_000),
@@ -304,6 +306,7 @@ def rich_snapshot(*, gpus: int = 2, share: float = 0.5, models: tuple[ModelFacts
             queue_bytes=131_072,
             queue_limit_bytes=67_108_864,
         ),
+        server_kind="vllm",
     )
 
 

@@ -41,7 +41,7 @@ def at_most(k: int, n: int, p: Fraction) -> Fraction | float:
     """P(X <= k) for X binomial with n trials of chance p: exact for small n."""
     if p == 0:
         return 1.0
-    return _exact(k, n, p) if n <= _EXACT_TO else _by_logarithms(k, n, float(p))
+    return _exact(k, n, p) if n <= _EXACT_TO else by_logarithms(k, n, float(p))
 
 
 def _exact(k: int, n: int, p: Fraction) -> Fraction:
@@ -54,7 +54,8 @@ def _exact(k: int, n: int, p: Fraction) -> Fraction:
     return Fraction(total, p.denominator**n)
 
 
-def _by_logarithms(k: int, n: int, p: float) -> float:
+def by_logarithms(k: int, n: int, p: float) -> float:
+    """As `at_most`, for 0 < p < 1, to about 1e-9 whatever the number of trials."""
     if k >= n * p:
         return 1.0 - _tail(n - k - 1, n, 1.0 - p)
     return _tail(k, n, p)

@@ -24,6 +24,7 @@ from infermeter.model import (
     STAGES,
     Component,
     Ints,
+    Judged,
     Misses,
     ModelWindow,
     ServerWindow,
@@ -147,6 +148,7 @@ class WindowReader:
         cost = amounts[columns.COST] if self._priced else None
         judged = self._is_long_enough and self._covers_durations(code)
         is_whole = counts[columns.OK] > 0 and not self._is_unnamed(code)
+        evidence = self._evidence(code, told.sla_since) if is_fair and sla is not None and told.sla_since is not None else None
         divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and (is_whole or self._is_all(code))
         return ModelWindow(
             window=self._window,
@@ -162,7 +164,7 @@ class WindowReader:
             if divisible and is_fair and self._is_priced and cost is not None
             else {},
             latency_at_sla_quantile_seconds=self._latencies(code, sla) if judged and is_fair and sla is not None else {},
-            sla_state=None if sla is None or told.sla_since is None or not is_fair else self._state(code, sla, told.sla_since),
+            sla_state=None if sla is None or told.sla_since is None or not is_fair else self._state(sla, evidence),
             tokens_input=tokens_input,
             tokens_output=tokens_output,
             prefill_seconds=prefill_ns / SECOND_NS if prefill_ns or decode_ns else None,
@@ -172,6 +174,7 @@ class WindowReader:
             misses=self._misses(code, told.sla_since) if sla is not None and is_fair else None,
             slowdowns=self._slowdowns_alone(code, sla, told.sla_since) if is_fair else (),
             divisible=divisible,
+            judged=evidence,
         )
 
     def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
@@ -327,12 +330,18 @@ class WindowReader:
         told = {signal: self._quantiles.quantile(self._window, code, signal, sla.quantile_ratio) for signal in SIGNALS}
         return {signal: seconds for signal, seconds in told.items() if seconds is not None}
 
-    def _state(self, code: int, sla: SlaTarget, since: int) -> SlaState:
+    def _evidence(self, code: int, since: int) -> Judged | None:
+        """What the verdict goes by; None: the window is too short yet."""
         judged = self._judged(since)
         if judged.server[columns.ACCRUED_SECONDS] < _LEAST_SECONDS or not self._covers_durations(code):
-            return "insufficient"
+            return None
         observed, within = judged.counts[code, [columns.OBSERVED, columns.WITHIN]].tolist()
-        return verdict(sla, observed=observed, within=within, confidence=self._confidence)
+        return Judged(observed, within, self._confidence)
+
+    def _state(self, sla: SlaTarget, judged: Judged | None) -> SlaState:
+        if judged is None:
+            return "insufficient"
+        return verdict(sla, observed=judged.observed, within=judged.within, confidence=judged.confidence)
 
 
 def _stage_seconds(counts: Sequence[int], first: int = columns.FIRST_STAGE) -> dict[Stage, float]:

@@ -14,9 +14,11 @@ from itertools import accumulate
 from math import fsum
 from typing import Any
 
+from infermeter.ledger.miss_bounds import inferences_until_met, miss_ratio_bounds
+from infermeter.metrics.budget import series_of
 from infermeter.metrics.derived import derived
-from infermeter.metrics.families import Point, families
-from infermeter.model import Finding, GpuFacts, Histogram, ModelFacts, ModelWindow, ServerWindow, Slot, Snapshot
+from infermeter.metrics.families import Families, Point, families
+from infermeter.model import Finding, GpuFacts, Histogram, Judged, ModelFacts, ModelWindow, ServerWindow, SlaTarget, Slot, Snapshot
 from infermeter.report_json import SCHEMA, plain
 
 
@@ -25,8 +27,10 @@ def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
 
     An absent family is an absent key. `slots=False` leaves out the closed slots, which make up most of a long report.
     """
-    readings = {family.name: points for family, points in families(snapshot).items()} | derived(snapshot)
-    return {name: [_entry(point) for point in points] for name, points in readings.items()} | {"report": _about(snapshot, slots=slots)}
+    told = families(snapshot)
+    readings = {family.name: points for family, points in told.items()} | derived(snapshot)
+    about = _about(snapshot, told, slots=slots)
+    return {name: [_entry(point) for point in points] for name, points in readings.items()} | {"report": about}
 
 
 def findings_report(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -43,13 +47,14 @@ def _entry(point: Point) -> dict[str, Any]:
     return {"labels": dict(point.labels), "count": cumulative[-1], "sum": histogram.sum_seconds, "buckets": buckets}
 
 
-def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
+def _about(snapshot: Snapshot, told: Families, *, slots: bool) -> dict[str, Any]:
     ledger = snapshot.ledger
     about: dict[str, Any] = {
         "schema": SCHEMA,
         "version": snapshot.version,
         "kind": snapshot.kind,
         "server": snapshot.server,
+        "server_kind": snapshot.server_kind,
         "start_unix_seconds": ledger.start_ns / 1e9,
         "end_unix_seconds": ledger.time_ns / 1e9,
         "settled_unix_seconds": None if ledger.settled_ns is None else ledger.settled_ns / 1e9,
@@ -68,6 +73,7 @@ def _about(snapshot: Snapshot, *, slots: bool) -> dict[str, Any]:
         "workloads": dict(snapshot.advice.workloads),
         "sizing": None if snapshot.advice.sizing is None else plain(asdict(snapshot.advice.sizing)),
         "losses": _losses(snapshot),
+        "series": {"told": sum(map(series_of, told.values())), "limit": snapshot.series_limit},
     }
     if slots:
         about["slots"] = [_slot(slot) for slot in ledger.slots]
@@ -86,14 +92,14 @@ def _window(window: ServerWindow, models: Sequence[ModelFacts]) -> dict[str, Any
         "joules": window.joules,
         "inferences_ok": window.inferences_ok,
         "inferences_within_sla": window.inferences_within_sla,
-        "models": [_model_window(model.model, own) for model in models for own in model.windows if own.window == window.window],
+        "models": [_model_window(model, own) for model in models for own in model.windows if own.window == window.window],
     }
 
 
-def _model_window(model: str, window: ModelWindow) -> dict[str, Any]:
+def _model_window(model: ModelFacts, window: ModelWindow) -> dict[str, Any]:
     """The sums that the window's readings of one model are made from, and how many inferences are behind each quantile."""
     return {
-        "model": model,
+        "model": model.model,
         "cost": window.cost,
         "joules": window.joules,
         "inferences_ok": window.inferences_ok,
@@ -104,6 +110,21 @@ def _model_window(model: str, window: ModelWindow) -> dict[str, Any]:
         "tokens_output": window.tokens_output,
         "prefill_seconds": window.prefill_seconds,
         "decode_seconds": window.decode_seconds,
+        "stage_seconds": dict(window.stage_seconds),
+        "judged": None if model.sla is None or window.judged is None else _judged(model.sla, window.judged),
+    }
+
+
+def _judged(sla: SlaTarget, judged: Judged) -> dict[str, Any]:
+    """What the verdict goes by, with bounds of the share that misses, and how far it is to `met`."""
+    lower, upper = miss_ratio_bounds(judged)
+    return {
+        "observed": judged.observed,
+        "within_sla": judged.within,
+        "confidence": judged.confidence,
+        "miss_ratio_lower": lower,
+        "miss_ratio_upper": upper,
+        "inferences_until_met": inferences_until_met(sla, judged),
     }
 
 

@@ -16,6 +16,7 @@ from infermeter.model.facts import (
     GpuFacts,
     HardwareWindow,
     Histogram,
+    Judged,
     LedgerSnapshot,
     Misses,
     ModelFacts,
@@ -59,7 +60,7 @@ from infermeter.model.kinds import (
 )
 from infermeter.model.server_metrics import Series, ServerReading, ServerTime, TimeOf
 from infermeter.model.snapshot import ForwardFacts, IntakeFacts, Snapshot
-from infermeter.model.spans import Accepted, Export, Layout, SpanBatch, SpanFilter
+from infermeter.model.spans import Accepted, Export, Layout, SpanBatch, SpanEvents, SpanFilter
 
 __all__ = [
     "SIGNALS",
@@ -95,6 +96,7 @@ __all__ = [
     "InferenceBatch",
     "IntakeFacts",
     "Ints",
+    "Judged",
     "Layout",
     "LedgerSnapshot",
     "Misses",

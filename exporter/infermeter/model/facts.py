@@ -68,6 +68,15 @@ class Misses:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What a verdict goes by: of the `observed` inferences that the SLA in force judged, so many were within it."""
+
+    observed: int
+    within: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Slowdown:
     """If compute took `factor_ratio` times as long, and nobody waited, `late_ratio` of the inferences that were seen would miss the SLA."""
 
@@ -85,7 +94,8 @@ class ModelWindow:
     token signals) took so many times as long, the SLA would just be met on this evidence; below 1 it isn't now. None without an SLA, the
     evidence, or a compute stage that is told. `slowdowns`, ascending: the same if nobody had waited, from nobody late on up to as many as
     still prove it. `misses` None: no SLA has judged, or the spans are no fair sample. `divisible`: there are enough inferences, and
-    all that they cost and drew is known to be theirs, so that money and joules can be divided by them.
+    all that they cost and drew is known to be theirs, so that money and joules can be divided by them. `judged` None: nothing
+    can be judged yet.
     """
 
     window: Window
@@ -109,6 +119,7 @@ class ModelWindow:
     misses: Misses | None = None
     slowdowns: tuple[Slowdown, ...] = ()
     divisible: bool = True
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Snapshot:
     `totals_from`: what tells how many inferences were served, for the life of the process; None: nothing does. `server_scrape_up` and
     `state_files_rejected` are None where no metrics_url or state_file is set. `config_reload_ns`: when the configuration in force was
     loaded, None where that is nobody's business (a replay). `forward` is None where nothing is passed on.
+    `server_kind` is None where it is left open.
     """
 
     server: str
@@ -64,3 +65,4 @@ class Snapshot:
     server_scrape_up: bool | None = None
     state_files_rejected: int | None = None
     forward: ForwardFacts | None = None
+    server_kind: str | None = None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from infermeter.metrics import catalog
 from infermeter.metrics.derived import DERIVED
+from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
 from infermeter.model import Snapshot
 from support.golden import assert_golden
@@ -222,3 +223,26 @@ def test_findings_carry_their_evidence_and_what_would_falsify_them() -> None:
         "saving_per_hour": None,
     }
     assert report(rich_snapshot())["report"]["findings"] == answer["findings"]
+
+
+def test_what_a_verdict_goes_by_is_told_with_its_bounds() -> None:
+    ((window,), *_) = (report(rich_snapshot())["report"]["windows"],)
+    told, untold = window["models"]
+    assert (told["judged"]["observed"], told["judged"]["within_sla"]) == (503, 499)
+    assert told["judged"]["miss_ratio_lower"] < 4 / 503 < told["judged"]["miss_ratio_upper"]
+    assert told["judged"]["inferences_until_met"] == 913 - 503
+    assert untold["judged"] is None
+
+
+def test_the_stages_of_a_window_have_the_share_that_the_dominant_one_tells() -> None:
+    whole = report(rich_snapshot())
+    stages = whole["report"]["windows"][0]["models"][0]["stage_seconds"]
+    (dominant,) = whole["dominant_stage"]
+    assert stages[dominant["labels"]["stage"]] / sum(stages.values()) == dominant["value"]
+
+
+def test_as_many_series_are_told_as_an_exposition_holds_besides_its_own() -> None:
+    snapshot = rich_snapshot()
+    lines = Exposition().render(snapshot, "")[0].decode().splitlines()
+    own = sum(line.startswith("infermeter_series") for line in lines)
+    assert report(snapshot)["report"]["series"] == {"told": sum(not line.startswith("#") for line in lines) - own, "limit": 5000}
