@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
@@ -12,8 +13,17 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 8 << 20
 _MAPPED_BYTES = 4 << 20
 
-CGROUP_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Version 2, then version 1. Source: kernel documentation, admin-guide/cgroup-v2 and cgroup-v1/memory."""
+CGROUP_LIMITS: Mapping[str, tuple[str, str]] = {
+    "": ("sys/fs/cgroup", "memory.max"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+}
+"""Where the limits of version 2 and of version 1 are, by the controller that /proc/self/cgroup names for them.
+
+Source: kernel documentation, admin-guide/cgroup-v2 and cgroup-v1/memory; cgroups(7).
+"""
+
+CGROUP_BYTES = 65_536
+"""Of /proc/self/cgroup: there are some ten lines."""
 
 SHARE_RATIO = 0.9
 """Of the cgroup's limit, where the configuration sets none."""
@@ -23,7 +33,7 @@ class Memory:
     """The process's resident size against its limit, as of the last `refresh`."""
 
     def __init__(self, limit_bytes: int | None, *, root: Path = Path("/")) -> None:
-        """`limit_bytes` None: SHARE_RATIO of the cgroup's limit, read below `root`; no limit where there is none."""
+        """`limit_bytes` None: SHARE_RATIO of the least limit of its cgroups, read below `root`; no limit where there is none."""
         self.limit_bytes = limit_bytes if limit_bytes is not None else _share_of_cgroup(root)
         self._process = psutil.Process()
         self._over = False
@@ -46,15 +56,40 @@ class Memory:
 
 
 def _share_of_cgroup(root: Path) -> int | None:
-    for name in CGROUP_LIMITS:
-        try:
-            text = (root / name).read_text().strip()
-        except OSError:
-            continue
-        limit_bytes = int(text) if text.isdecimal() else None
-        if limit_bytes is not None and limit_bytes < psutil.virtual_memory().total:
-            return int(limit_bytes * SHARE_RATIO)
-    return None
+    """SHARE_RATIO of the least limit of the process's cgroup and of those that it lies in; None: none limits it more than the machine."""
+    least = min(_limits(root), default=None)
+    return None if least is None or least >= psutil.virtual_memory().total else int(least * SHARE_RATIO)
+
+
+def _limits(root: Path) -> Iterator[int]:
+    """In a container the mounted tree may begin at its own cgroup, whatever the path: so what isn't there is passed over."""
+    for controller, path in {"": "/", "memory": "/"}.items() | _own_cgroups(root):
+        mount, name = CGROUP_LIMITS[controller]
+        for folder in (PurePosixPath(path), *PurePosixPath(path).parents):
+            text = _text(root / mount / folder.relative_to("/") / name).strip()
+            if text.isdecimal():
+                yield int(text)
+
+
+def _own_cgroups(root: Path) -> set[tuple[str, str]]:
+    """Controller and path of the cgroups that may limit memory."""
+    lines = (line.split(":", 2) for line in _text(root / "proc/self/cgroup").splitlines())
+    return {
+        (controller, fields[2])
+        for fields in lines
+        if len(fields) == 3 and fields[2].startswith("/") and ".." not in fields[2].split("/")
+        for controller in fields[1].split(",")
+        if controller in CGROUP_LIMITS
+    }
+
+
+def _text(path: Path) -> str:
+    """What a file of the kernel's holds; "": it isn't there, or can't be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(CGROUP_BYTES)
+    except OSError:
+        return ""
 
 
 def _return_what_is_kept() -> None:

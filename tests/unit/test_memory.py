@@ -5,14 +5,16 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from infermeter.memory import CGROUP_LIMITS, Memory, tune_allocator
+import pytest
 
-V2, V1 = CGROUP_LIMITS
+from infermeter.memory import Memory, tune_allocator
+
+V2, V1 = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"
 
 
 def root_with(folder: Path, name: str, text: str) -> Path:
     file = folder / name
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return folder
 
@@ -35,6 +37,39 @@ def test_a_cgroup_without_a_limit_is_none(tmp_path: Path) -> None:
 
 def test_a_limit_above_the_machines_memory_is_none(tmp_path: Path) -> None:
     assert Memory(None, root=root_with(tmp_path, V1, "9223372036854771712\n")).limit_bytes is None
+
+
+def limits(folder: Path, own: str, files: dict[str, str]) -> Memory:
+    """The memory of a process in these cgroups, as /proc/self/cgroup tells them."""
+    for path, text in {"proc/self/cgroup": own, **{f"sys/fs/cgroup/{path}": text for path, text in files.items()}}.items():
+        root_with(folder, path, text)
+    return Memory(None, root=folder)
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limit_bytes"),
+    [
+        ("0::/system.slice/infermeter.service\n", {"system.slice/infermeter.service/memory.max": "1000000\n"}, 900_000),
+        ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "2000000\n"}, 1_800_000),
+        ("0::/a/b\n", {"a/b/memory.max": "3000000\n", "a/memory.max": "2000000\n", "memory.max": "max\n"}, 1_800_000),
+        ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "max\n"}, None),
+        ("0::/beyond/the/mount\n", {"memory.max": "1000000\n"}, 900_000),
+        ("9:cpu,memory:/docker/x\n0::/\n", {"memory/docker/x/memory.limit_in_bytes": "4000000\n"}, 3_600_000),
+        (
+            "4:memory:/a\n",
+            {"memory/memory.limit_in_bytes": "9223372036854771712\n", "memory/a/memory.limit_in_bytes": "5000000"},
+            4_500_000,
+        ),
+        ("0::/../../sibling\n", {"../sibling/memory.max": "1\n"}, None),
+        ("nonsense\n1:cpuset:/a\n0:relative\n", {"a/memory.max": "1\n"}, None),
+        ("0::/a\n", {"a/memory.max": "\ufffd"}, None),
+    ],
+    ids=["service", "parent", "least", "max", "namespace", "v1", "v1 parent", "outside", "nonsense", "no number"],
+)
+def test_the_least_limit_of_its_cgroup_and_those_above_counts(
+    own: str, files: dict[str, str], limit_bytes: int | None, tmp_path: Path
+) -> None:
+    assert limits(tmp_path, own, files).limit_bytes == limit_bytes
 
 
 def test_without_a_limit_nothing_exceeds_it(tmp_path: Path) -> None:
