@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from queue import Empty, Queue
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -22,8 +24,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA: Final = 1
 MOST_BYTES: Final = 16 << 20
-BROKEN_KEPT: Final = 3
-"""Broken files that stay beside it, for whoever wants to know what was in them; the oldest goes first."""
+KEPT: Final = 3
+"""Files that were put away and stay beside it, for whoever wants to know what was in them; the oldest goes first."""
 
 ABANDONED_SECONDS: Final = 3600.0
 """A half-written file of this age belongs to a process that ended amid it."""
@@ -43,12 +45,25 @@ class StateFile:
         unix_seconds: Callable[[], float] = time.time,
         sync: Callable[[int], None] = os.fsync,
     ) -> None:
-        """`path` may be a link: what it leads to is replaced, not the link. `sync` brings what a descriptor was given to the disk."""
-        self.path = Path(os.path.realpath(path))
+        """`path` may be a link: what it leads to is replaced, not the link. `sync` brings what a descriptor was given to the disk.
+
+        Nothing is looked at yet: also that can hang.
+        """
+        self._named = Path(path)
         self.rejected = 0
         self._unix_seconds = unix_seconds
         self._sync = sync
         self._failing = False
+        self._unread = False
+
+    def __str__(self) -> str:
+        """Its path, as it was given."""
+        return str(self._named)
+
+    @cached_property
+    def path(self) -> Path:
+        """What the given path leads to, as of the first look."""
+        return Path(os.path.realpath(self._named))
 
     def load(self) -> dict[str, Any]:
         """The sections by name; empty where there is no file. A file that can't be used is renamed away, counted and told once."""
@@ -60,7 +75,21 @@ class StateFile:
         except (OSError, _Broken) as error:
             self.rejected += 1
             told = _reason(error)
-            log.warning("state file %s is not used: %s; %s", self.path, told, self._put_away())
+            log.warning("state file %s is not used: %s; %s", self, told, self._put_away("broken"))
+            return {}
+
+    def load_within(self, seconds: float) -> dict[str, Any]:
+        """As `load`, but a disk that hangs keeps nobody longer than this: then empty.
+
+        What is there then was learnt, and is put away before it would be written over.
+        """
+        loaded: Queue[dict[str, Any]] = Queue()
+        threading.Thread(target=lambda: loaded.put(self.load()), name="state", daemon=True).start()
+        try:
+            return loaded.get(timeout=seconds)
+        except Empty:
+            self._unread = True
+            log.warning("state file %s can't be read within %g s; what it holds is learnt anew", self, seconds)
             return {}
 
     def save(self, sections: Mapping[str, Any]) -> bool:
@@ -76,11 +105,11 @@ class StateFile:
             self._replace(content)
         except (OSError, _Broken) as error:
             if not self._failing:
-                log.warning("state file %s can't be saved: %s; what was learnt would not outlive a restart", self.path, _reason(error))
+                log.warning("state file %s can't be saved: %s; what was learnt would not outlive a restart", self, _reason(error))
             self._failing = True
             return False
         if self._failing:
-            log.info("state file %s is saved again", self.path)
+            log.info("state file %s is saved again", self)
         self._failing = False
         return True
 
@@ -99,14 +128,14 @@ class StateFile:
             raise _Broken(f"it is no state of schema {SCHEMA}")
         return dict(state["sections"])
 
-    def _put_away(self) -> str:
+    def _put_away(self, kind: Literal["broken", "unread"]) -> str:
         """Renames the file, so that the next save destroys nothing; what became of it."""
         if not self._is_ours():
             return "it stays where it is"
-        aside = self.path.with_name(f"{self.path.name}.broken-{self._unix_seconds():.0f}")
+        aside = self.path.with_name(f"{self.path.name}.{kind}-{self._unix_seconds():.0f}")
         try:
             self.path.rename(aside)
-            for old in sorted(self.path.parent.glob(f"{_literal(self.path.name)}.broken-*"), key=_age)[BROKEN_KEPT:]:
+            for old in sorted(self.path.parent.glob(f"{_literal(self.path.name)}.{kind}-*"), key=_age)[KEPT:]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             return f"it can't be renamed: {_reason(error)}"
@@ -118,6 +147,9 @@ class StateFile:
             raise _Broken(f"it would have more than {MOST_BYTES} bytes")
         if os.path.lexists(self.path) and not self._is_ours():
             raise _Broken("what is there is no file")
+        if self._unread:
+            log.info("state file %s, which couldn't be read in time: %s", self, self._put_away("unread"))
+            self._unread = False
         descriptor, name = tempfile.mkstemp(prefix=self._aside, dir=self.path.parent)  # readable by its owner alone
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -183,7 +215,7 @@ class Saver:
             self.begin(sections)
             self._wait(ends - time.monotonic())
         if self.busy:
-            log.warning("state file %s isn't saved within %g s; what was learnt last is lost", self._state.path, seconds)
+            log.warning("state file %s isn't saved within %.2g s; what was learnt last is lost", self._state, seconds)
 
     def _wait(self, seconds: float) -> None:
         if self._thread is not None:

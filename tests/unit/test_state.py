@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infermeter.state import ABANDONED_SECONDS, BROKEN_KEPT, MOST_BYTES, Saver, StateFile
+from infermeter.state import ABANDONED_SECONDS, KEPT, MOST_BYTES, Saver, StateFile
 
 SECTIONS = {"baseline": {"version": 1, "watts": {"GPU-a": 112.5}}, "capacity": {"version": 2, "slots": [1, 2]}}
 
@@ -111,7 +111,7 @@ def test_of_many_broken_files_the_latest_are_kept(tmp_path: Path) -> None:
         path.write_bytes(b"broken")
         StateFile(path, unix_seconds=lambda at=second: float(at)).load()  # type: ignore[misc] # bound in the loop
     assert names(tmp_path) == [f"state[1].json.broken-{second}" for second in (11, 12, 13)]
-    assert BROKEN_KEPT == 3
+    assert KEPT == 3
 
 
 def listen(path: Path) -> None:
@@ -191,6 +191,39 @@ def test_a_state_that_would_not_be_loaded_is_not_saved(tmp_path: Path, caplog: p
     assert not state.save({"baseline": "x" * MOST_BYTES})
     assert names(tmp_path) == []
     assert f"more than {MOST_BYTES} bytes" in warnings(caplog)[0]
+
+
+class StuckAtTheStart(StateFile):
+    """A file that can't be looked at until its disk is let go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, unix_seconds=lambda: 7.0)
+        self.free = threading.Event()
+
+    def load(self) -> dict[str, Any]:
+        assert self.free.wait(SOON)
+        return super().load()
+
+
+def test_a_disk_that_hangs_at_the_start_is_an_empty_state_and_what_it_holds_outlives_the_next_save(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    StateFile(tmp_path / "state.json").save(SECTIONS)
+    state = StuckAtTheStart(tmp_path / "state.json")
+    assert state.load_within(0.01) == {}
+    assert warnings(caplog) == [f"state file {state} can't be read within 0.01 s; what it holds is learnt anew"]
+    state.free.set()
+    assert state.save({"new": 1})
+    assert state.save({"newer": 1})
+    assert names(tmp_path) == ["state.json", "state.json.unread-7"]
+    assert StateFile(tmp_path / "state.json.unread-7").load() == SECTIONS
+    assert StateFile(tmp_path / "state.json").load() == {"newer": 1}
+
+
+def test_a_disk_that_does_not_hang_is_waited_for(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state.json")
+    assert state.save(SECTIONS)
+    assert state.load_within(SOON) == SECTIONS
 
 
 class StuckDisk(Disk):
