@@ -1,8 +1,9 @@
-"""The limit on series: what of a snapshot's families is exposed, and how much is left out. Pure."""
+"""How many series are exposed: what is left out of every exposition, and what of one that would exceed its limit. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from infermeter.metrics import catalog
 from infermeter.metrics.families import Families, Point
@@ -12,6 +13,18 @@ from infermeter.model import Histogram
 def series_of(points: Sequence[Point]) -> int:
     """How many series these points are: a histogram is its buckets, one for what is above the last edge, its sum and its count."""
     return sum(len(point.value.edges_seconds) + 3 if isinstance(point.value, Histogram) else 1 for point in points)
+
+
+def thrifty(families: Families) -> Families:
+    """The families as they are exposed: of a stage that has no edges in the catalog its histogram has none here, only sum and count."""
+    points = families.get(catalog.STAGE_DURATION)
+    return families if points is None else {**families, catalog.STAGE_DURATION: tuple(map(_edged, points))}
+
+
+def _edged(point: Point) -> Point:
+    if point.labels[catalog.STAGE.name] in catalog.STAGES_WITH_EDGES or not isinstance(point.value, Histogram):
+        return point
+    return replace(point, value=Histogram((), (sum(point.value.counts),), point.value.sum_seconds))
 
 
 def within(families: Families, room: int) -> tuple[Families, int]:

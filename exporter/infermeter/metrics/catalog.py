@@ -172,7 +172,8 @@ TIME_PER_OUTPUT_TOKEN = Family(
 STAGE_DURATION = Family(
     "stage_duration_seconds",
     "histogram",
-    "Time of an inference by stage; the stages and other add up to its duration.",
+    "Time of an inference by stage; the stages and other add up to its duration. Buckets of queue and compute; of the others sum and"
+    " count, and their buckets in the report.",
     (MODEL, STAGE),
     absent="the server can't tell the stage",
 )
@@ -557,3 +558,6 @@ OPTIONAL: tuple[Family, ...] = (
     INFERENCES_IN_SLA_STATE,
 )
 """What is left out when there are more series than the limit, the first of these first. Nothing of GPUs, energy or cost is here."""
+
+STAGES_WITH_EDGES: tuple[Stage, ...] = ("queue", "compute")
+"""Stages whose histogram is exposed with its edges: an SLA is lost in these. Of the others sum and count are, for mean and share."""

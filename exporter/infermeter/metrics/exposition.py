@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Final
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -18,17 +19,20 @@ from prometheus_client.utils import floatToGoString
 
 from infermeter.metrics import catalog
 from infermeter.metrics.accept import prefers_openmetrics
-from infermeter.metrics.budget import series_of, within
+from infermeter.metrics.budget import series_of, thrifty, within
 from infermeter.metrics.catalog import Family
 from infermeter.metrics.families import Families, Point, families
 from infermeter.model import Histogram, Snapshot
+
+UNTOLD: Final = frozenset({"process_virtual_memory_bytes"})
+"""Address space, most of which is none of the memory that a process takes."""
 
 
 class Exposition:
     """Renders snapshots, and counts the series that the limit kept out, which is all it remembers.
 
     `process` are prometheus_client's collectors of the process itself. Their names are that library's (`process_...`), which every
-    dashboard knows, and they carry no `server`: the scraper's `instance` says which process it is.
+    dashboard knows, and they carry no `server`: the scraper's `instance` says which process it is. What of them is `UNTOLD` stays out.
     """
 
     def __init__(self, process: Sequence[Collector] = ()) -> None:
@@ -37,9 +41,9 @@ class Exposition:
 
     def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
         """The body and its content type for a request with this `Accept` header; whatever it says, there is an answer."""
-        process = [metric for collector in self._process for metric in collector.collect()]
+        process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
         exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
-        exposed, left_out = within(families(snapshot), snapshot.series_limit - exempt)
+        exposed, left_out = within(thrifty(families(snapshot)), snapshot.series_limit - exempt)
         self._overflowed += left_out
         series = exempt + sum(series_of(points) for points in exposed.values())
         every = {**exposed, **_exporters_own(snapshot, series, self._overflowed)}

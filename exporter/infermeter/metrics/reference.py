@@ -22,6 +22,7 @@ money's unit is the `currency` label, which every aggregation keeps. What a serv
 - Energy and money by use trail the totals, up to `settled_timestamp_seconds`.
 - The format is `text/plain; version=0.0.4`, or OpenMetrics 1.0.0 where `Accept` prefers it. Exemplars (`trace_id`) are in OpenMetrics only.
 - `process_*` (resident memory, CPU seconds, start time, file descriptors) are the Python client's own, without `server`.
+- With 8 GPUs, 3 models and one window there are at most 600 series, `process_*` included, unless `gpu.hardware` is on or GPUs are shared.
 """
 
 _KINDS: dict[Kind, str] = {"info": "gauge, always 1", "state set": "gauges, exactly one is 1"}

@@ -15,7 +15,7 @@ from math import fsum
 from typing import Any
 
 from infermeter.ledger.miss_bounds import inferences_until_met, miss_ratio_bounds
-from infermeter.metrics.budget import series_of
+from infermeter.metrics.budget import series_of, thrifty
 from infermeter.metrics.derived import derived
 from infermeter.metrics.families import Families, Point, families
 from infermeter.model import Finding, GpuFacts, Histogram, Judged, ModelFacts, ModelWindow, ServerWindow, SlaTarget, Slot, Snapshot
@@ -73,7 +73,7 @@ def _about(snapshot: Snapshot, told: Families, *, slots: bool) -> dict[str, Any]
         "workloads": dict(snapshot.advice.workloads),
         "sizing": None if snapshot.advice.sizing is None else plain(asdict(snapshot.advice.sizing)),
         "losses": _losses(snapshot),
-        "series": {"told": sum(map(series_of, told.values())), "limit": snapshot.series_limit},
+        "series": {"told": sum(map(series_of, thrifty(told).values())), "limit": snapshot.series_limit},
     }
     if slots:
         about["slots"] = [_slot(slot) for slot in ledger.slots]

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from infermeter.metrics import catalog
 from infermeter.metrics.exposition import Exposition
-from infermeter.model import Exemplar, Histogram, ModelFacts, Snapshot
+from infermeter.model import Exemplar, Histogram, Snapshot
 from support.golden import assert_golden
 from support.snapshots import SECOND_NS, empty_snapshot, llm, rich_snapshot
 
@@ -147,19 +147,6 @@ def test_there_are_no_created_series_and_no_nan() -> None:
     for body in (text(rich_snapshot()), openmetrics(rich_snapshot())):
         assert "_created" not in body
         assert "NaN" not in body
-
-
-def as_vllm_tells(model: ModelFacts) -> ModelFacts:
-    """Of the stages no transfer; prefill and decode as parts of compute."""
-    stages = {stage: histogram for stage, histogram in model.stages.items() if stage != "transfer"}
-    return replace(model, stages=stages, part_seconds={("compute", "prefill"): 100.0, ("compute", "decode"): 900.0})
-
-
-def test_eight_gpus_three_models_and_one_window_stay_within_600_series() -> None:
-    models = tuple(as_vllm_tells(llm(name)) for name in "abc")
-    snapshot = replace(rich_snapshot(gpus=8, share=1.0, models=models), gpu_hardware=False)
-    body = text(snapshot, Exposition((ProcessCollector(registry=None),)))
-    assert len(sample_lines(body)) <= 600
 
 
 def test_series_tells_how_many_series_there_are() -> None:
