@@ -15,12 +15,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from prometheus_client import ProcessCollector
 
 from infermeter.config import Config
-from infermeter.errors import ListenError
+from infermeter.faces import Face, drained, listen, unless
 from infermeter.forward.forwarder import forwarder
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.host.source import HostSource
@@ -38,6 +38,7 @@ from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.readers import Readers, Takers
 from infermeter.reloads import Offer, Reload, Reloads
 from infermeter.state import Saver, StateFile
+from infermeter.systemd import Supervisor
 from infermeter.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,17 @@ ADVANCE_SECONDS = 1.0
 SAVE_SECONDS = 60.0
 """How often what was learnt is saved: this much of it a crash may lose."""
 
+RECALL_SECONDS = 1.0
+"""How long the start waits for what was learnt before."""
+
 FORWARD_SECONDS = 0.7
 """How long the end lets exports be passed on, counted from its beginning."""
 
-LAST_SAVE_SECONDS = 1.0
-"""How long the end waits for the last save."""
+LAST_SECONDS = 1.6
+"""How long the end waits in all, counted from its beginning."""
+
+LAST_SAVE_SECONDS = 0.5
+"""Of which the last save has at least so much."""
 
 
 class Instant(NamedTuple):
@@ -85,12 +92,15 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
     environ: Mapping[str, str] = MappingProxyType({}),
     now: Now,
     stop: asyncio.Event,
+    hurry: asyncio.Event | None = None,
+    supervisor: Supervisor | None = None,
     on_listen: Callable[[Mapping[str, str]], None],
 ) -> Snapshot:
     """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
     `listed` is what the files hold that it names, `reload` where a new configuration comes from (None: it never changes), `environ` what
-    `forward.headers` take from the environment; `on_listen` is told each address by its key, once bound.
+    `forward.headers` take from the environment; once `hurry` is set, the end waits for nobody but the last save; `supervisor` is told
+    what goes on (None: nobody); `on_listen` is told each address by its key, once bound.
 
     Raises:
         ListenError: an address can't be listened on.
@@ -98,39 +108,32 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
         ConfigErrors: it names variables of the environment that aren't there.
     """
     sidecar = Sidecar(
-        Offer(config, listed), mappings, gpus=gpus, host=host, reload=reload, state=state, environ=environ, now=now, stop=stop
+        Offer(config, listed),
+        mappings,
+        gpus=gpus,
+        host=host,
+        reload=reload,
+        state=state,
+        environ=environ,
+        now=now,
+        stop=stop,
+        supervisor=supervisor or Supervisor(None),
     )
+    loop = asyncio.get_running_loop()
     faces = sidecar.faces()
     try:
         if sidecar.forwarder:
             sidecar.forwarder.start()
-        on_listen({key: await _listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
+        on_listen({key: await listen(key, getattr(config.listen, key), face) for key, face in faces.items()})
         sidecar.readers.start()
-        sidecar.ready = True
-        async with sidecar.reloading_when_asked():
-            await sidecar.turn_until_stopped()
+        await sidecar.serve()
     finally:
-        sidecar.readers.stop()
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + FORWARD_SECONDS
-        await asyncio.gather(*(face.stop() for face in faces.values()))
-        if sidecar.forwarder:
-            await sidecar.forwarder.stop(seconds=ends - loop.time())
+        stopped_at = loop.time()
+        sidecar.stop()
+        await unless(hurry, drained(faces.values(), sidecar.forwarder, stopped_at + FORWARD_SECONDS))
     if sidecar.failure:
         raise sidecar.failure
-    return sidecar.finish()
-
-
-class Face(Protocol):
-    """Something that listens."""
-
-    async def start(self, address: str) -> int:
-        """Binds `host:port` and tells the port. Raises: OSError."""
-        ...
-
-    async def stop(self) -> None:
-        """Takes what was accepted, then closes."""
-        ...
+    return sidecar.finish(save_seconds=max(stopped_at + LAST_SECONDS - loop.time(), LAST_SAVE_SECONDS))
 
 
 class Sidecar:
@@ -148,11 +151,13 @@ class Sidecar:
         environ: Mapping[str, str],
         now: Now,
         stop: asyncio.Event,
+        supervisor: Supervisor,
     ) -> None:
         """Starts to count now, with what was learnt before; listens to nothing yet, and reads nothing."""
         config = self._config = offer.config
         self._now = now
         self._stop = stop
+        self._supervisor = supervisor
         self._last = now()
         self._meter = Meter(config, mappings, start_ns=self._last.unix_ns, listed=offer.listed)
         self._memory = Memory(config.limits.memory_bytes)
@@ -187,7 +192,9 @@ class Sidecar:
         )
         self._reload = reload or Reload(lambda: offer, asyncio.Event())
         self._reloads = Reloads(offer, read=self._reload.read, take=self._take_offer, now_ns=lambda: now().unix_ns)
-        self.ready = False
+        self._expects_spans = any(mapping.rules for mapping in mappings)
+        self._has_gpus = False
+        self._phase: Literal["starting", "ready", "stopping"] = "starting"
         self.failure: Exception | None = None
 
     def faces(self) -> dict[str, Face]:
@@ -207,18 +214,41 @@ class Sidecar:
         return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
 
     def readiness(self) -> tuple[bool, str]:
-        """Whether everything listens, and a line about it."""
-        return self.ready, "ready" if self.ready else "starting"
+        """Whether everything listens, and a line about it, which also tells what there is nothing to count from. Asks nobody."""
+        if self._phase != "ready":
+            return False, self._phase
+        spans = sum(self._receiver.spans_received.values())
+        gpus = self.readers.gpu_trouble or (None if self._has_gpus else f"{self.readers.gpu_source} shows none of this server's")
+        told = ("ready", f"without a GPU: {gpus}" if gpus else "", "no spans yet" if self._expects_spans and not spans else "")
+        return True, ", ".join(text for text in told if text)
+
+    async def serve(self) -> None:
+        """From now on everything listens and is read: serves until it is to stop."""
+        self._phase = "ready"
+        self._supervisor.ready(self.readiness()[1])
+        async with self._reloading_when_asked():
+            with self._supervisor.watched():
+                await self._turn_until_stopped()
+
+    def stop(self) -> None:
+        """Nothing more is read, and nobody is told that this is ready."""
+        self._phase = "stopping"
+        self._supervisor.stopping()
+        self.readers.stop()
 
     async def reload(self) -> tuple[bool, str]:
         """Takes a new configuration over as a whole, or not at all; whether it did, and a line about it."""
-        if not self.ready:
-            return False, "not reloaded: it has only just been started, and isn't ready yet"
-        with self._mistakes_end_it():
-            return await self._reloads.reload()
+        if self._phase != "ready":
+            return False, f"not reloaded: it is {self._phase}"
+        self._supervisor.reloading()
+        try:
+            with self._mistakes_end_it():
+                return await self._reloads.reload()
+        finally:
+            self._supervisor.ready(self.readiness()[1])
 
     @asynccontextmanager
-    async def reloading_when_asked(self) -> AsyncIterator[None]:
+    async def _reloading_when_asked(self) -> AsyncIterator[None]:
         """Reloads whenever the operator asks; to ask again before it has begun is to ask once."""
 
         async def reload() -> None:
@@ -233,22 +263,23 @@ class Sidecar:
             reloading.cancel()
             await asyncio.gather(reloading, return_exceptions=True)  # a mistake of ours has ended it, and is told by `run`
 
-    async def turn_until_stopped(self) -> None:
+    async def _turn_until_stopped(self) -> None:
         """Lets time pass for the ledger, tick by tick."""
         while not self._stop.is_set():
             self._advance()
             self._memory.refresh()
             self._save_sometimes()
+            self._supervisor.is_told(self.readiness()[1])
             with suppress(TimeoutError):
                 async with asyncio.timeout(ADVANCE_SECONDS):
                     await self._stop.wait()
 
-    def finish(self) -> Snapshot:
+    def finish(self, *, save_seconds: float) -> Snapshot:
         """Nothing arrives any more: completes what is pending, settles, and saves."""
         self._advance()
         self._meter.finish(self._last.unix_ns)
         if self._saver:
-            self._saver.finish(self._meter.remember(), seconds=LAST_SAVE_SECONDS)
+            self._saver.finish(self._meter.remember(), seconds=save_seconds)
         return self._snapshot_at(self._last.unix_ns)
 
     def _consume(self, export: Export) -> None:
@@ -265,6 +296,7 @@ class Sidecar:
     def _take_reading(self, reading: Reading) -> None:
         with self._mistakes_end_it():
             if reading.identities is not None:
+                self._has_gpus = bool(reading.identities)
                 self._meter.gpus_changed(reading.identities)
             self._meter.add_samples(reading.samples, rejected=reading.rejected)
 
@@ -288,8 +320,8 @@ class Sidecar:
         self.readers.ask_prices_as(offer.config)
 
     def _recall(self) -> None:
-        """Takes up what an earlier run has learnt. Blocks for one small file, before anything listens."""
-        damaged = self._meter.recall(self._state.load()) if self._state else ()
+        """Takes up what an earlier run has learnt. Blocks for one small file, and not for long, before anything listens."""
+        damaged = self._meter.recall(self._state.load_within(RECALL_SECONDS)) if self._state else ()
         if damaged:
             log.warning("state file: %s can't be read, and is learnt anew", ", ".join(damaged))
 
@@ -339,12 +371,3 @@ class Sidecar:
                 forward=self.forwarder.facts() if self.forwarder else None,
             ),
         )
-
-
-async def _listen(key: str, address: str, face: Face) -> str:
-    """Binds a face; the address with the port that it got."""
-    try:
-        port = await face.start(address)
-    except OSError as error:
-        raise ListenError(f"listen.{key}", f"{address}: {error.strerror or error}") from error
-    return f"{address.rpartition(':')[0]}:{port}"

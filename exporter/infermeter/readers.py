@@ -62,6 +62,7 @@ class Readers:
         self._loop = asyncio.get_running_loop()
         self._now_ns = now_ns
         self._takers = takers
+        self._wants_gpus = config.gpu.source != "none"
         self._sampler = None if gpus is None else self._gpu_reader(config.gpu, gpus)
         self._host = None if host is None else self._host_reader(config.gpu, host)
         url = config.server.metrics_url
@@ -155,6 +156,18 @@ class Readers:
     def gpu_source_up(self) -> bool | None:
         """Whether it answers; None for none."""
         return self._sampler.up if self._sampler else None
+
+    @property
+    def gpu_trouble(self) -> str | None:
+        """Why nothing tells of GPUs, in a few words; None: their source does, if only that there are none. It is asked nothing."""
+        if self._sampler is None:
+            return "no driver is here" if self._wants_gpus else "gpu.source is none"
+        if self._sampler.up:
+            return None
+        name, error = self._sampler.source_name, self._sampler.last_error
+        if error is None:
+            return f"{name} hasn't answered yet"
+        return f"{name} doesn't answer in time" if error == "TimeoutError" else f"{name} is unavailable"
 
     @property
     def server_scrape_up(self) -> bool | None:

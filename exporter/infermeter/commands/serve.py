@@ -8,12 +8,13 @@ import gc
 import logging
 import os
 import resource
-import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from infermeter import app
 from infermeter.commands.configuration import configured, listed, offered, own_mappings
+from infermeter.commands.ending import Ending
 from infermeter.config import Config
 from infermeter.gpu.own import OwnGpus
 from infermeter.gpu.processes import process_tree
@@ -26,10 +27,13 @@ from infermeter.prices.listing import Listed
 from infermeter.reloads import Offer, Reload
 from infermeter.state import StateFile
 from infermeter.structure import notices
+from infermeter.systemd import Supervisor
+from infermeter.unhandled import Unhandled
 
 log = logging.getLogger(__name__)
 
-STOPPING = signal.SIGTERM, signal.SIGINT
+FILES_APART = 192
+"""Open files that aren't senders' connections: 64 of the web face, libraries, state, devices, other servers, and as many to spare."""
 
 YOUNG_OBJECTS = 50_000
 """Allocations between two looks for garbage: spans under assembly are no garbage, and there is hardly any that needs looking for."""
@@ -37,7 +41,12 @@ YOUNG_OBJECTS = 50_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `serve`."""
-    parser.add_argument("--config", metavar="F", help="configuration file; default $INFERMETER_CONFIG, else the defaults")
+    parser.epilog = (
+        "examples:"
+        "\n  infermeter serve --config infermeter.yaml"
+        "\n  infermeter serve                             the defaults: no prices, no SLA"
+    )
+    parser.add_argument("--config", metavar="FILE", help="configuration file; default $INFERMETER_CONFIG, else the defaults")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for notice in notices(config):
         log.warning("%s", notice)
     tune_allocator()
-    _allow_files()
-    counted = asyncio.run(_serve(config, mappings, files, lambda: offered(args.config)))
+    counted = asyncio.run(_serve(_within_files(config), mappings, files, lambda: offered(args.config)))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
         sum(counted.intake.spans_received.values()),
@@ -61,12 +69,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(config: Config, mappings: tuple[ServerMapping, ...], files: Listed, read: Callable[[], Offer]) -> Snapshot:
-    stop = asyncio.Event()
-    reload = Reload(read, asked=asyncio.Event())
     loop = asyncio.get_running_loop()
-    for number in STOPPING:
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.asked.set)
+    loop.set_exception_handler(Unhandled())
+    ending = Ending(loop)
+    reload = Reload(read, asked=asyncio.Event())
+    ending.listen(hang_up=reload.asked.set)
     counted = await app.run(
         config,
         mappings,
@@ -82,19 +89,27 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...], files: Lis
         state=StateFile(config.state_file) if config.state_file else None,
         environ=os.environ,
         now=lambda: app.Instant(time.time_ns(), time.monotonic_ns()),
-        stop=stop,
+        stop=ending.stop,
+        hurry=ending.hurry,
+        supervisor=Supervisor.named_by(os.environ, pid=os.getpid()),
         on_listen=_started,
     )
-    for number in STOPPING:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)  # it ends already: whoever asks again doesn't get another exit code
+    ending.listen_no_more()
     return counted
 
 
-def _allow_files() -> None:
-    """As many open files as the system lets this process have: `limits.connections` bounds them, and not what a shell starts with."""
+def _within_files(config: Config) -> Config:
+    """Opens as many files as the system lets this process have, and leaves senders no more of them than can be spared.
+
+    A shell starts with fewer; `limits.connections` bounds each of two transports.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    spared = max((most - FILES_APART) // 2, 1)
+    if most == resource.RLIM_INFINITY or config.limits.connections <= spared:
+        return config
+    log.warning("limits.connections: %d, as no more than %d files may be open (ulimit -n)", spared, most)
+    return replace(config, limits=replace(config.limits, connections=spared))
 
 
 def _started(addresses: Mapping[str, str]) -> None:

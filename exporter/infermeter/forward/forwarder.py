@@ -119,17 +119,22 @@ class Forwarder:
         return ForwardFacts(self._forwarded, self._reencoded, dict(self._dropped), self._held_bytes, self._queue_bytes)
 
     async def stop(self, *, seconds: float) -> None:
-        """Sends what it can in this time, each export at most once more, then breaks off and drops what is left."""
+        """Sends what it can in this time, each export at most once more, then breaks off and drops what is left; at once if cancelled."""
         self._ending.set()
         if self._target is None:
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self._queue.join()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, 0.0)):
+                    await self._queue.join()
+        finally:
+            await self._break_off(self._target)
+
+    async def _break_off(self, target: Target) -> None:
         for sender in self._senders:
             sender.cancel()
         await asyncio.gather(*self._senders, return_exceptions=True)
-        await self._target.close()
+        await target.close()
         self._dropped["shutdown"] += self._held_spans
         self._held_bytes = self._held_spans = 0
         if self._dropped["shutdown"]:
