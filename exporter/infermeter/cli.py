@@ -10,27 +10,42 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from infermeter import __version__
 from infermeter.errors import ConfigError, ConfigErrors, GpuUnavailable, InputError, ListenError
 
 COMMANDS: Mapping[str, str] = {
-    "serve": "the sidecar (default)",
-    "demo": "all of it on this machine, without a GPU",
-    "check-config": "says whether a configuration file holds",
-    "replay": "the same ledger over recorded spans and power, offline",
+    "serve": "runs the sidecar: takes spans, reads GPUs, tells Prometheus (the default)",
+    "demo": "shows all of it on this machine, without a GPU",
+    "check-config": "says whether a configuration file holds, or each problem of it",
+    "replay": "the sidecar's accounts of recorded spans and power, offline",
     "capture": "records this machine's GPUs into a file that replay plays",
     "proxy": "for servers without spans: a reverse proxy that makes them",
-    "compare": "whether a change made inferences cheaper, at one SLA and one hourly cost",
-    "mappings": "the mappings; what one would see in recorded spans",
-    "advise": "what to act on, and which hardware would do",
-    "catalogue": "the devices that are known, and how well",
-    "reference": "the generated references, as Markdown",
+    "compare": "says whether a change made inferences cheaper, at one SLA and one hourly cost",
+    "mappings": "lists the mappings of servers' spans, tries one, records spans for a new one",
+    "advise": "says what to act on, and which hardware would do",
+    "catalogue": "lists the devices that are known, and how well",
+    "reference": "prints the references of metrics, servers, configuration and findings, or the manual page",
+    "completion": "prints a script that lets your shell complete what you type",
 }
 """Each one is a module of infermeter.commands with `add_arguments(parser)` and `run(args) -> exit code`."""
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+_CLOSING = """\
+infermeter COMMAND --help tells what a command takes. First steps:
+  infermeter demo                             see it at work
+  infermeter check-config infermeter.yaml     prices, SLA and server, before they are deployed
+  infermeter serve --config infermeter.yaml   then: http://127.0.0.1:10470/metrics
+
+environment:
+  INFERMETER_CONFIG        the configuration file, where --config isn't given
+  INFERMETER_SERVER_NAME   the server's name, where server.name isn't set
+  INFERMETER_LOG_LEVEL     debug, info, warning or error
+
+exit codes:
+  0 done    1 a failure at run time    2 wrong use or configuration"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,22 +74,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """A parser that knows every command by name, and the options of the chosen one; `run` of what it parses is that command's."""
-    parser = _OneLineParser("infermeter", description="The meter on AI inference servers: cost per inference at the SLA.")
-    parser.add_argument("--version", action="version", version=f"infermeter {__version__}")
+def _parser(*chosen: str) -> argparse.ArgumentParser:
+    """A parser that knows every command by name, and the options of the chosen ones; `run` of what it parses is that command's."""
+    parser = _OneLineParser("infermeter", description="The meter on AI inference servers: cost per inference at the SLA.", epilog=_CLOSING)
+    parser.add_argument("--version", action="version", version=f"infermeter {__version__}", help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        if name == chosen:
+        if name in chosen:
             module = importlib.import_module(f"infermeter.commands.{name.replace('-', '_')}")
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(run=module.run, whole=_whole)
     return parser
 
 
+def _whole() -> argparse.ArgumentParser:
+    """The parser with every command's options, for those that tell of them all."""
+    return _parser(*COMMANDS)
+
+
 class _OneLineParser(argparse.ArgumentParser):
-    """Tells wrong use in one line."""
+    """Tells wrong use in one line, and leaves the examples beneath the options as they are written."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as argparse's own, which makes commands' parsers so too
+        super().__init__(*args, **options)
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG, f"{self.prog}: {message} (see {self.prog} --help)\n")

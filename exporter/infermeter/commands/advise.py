@@ -48,26 +48,36 @@ _NS: Final = 1_000_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `advise`."""
+    parser.epilog = (
+        "examples:"
+        "\n  infermeter advise                                       of the sidecar on this machine"
+        "\n  infermeter advise --what-if gpu=l4,price=0.76"
+        "\n  infermeter advise --prometheus http://127.0.0.1:9090 --range 7d --server chat"
+    )
     sources = parser.add_mutually_exclusive_group()
-    sources.add_argument("--url", metavar="U", help=f"a sidecar's report (default {SIDECAR_URL})")
-    sources.add_argument("--report", metavar="F", help="a saved report (also .gz; `-` is standard input)")
-    sources.add_argument("--prometheus", metavar="U", help="the URL below which a Prometheus that scrapes the sidecars has /api/v1")
-    parser.add_argument("--range", metavar="D", help=f"with --prometheus: how far back (default {RANGE})")
+    sources.add_argument("--url", metavar="URL", help=f"a sidecar's report (default {SIDECAR_URL})")
+    sources.add_argument("--report", metavar="FILE", help="a saved report (also .gz; `-` is standard input)")
+    sources.add_argument("--prometheus", metavar="URL", help="the URL below which a Prometheus that scrapes the sidecars has /api/v1")
+    parser.add_argument("--range", metavar="DURATION", help=f"with --prometheus: how far back (default {RANGE})")
     parser.add_argument("--server", metavar="NAME", help="with --prometheus: the `server` label, where there are several")
-    parser.add_argument("--matchers", metavar="M", help="with --prometheus: more label matchers, such as 'namespace=\"prod\"'")
-    parser.add_argument("--token-file", metavar="F", help="with --url or --prometheus: a file that holds a bearer token")
+    parser.add_argument("--matchers", metavar="MATCHERS", help="with --prometheus: more label matchers, such as 'namespace=\"prod\"'")
+    parser.add_argument("--token-file", metavar="FILE", help="with --url or --prometheus: a file that holds a bearer token")
     parser.add_argument(
-        "--what-if", action="append", default=[], metavar="Q",
+        "--what-if", action="append", default=[], metavar="SUPPOSED",
         help="gpu=l4,price=0.76: that GPU at that price an hour, in the server's currency; also precision=bf16, memory=20GB (what it "
         "needs at least, if it reserves all there is)",
     )  # fmt: skip
-    parser.add_argument("--prices", metavar="F", help="prices of other devices; `examples` (or examples:AWS): those that are shipped")
-    parser.add_argument("--devices", metavar="F", help="devices that aren't in the catalogue, or otherwise there")
-    parser.add_argument("--headroom", metavar="X", help="over the peak load (default 1.3)")
-    parser.add_argument("--precision", metavar="P", help="what the server computes in, where it isn't told (server.precision)")
-    parser.add_argument("--config", metavar="F", help="whose advice and precision count; default $INFERMETER_CONFIG, else none")
+    parser.add_argument("--prices", metavar="FILE", help="prices of other devices; `examples` (or examples:AWS): those that are shipped")
+    parser.add_argument("--devices", metavar="FILE", help="facts of devices that the catalogue lacks, or has otherwise")
+    parser.add_argument("--headroom", metavar="FACTOR", help="capacity that a device must have over the peak load (default 1.3)")
+    parser.add_argument(
+        "--precision", metavar="PRECISION", help="what the server computes in, such as bf16, where server.precision doesn't tell"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file whose advice and precision count; default $INFERMETER_CONFIG, else none"
+    )
     parser.add_argument("--all", action="store_true", help="every device, also those that would not do")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the advice (default text)")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what the advice is printed as (default text)")
 
 
 def run(args: argparse.Namespace) -> int:

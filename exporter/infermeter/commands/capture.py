@@ -30,10 +30,15 @@ SHORTEST_SECONDS = 0.01
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `capture`."""
-    parser.add_argument("--duration", type=_duration, default=60.0, metavar="60s", help="from the first reading on (default 60s)")
-    parser.add_argument("--interval", type=_duration, metavar="1s", help="between readings (default gpu.interval: 1s)")
-    parser.add_argument("--output", required=True, metavar="F", help="a new or empty file, packed if it ends in .gz; -: standard output")
-    parser.add_argument("--config", metavar="F", help="its gpu, host_power and server.gpus count; default $INFERMETER_CONFIG")
+    parser.epilog = "example:\n  infermeter capture --duration 5m --output gpu.csv.gz"
+    parser.add_argument(
+        "--duration", type=_duration, default=60.0, metavar="DURATION", help="how long, from the first reading on (default 60s)"
+    )
+    parser.add_argument("--interval", type=_duration, metavar="DURATION", help="time between readings (default gpu.interval: 1s)")
+    parser.add_argument("--output", required=True, metavar="FILE", help="a new or empty file, packed if it ends in .gz; -: standard output")
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file: its gpu, host_power and server.gpus count; default $INFERMETER_CONFIG"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

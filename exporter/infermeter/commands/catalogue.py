@@ -24,10 +24,16 @@ _GIGA, _TERA = 1e9, 1e12
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `catalogue`."""
-    parser.add_argument("--config", metavar="F", help="whose advice.devices_file counts too; default $INFERMETER_CONFIG, else none")
+    parser.epilog = "example:\n  infermeter catalogue --format json"
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file whose advice.devices_file counts too; default $INFERMETER_CONFIG, else none"
+    )
     parser.add_argument("--prices", action="store_true", help="the example prices that are shipped, instead of the devices")
     parser.add_argument(
-        "--format", choices=("table", "json"), default="table", help="default table; json has sources, notes and MIG profiles"
+        "--format",
+        choices=("table", "json"),
+        default="table",
+        help="what they are printed as (default table); json has sources, notes and MIG profiles",
     )
 
 

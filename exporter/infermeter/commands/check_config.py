@@ -11,7 +11,8 @@ from infermeter.structure import notices
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `check-config`."""
-    parser.add_argument("file", metavar="F", help="configuration file; - is standard input")
+    parser.epilog = "example:\n  infermeter check-config infermeter.yaml"
+    parser.add_argument("file", metavar="FILE", help="configuration file (YAML); - is standard input")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,15 +20,24 @@ from infermeter.prometheus_api import Prometheus, matcher_problem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `compare`."""
+    parser.epilog = (
+        "examples:"
+        "\n  infermeter compare before.json after.json --fail-on regression"
+        "\n  infermeter compare --prometheus http://127.0.0.1:9090 --before 2d/1d --after 1d/now --server chat"
+    )
     parser.add_argument("reports", nargs="*", metavar="REPORT", help="BEFORE and AFTER: saved reports (also .gz; `-` is standard input)")
-    parser.add_argument("--prometheus", metavar="U", help="instead of reports: the URL below which a Prometheus has /api/v1")
+    parser.add_argument("--prometheus", metavar="URL", help="instead of reports: the URL below which a Prometheus has /api/v1")
     parser.add_argument("--before", metavar="FROM/TO", help="with --prometheus: RFC 3339, unix seconds, `now`, or how long ago (2d/1d)")
-    parser.add_argument("--after", metavar="FROM/TO", help="likewise")
+    parser.add_argument("--after", metavar="FROM/TO", help="with --prometheus: likewise")
     parser.add_argument("--server", metavar="NAME", help="with --prometheus: the `server` label, where there are several")
-    parser.add_argument("--matchers", default="", metavar="M", help="with --prometheus: more label matchers, such as 'namespace=\"prod\"'")
-    parser.add_argument("--token-file", metavar="F", help="with --prometheus: a file that holds a bearer token")
-    parser.add_argument("--fail-on", choices=("regression",), help="exit 1 if something is shown to be worse")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the comparison (default text)")
+    parser.add_argument(
+        "--matchers", default="", metavar="MATCHERS", help="with --prometheus: more label matchers, such as 'namespace=\"prod\"'"
+    )
+    parser.add_argument("--token-file", metavar="FILE", help="with --prometheus: a file that holds a bearer token")
+    parser.add_argument(
+        "--fail-on", choices=("regression",), help="exit 1 if something is shown to be worse; without it: 0 whatever is found"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what the comparison is printed as (default text)")
 
 
 def run(args: argparse.Namespace) -> int:

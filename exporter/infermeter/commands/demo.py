@@ -45,10 +45,11 @@ KEPT_READINGS = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
+    parser.epilog = "examples:\n  infermeter demo\n  infermeter demo --scenario idle --duration 30s"
     about = "; ".join(f"{scenario.name}: {scenario.about}" for scenario in SCENARIOS.values())
     parser.add_argument("--scenario", choices=SCENARIOS, default="healthy", help=about.replace("%", "%%"))
-    parser.add_argument("--duration", type=_duration, default=60.0, metavar="60s", help="of the load (default 60s)")
-    parser.add_argument("--keep", action="store_true", help="carry on after the closing report, until Ctrl-C")
+    parser.add_argument("--duration", type=_duration, default=60.0, metavar="DURATION", help="how long there is load (default 60s)")
+    parser.add_argument("--keep", action="store_true", help="go on after the closing report, until Ctrl-C")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,7 +24,15 @@ from infermeter.otlp.files import receive_file, recorded_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `mappings`."""
-    parser.add_argument("--config", metavar="F", help="whose mappings_dir counts too; default $INFERMETER_CONFIG, else none")
+    parser.epilog = (
+        "examples:"
+        "\n  infermeter mappings                                     those that there are"
+        "\n  infermeter mappings record --output spans               what a server emits"
+        "\n  infermeter mappings test vllm --spans spans"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration file whose mappings_dir counts too; default $INFERMETER_CONFIG, else none"
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action")
     summary = "what a mapping would see in recorded spans"
     test = actions.add_parser("test", help=summary, description=summary, allow_abbrev=False)
@@ -33,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recording = "what arrives over OTLP, into a folder that test and replay read"
     made = actions.add_parser("record", help=recording, description=recording, allow_abbrev=False)
     made.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
-    made.add_argument("--duration", type=_duration, default=60.0, metavar="60s", help="how long, unless SIGINT ends it (default 60s)")
-    made.add_argument("--http", default=Listen().otlp_http, metavar="A", help="where OTLP over HTTP is taken (default %(default)s)")
-    made.add_argument("--grpc", default=Listen().otlp_grpc, metavar="A", help="where OTLP over gRPC is taken (default %(default)s)")
-    test.add_argument("--spans", type=Path, nargs="+", required=True, metavar="P", help=spans_help)
+    made.add_argument("--duration", type=_duration, default=60.0, metavar="DURATION", help="how long, unless SIGINT ends it (default 60s)")
+    made.add_argument("--http", default=Listen().otlp_http, metavar="ADDRESS", help="where OTLP over HTTP is taken (default %(default)s)")
+    made.add_argument("--grpc", default=Listen().otlp_grpc, metavar="ADDRESS", help="where OTLP over gRPC is taken (default %(default)s)")
+    test.add_argument("--spans", type=Path, nargs="+", required=True, metavar="PATH", help=spans_help)
 
 
 def run(args: argparse.Namespace) -> int:

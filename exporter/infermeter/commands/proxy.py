@@ -33,13 +33,23 @@ An export of 800 spans takes some 2 ms to pack, and a request wakes up some ten 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `proxy`; each stands in for the key of the same name in the configuration's section `proxy`."""
-    parser.add_argument("--config", metavar="F", help="configuration file; default $INFERMETER_CONFIG, else the defaults")
+    parser.epilog = (
+        "examples:"
+        "\n  infermeter proxy --upstream http://127.0.0.1:8000 --model chat"
+        "\n  infermeter proxy --upstream http://127.0.0.1:8000 --in-flight 1 --path /predict"
+    )
+    parser.add_argument("--config", metavar="FILE", help="configuration file; default $INFERMETER_CONFIG, else the defaults")
     parser.add_argument("--upstream", metavar="URL", help="the server, such as http://127.0.0.1:8000")
-    parser.add_argument("--listen", metavar="A", help="where to listen (default 127.0.0.1:8080)")
+    parser.add_argument("--listen", metavar="ADDRESS", help="where to listen (default 127.0.0.1:8080)")
     parser.add_argument("--endpoint", metavar="URL", help="where spans go, OTLP over HTTP (default http://127.0.0.1:4318)")
-    parser.add_argument("--model", metavar="M", help="the model's name in spans; bodies aren't looked into")
-    parser.add_argument("--in-flight", metavar="N", type=int, help="inferences at a time that the server gets; others wait, in order")
-    parser.add_argument("--path", metavar="P", action="append", help="how paths of inferences begin; may be given again")
+    parser.add_argument("--model", metavar="NAME", help="the model's name in spans; bodies aren't looked into")
+    parser.add_argument("--in-flight", metavar="COUNT", type=int, help="inferences at a time that the server gets; others wait, in order")
+    parser.add_argument(
+        "--path",
+        metavar="PREFIX",
+        action="append",
+        help="how the paths of inferences begin (default: all but GET, HEAD, OPTIONS, TRACE); may be given again",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,11 +24,18 @@ SPANS_HELP = "files or folders of OTLP exports (.json, .jsonl, .pb, each also .g
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `replay`."""
-    parser.add_argument("--spans", type=Path, nargs="+", required=True, metavar="P", help=SPANS_HELP)
-    parser.add_argument("--power", type=Path, metavar="P", help="a capture, or what nvidia-smi --query-gpu=... --format=csv printed")
-    parser.add_argument("--config", metavar="F", help="prices and SLAs; default $INFERMETER_CONFIG, else the defaults")
-    parser.add_argument("--timezone", default="UTC", metavar="Z", help="of nvidia-smi's timestamps (default UTC)")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the report (default text)")
+    parser.epilog = (
+        "examples:"
+        "\n  infermeter replay --spans spans/ --power gpu.csv --config infermeter.yaml"
+        "\n  infermeter replay --spans spans.jsonl.gz --format json > before.json"
+    )
+    parser.add_argument("--spans", type=Path, nargs="+", required=True, metavar="PATH", help=SPANS_HELP)
+    parser.add_argument(
+        "--power", type=Path, metavar="FILE", help="the GPUs' readings: a capture, or what nvidia-smi --query-gpu=... --format=csv printed"
+    )
+    parser.add_argument("--config", metavar="FILE", help="prices and SLAs; default $INFERMETER_CONFIG, else the defaults")
+    parser.add_argument("--timezone", default="UTC", metavar="ZONE", help="that of nvidia-smi's timestamps (default UTC)")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what the report is printed as (default text)")
 
 
 def run(args: argparse.Namespace) -> int:
