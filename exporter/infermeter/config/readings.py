@@ -43,3 +43,4 @@ class HostPower:
     """Power of the rest of the machine."""
 
     source: Literal["none", "auto", "rapl", "hwmon"] = key("none", "where it is read; auto: rapl, else hwmon")
+    root: str = key("/", "where the host's file system begins; in a container, below which its /sys is mounted")

@@ -90,3 +90,14 @@ def test_a_source_that_auto_finds_is_present_and_one_that_is_named_always(tmp_pa
 def test_hwmon_beside_gpus_that_are_read_elsewhere_is_an_error_of_the_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^host_power\.source: hwmon's meters have the GPUs in them.*nvml.*counted twice"):
         host_source(HostPower(source="hwmon"), root=tmp_path, gpu_source="nvml")
+
+
+def test_the_hosts_counters_are_read_below_the_configured_root(tmp_path: Path) -> None:
+    rapl_zone(tmp_path / "host", "intel-rapl:0", "package-0", 5)
+    source = host_source(HostPower(source="rapl", root="/host"), root=tmp_path, gpu_source="none")
+    assert source is not None
+    assert source.read(NOW_NS).source == "rapl"
+    own = host_source(HostPower(source="rapl"), root=tmp_path, gpu_source="none")
+    assert own is not None
+    with pytest.raises(Unavailable, match="no zones"):
+        own.read(NOW_NS)
