@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
+    if argv is None and arguments[0] == "serve":
+        _end_at_once_when_told()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is imported: its C core writes on standard error what is told here too
     try:
         args = _parser(arguments[0]).parse_args(arguments)
@@ -72,6 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+def _end_at_once_when_told() -> None:
+    """Until `serve` listens to signals itself, which takes as long as its imports: nothing is accepted yet, so nothing is left to do.
+
+    As the first process of a container it would be deaf until then. Who wants the configuration read anew finds it being read.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _parser(*chosen: str) -> argparse.ArgumentParser:
