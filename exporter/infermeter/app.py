@@ -30,6 +30,7 @@ from infermeter.meter import Meter, Surroundings
 from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
 from infermeter.model import Export, HostSample, ServerReading, Snapshot
+from infermeter.otlp import access as otlp_access
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
@@ -39,6 +40,7 @@ from infermeter.readers import Readers, Takers
 from infermeter.reloads import Offer, Reload, Reloads
 from infermeter.state import Saver, StateFile
 from infermeter.systemd import Supervisor
+from infermeter.web import access as web_access
 from infermeter.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -198,7 +200,8 @@ class Sidecar:
         self.failure: Exception | None = None
 
     def faces(self) -> dict[str, Face]:
-        """What listens, by its key below `listen`, without what is switched off."""
+        """What listens, by its key below `listen`, without what is switched off. Raises: ConfigErrors, ConfigError (who may ask)."""
+        senders = otlp_access.watched(self._config.otlp, fail=self._fail)
         every: dict[str, Callable[[], Face]] = {
             "web": lambda: WebServer(
                 render=lambda accept: self._exposition.render(self._snapshot(), accept),
@@ -207,9 +210,11 @@ class Sidecar:
                 findings=lambda: findings_report(self._snapshot().advice.findings),
                 ready=self.readiness,
                 reload=self.reload if self._config.web.lifecycle else None,
+                access=web_access.watched(self._config.web.config_file, fail=self._fail),
+                auth_failures_per_minute=self._config.web.auth_failures_per_minute,
             ),
-            "otlp_grpc": lambda: GrpcReceiver(self._receiver),
-            "otlp_http": lambda: HttpReceiver(self._receiver),
+            "otlp_grpc": lambda: GrpcReceiver(self._receiver, senders),
+            "otlp_http": lambda: HttpReceiver(self._receiver, senders),
         }
         return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
 

@@ -7,6 +7,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final, cast
 
 from infermeter.config import Config, Duration, Reload
+from infermeter.config.web_file import WebFile
 from infermeter.durations import duration_text
 from infermeter.model import Window
 from infermeter.structure import Kind, alternatives, field_kinds, wanted
@@ -35,22 +36,41 @@ A key marked *planned* belongs to the contract and is accepted, but this version
 | `INFERMETER_LOG_LEVEL` | overrides `log.level` |
 """
 
+_WEB_FILE = """\
+
+## The file of `web.config_file`
+
+The [web configuration file](https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md) that Prometheus' own
+exporters read, with its keys. It is YAML, and as strict: what can't be kept is refused with a sentence. Every five seconds it and the
+files that it names are looked at; what has changed and come to rest is taken over without a restart, for the connections and requests
+after it, so renewed certificates and changed passwords need nothing. A version with a mistake is told in the log, once, and what held
+before stays in force; so it does where TLS, client certificates or passwords would be taken away, which needs a restart. Where there are
+users, everything but `/-/healthy` and `/-/ready` is for them alone.
+"""
+
 _RELOADS: Final[Mapping[Reload, str]] = {False: "", True: " · *reload*", "once": " · *reload, once*"}
 
 
 def config_markdown() -> str:
     """The whole page."""
-    return "\n".join((_HEAD.rstrip("\n"), *_section(Config, "", "The top level", reload=False))) + "\n"
+    keys = _section(Config, "", "The top level", reload=False)
+    return "\n".join((_HEAD.rstrip("\n"), *keys, _WEB_FILE.rstrip("\n"), *_sections(WebFile, "", reload=False))) + "\n"
 
 
 def _section(dataclass: type, prefix: str, title: str, *, reload: Reload) -> Iterator[str]:
     """A table of the keys that hold values, then the sections below; `reload` is what holds for keys that don't say."""
+    yield from ("", f"## {title}")
+    yield from _sections(dataclass, prefix, reload=reload)
+
+
+def _sections(dataclass: type, prefix: str, *, reload: Reload) -> Iterator[str]:
+    """As `_section`, below a title of another's."""
     known = {field.name: field for field in fields(dataclass)}
     kinds = field_kinds(dataclass)
     below = {name: section for name, kind in kinds.items() if (section := _below(kind)) is not None}
     rules = {name: reload if field.metadata["reload"] is None else field.metadata["reload"] for name, field in known.items()}
     rows = [_row(f"{prefix}{name}", field, kinds[name], reload=rules[name]) for name, field in known.items() if name not in below]
-    yield from ("", f"## {title}", "", "| key | takes | default | |", "| --- | --- | --- | --- |", *rows)
+    yield from ("", "| key | takes | default | |", "| --- | --- | --- | --- |", *rows)
     for name, section in below.items():
         path = f"{prefix}{name}"
         yield from _section(section, f"{path}.", f"`{path}`: {_about(known[name])}", reload=rules[name])

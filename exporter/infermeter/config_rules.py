@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from typing import Any, TypeAlias
 
-from infermeter.config import Config, Cost, Forward, Gpu, GpuChoice, Limits, Listen, Proxy, Server, Sla, Slas
+from infermeter.config import Config, Cost, Forward, Gpu, GpuChoice, Limits, Listen, Otlp, OtlpTls, Proxy, Server, Sla, Slas
 from infermeter.currencies import CURRENCIES
-from infermeter.endpoints import endpoint_of, header_problem, reaches
+from infermeter.endpoints import endpoint_of, header_problem, is_loopback, reaches
 from infermeter.model import Window
 
 Problem: TypeAlias = tuple[str, str]
@@ -45,6 +45,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     if config.host_power.source == "hwmon" and config.gpu.source != "auto" and (problem := beside_hwmon(config.gpu.source)):
         yield "host_power.source", problem
     yield from _listen(config.listen)
+    yield from _otlp(config.otlp)
     yield from _forward(config.forward, config.listen)
     yield from unfit_proxy(config.proxy)
     yield from _windows(config.windows)
@@ -61,6 +62,7 @@ def notices(config: Config) -> tuple[str, ...]:
         unread.append(f"cost.currency: {config.cost.currency} is taken as written, but is no code of ISO 4217 that this version knows")
     if config.forward.endpoint is None and config.forward != Forward():
         unread.append("forward: passes nothing on without forward.endpoint")
+    unread += _exposed(config)
     return tuple(unread)
 
 
@@ -252,6 +254,24 @@ def _listen(listen: Listen) -> Iterator[Problem]:
         elif int(match[2]) and address in taken:
             yield path, f"`{address}` is taken by {taken[address]}"
         taken.setdefault(address, path)
+
+
+def _otlp(otlp: Otlp) -> Iterator[Problem]:
+    tls = otlp.tls
+    for name in ("cert_file", "key_file"):
+        if getattr(tls, name) is None and tls != OtlpTls():
+            yield f"otlp.tls.{name}", "is required with otlp.tls"
+
+
+def _exposed(config: Config) -> Iterator[str]:
+    """One line, where others than this machine's reach the OTLP listeners."""
+    listen, otlp = config.listen, config.otlp
+    addresses = {f"listen.{key}": getattr(listen, key) for key in ("otlp_grpc", "otlp_http")}
+    exposed = " and ".join(path for path, address in addresses.items() if address is not None and not is_loopback(address))
+    if exposed and otlp.token_file is None and otlp.tls.client_ca_file is None:
+        yield f"{exposed}: whoever reaches that can send spans; otlp.token_file or otlp.tls.client_ca_file says who may"
+    elif exposed and otlp.tls.cert_file is None:
+        yield f"{exposed}: without otlp.tls the token can be read on its way"
 
 
 def _forward(forward: Forward, listen: Listen) -> Iterator[Problem]:

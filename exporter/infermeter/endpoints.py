@@ -81,6 +81,13 @@ def reaches(endpoint: Endpoint, address: str) -> bool:
     return port == str(endpoint.port) and (host if listened is None else _written(listened)) in _listeners(endpoint.host)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches what listens at `address` (`host:port`); a name that has to be looked up may be reached by all."""
+    host = address.lower().rpartition(":")[0]
+    listened = _ip_address(host)
+    return host == "localhost" or (listened is not None and listened.is_loopback)
+
+
 def header_problem(name: str, value: str) -> str | None:
     """Why a header can't be sent, in one sentence without its value; None: it can."""
     folded = name.lower()

@@ -36,7 +36,7 @@ def fetch(url: str, *, timeout_seconds: float, token_file: str | None = None, mo
     large, damaged, or a token that can't be read).
     """
     parts = _parts(url)
-    headers = dict(_HEADERS) if token_file is None else {**_HEADERS, "Authorization": f"Bearer {_token(token_file)}"}
+    headers = dict(_HEADERS) if token_file is None else {**_HEADERS, "Authorization": f"Bearer {token_in(token_file)}"}
     ends = time.monotonic() + timeout_seconds
 
     def left() -> float:
@@ -90,7 +90,8 @@ def _shown(parts: SplitResult) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
-def _token(path: str) -> str:
+def token_in(path: str) -> str:
+    """The bearer token that a file holds. Raises: Unavailable."""
     try:
         with Path(path).open("rb") as file:
             token = file.read(TOKEN_BYTES_MOST + 1).strip()

@@ -23,7 +23,7 @@ from infermeter.model import Window
 from infermeter.scalars import SCALARS, is_null, scalar_value, written
 from infermeter.strict_yaml import Node, Scalar
 
-__all__ = ["Kind", "Problem", "alternatives", "field_kinds", "known_paths", "load_config", "load_entries", "notices", "wanted"]
+__all__ = ["Kind", "Problem", "alternatives", "field_kinds", "known_paths", "load_config", "load_entries", "load_file", "notices", "wanted"]
 
 Entry = TypeVar("Entry")
 
@@ -44,7 +44,7 @@ def load_config(text: str, where: str, absent: Callable[[Config], Iterable[Probl
     except ConfigError as error:
         raise ConfigErrors((error,)) from error
     reader = _Reader(elsewhere=known_paths())
-    config = reader.document(root)
+    config = reader.document(root, Config)
     unread = {path.partition(".")[0] for _, path, _ in reader.problems}
     for path, problem in (*contradictions(config), *absent(config)):
         if path.partition(".")[0] not in unread:  # else it may only follow from what couldn't be read
@@ -71,6 +71,24 @@ def load_entries(
             reader.add(path, problem)
     reader.judge(where)
     return entries
+
+
+def load_file(kind: type[Entry], text: str, where: str, unfit: Callable[[Entry], Iterable[Problem]]) -> Entry:
+    """What `text` holds as a dataclass of this `kind`, whose keys are all optional; `where` names it (a file, as a rule).
+
+    `unfit` tells what of it can't hold together, by path. Raises: ConfigErrors with every problem.
+    """
+    try:
+        root = strict_yaml.parse_yaml(text, where)
+    except ConfigError as error:
+        raise ConfigErrors((error,)) from error
+    reader = _Reader()
+    read = reader.document(root, kind)
+    if not reader.problems:
+        for path, problem in unfit(read):
+            reader.add(path, problem)
+    reader.judge(f"{where}: ")
+    return read
 
 
 def alternatives(kind: Kind) -> tuple[Kind, ...]:
@@ -122,13 +140,13 @@ class _Reader:
         values = self._list(kind, {}, root, "")
         return [] if values is _UNFIT else list(cast("tuple[Entry, ...]", values))
 
-    def document(self, root: Node) -> Config:
-        """The configuration, with defaults in place of what couldn't be read."""
+    def document(self, root: Node, kind: type[Entry]) -> Entry:
+        """The dataclass of a whole file, with defaults in place of what couldn't be read."""
         if isinstance(root, strict_yaml.Mapping):
-            return cast("Config", self._dataclass(Config, root, ""))
+            return cast("Entry", self._dataclass(kind, root, ""))
         if not (isinstance(root, Scalar) and is_null(root)):
-            self.add("", "must be a mapping of sections such as `server:` and `cost:`")
-        return Config()
+            self.add("", "must be a mapping of sections such as `server:` and `cost:`" if kind is Config else "must be a mapping")
+        return kind()
 
     def _value(self, kind: Kind, bounds: Mapping[str, Any], node: Node, path: str) -> object:
         """What `node` holds as `kind`, or _UNFIT."""
@@ -160,6 +178,8 @@ class _Reader:
                 self.add(path, outside)
                 return _UNFIT
             return value
+        if bounds.get("secret"):
+            problem = f"must be {wanted(members)}, in quotes if need be; what stands there isn't shown"
         choices = [choice for member in members if _origin(member) is Literal for choice in get_args(member)]
         near = difflib.get_close_matches(scalar.text, choices, n=1)
         self.add(path, f"{problem}; did you mean {near[0]}?" if near else problem)

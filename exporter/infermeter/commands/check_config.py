@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from infermeter.commands.configuration import listed, own_mappings, written_configuration
+from infermeter.commands.configuration import access_notes, listed, own_mappings, written_configuration
 from infermeter.mapping import load_mappings
 from infermeter.structure import notices
 
@@ -20,7 +20,8 @@ def run(args: argparse.Namespace) -> int:
     config = written_configuration(args.file)
     load_mappings(config.server.kind, own_mappings(config))
     listed(config)
+    notes = access_notes(config)
     print("ok")
-    for notice in notices(config):
+    for notice in (*notices(config), *notes):
         print(notice)
     return 0

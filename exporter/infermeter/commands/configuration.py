@@ -17,11 +17,13 @@ from infermeter.endpoints import absent_variables
 from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
+from infermeter.otlp import access as otlp_access
 from infermeter.prices.listing import Listed, PriceList, price_list
 from infermeter.prices.opencost import check_prometheus_url
 from infermeter.reloads import Offer
 from infermeter.scrape import check_metrics_url
 from infermeter.structure import Problem, field_kinds, load_config
+from infermeter.web import access as web_access
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,17 @@ def _absent(config: Config) -> Iterator[Problem]:
     for path, file in (("advice.devices_file", config.advice.devices_file), ("advice.prices_file", config.advice.prices_file)):
         if file is not None and not Path(file).is_file():
             yield path, f"no such file: {file}"
+    tls = config.otlp.tls
+    named = {
+        "web.config_file": config.web.config_file,
+        "otlp.tls.cert_file": tls.cert_file,
+        "otlp.tls.key_file": tls.key_file,
+        "otlp.tls.client_ca_file": tls.client_ca_file,
+        "otlp.token_file": config.otlp.token_file,
+    }
+    for path, file in named.items():
+        if file is not None and not Path(file).is_file():
+            yield path, f"no such file: {file}"
     if config.cost is not None:
         yield from _absent_prices(config.cost)
     try:
@@ -96,6 +109,12 @@ def _absent_prices(cost: Cost) -> Iterator[Problem]:
             check_prometheus_url(cost.opencost.prometheus_url)
         except ConfigError as error:
             yield error.where, error.problem
+
+
+def access_notes(config: Config) -> tuple[str, ...]:
+    """What the files that say who may ask and send hold in vain, or at a risk. Raises: ConfigErrors, ConfigError."""
+    otlp_access.read_access(config.otlp)
+    return () if config.web.config_file is None else web_access.read_access(config.web.config_file).content.notes
 
 
 def with_environment(config: Config, environ: Mapping[str, str]) -> Config:

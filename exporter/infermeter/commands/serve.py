@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from infermeter import app
-from infermeter.commands.configuration import configured, listed, offered, own_mappings
+from infermeter.commands.configuration import access_notes, configured, listed, offered, own_mappings
 from infermeter.commands.ending import Ending
 from infermeter.config import Config
 from infermeter.gpu.own import OwnGpus
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     config = configured(args.config)
     mappings = load_mappings(config.server.kind, own_mappings(config))
     files = listed(config)
-    for notice in notices(config):
+    for notice in (*notices(config), *access_notes(config)):
         log.warning("%s", notice)
     tune_allocator()
     counted = asyncio.run(_serve(_within_files(config), mappings, files, lambda: offered(args.config)))

@@ -18,16 +18,21 @@ def key(
     *,
     factory: Any = MISSING,  # noqa: ANN401 - likewise
     planned: bool = False,
+    secret: bool = False,
     reload: Reload | None = None,
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
     pattern: str | None = None,
 ) -> Any:  # noqa: ANN401 - likewise
-    """A configuration key: `minimum` and `maximum` are inclusive, `above` is exclusive; `reload` None: as the section that it is in."""
+    """A configuration key: `minimum` and `maximum` are inclusive, `above` is exclusive; `reload` None: as the section that it is in.
+
+    What stands under a `secret` key is never shown, also where it is none.
+    """
     about = {
         "doc": doc,
         "planned": planned,
+        "secret": secret,
         "reload": reload,
         "minimum": minimum,
         "above": above,

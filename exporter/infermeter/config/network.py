@@ -22,19 +22,21 @@ class Listen:
 class Web:
     """The web face."""
 
-    config_file: str | None = key(None, "exporter-toolkit's web configuration: TLS, basic auth", planned=True)
+    config_file: str | None = key(
+        None, "exporter-toolkit's web configuration: TLS, client certificates, basic authentication; its keys are below"
+    )
     lifecycle: bool = key(default=False, doc="POST /-/reload reads the configuration anew, as SIGHUP does")
     page: bool = key(default=True, doc="the status page", planned=True)
-    auth_failures_per_minute: int = key(30, "then 429", planned=True, minimum=1)
+    auth_failures_per_minute: int = key(30, "wrong passwords from one address (of IPv6: one /64); then 429", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpTls:
     """TLS of the OTLP listeners."""
 
-    cert_file: str | None = key(None, "PEM certificate chain", planned=True)
-    key_file: str | None = key(None, "PEM private key", planned=True)
-    client_ca_file: str | None = key(None, "PEM: client certificates are required", planned=True)
+    cert_file: str | None = key(None, "PEM certificate chain, of both listeners; read anew when it changes, as all of these files are")
+    key_file: str | None = key(None, "PEM private key, not encrypted")
+    client_ca_file: str | None = key(None, "PEM: senders must show a certificate that one of these has signed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Otlp:
     """Access to the OTLP listeners."""
 
     tls: OtlpTls = key(factory=OtlpTls, doc="TLS")
-    token_file: str | None = key(None, "file with the bearer token that senders must show", planned=True)
+    token_file: str | None = key(None, "file with the bearer token that senders must show: `Authorization: Bearer ...`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class Forward:
         "no path; for grpc http://tempo:4317 or tempo:4317; https: TLS",
     )
     protocol: Literal["http", "grpc"] = key("http", "of the end point; only JSON that goes on over gRPC is encoded anew")
-    headers: Mapping[str, str] = key(factory=dict, doc="sent with each export; ${env:NAME} is taken from the environment, as secrets are")
+    headers: Mapping[str, str] = key(
+        factory=dict, doc="sent with each export; ${env:NAME} is taken from the environment, as secrets are", secret=True
+    )
     queue_bytes: int = key(67108864, "of exports that wait, or are under way; further ones are dropped and counted", minimum=1)
     timeout: Duration = key(10.0, "of one attempt", above=0)
     retry_for: Duration = key(300.0, "an export is tried again until it is this old, then dropped and counted", minimum=0)

@@ -13,16 +13,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from threading import BoundedSemaphore
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 
 from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
+from infermeter.file_watch import FileWatch
 from infermeter.model import Export
+from infermeter.otlp.access import OPEN, Access, Certificates
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
 from infermeter.otlp.receiver import Packing, Receiver
-from infermeter.otlp.refusals import REFUSALS, TooSlow, WrongContentType, WrongSignal
+from infermeter.otlp.refusals import REFUSALS, TooSlow, Unauthorised, WrongContentType, WrongSignal
 
 _TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
 _OTHER_SIGNALS = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
@@ -46,8 +48,10 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcReceiver:
     """Listens for exports over gRPC and answers each after it was decoded."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, access: FileWatch[Access] | None = None) -> None:
+        """`access` says who may send, and is looked after while this listens; None: everybody."""
         self._receiver = receiver
+        self._watch = access
         self._limit_bytes = min(receiver.limits.body_bytes, receiver.limits.decompressed_bytes)
         self._server: grpc.Server | None = None
         self._arriving: dict[grpc.ServicerContext, asyncio.TimerHandle] = {}
@@ -80,9 +84,11 @@ class GrpcReceiver:
             ),
         )
         try:
-            bound = server.add_insecure_port(f"{host or '[::]'}:{port}")
+            bound = self._bind(server, f"{host or '[::]'}:{port}")
         except RuntimeError:
             raise OSError("is taken, or isn't this machine's") from None
+        if self._watch is not None:
+            self._watch.start()
         server.start()
         self._server = server
         return bound
@@ -90,11 +96,39 @@ class GrpcReceiver:
     async def stop(self) -> None:
         """Takes no more exports, answers those that are being received, at most for half a second, and closes."""
         if self._server is not None:
+            if self._watch is not None:
+                self._watch.stop()
             await asyncio.to_thread(self._server.stop(_STOP_SECONDS).wait)
             self._server = None
 
+    def _access(self) -> Access:
+        """By any thread."""
+        return OPEN if self._watch is None else self._watch.current
+
+    def _bind(self, server: grpc.Server, address: str) -> int:
+        """Raises: RuntimeError."""
+        certificates = self._access().certificates
+        if certificates is None:
+            return server.add_insecure_port(address)
+        is_client_asked = certificates.client_ca is not None
+        shown = [certificates]
+
+        def renewed() -> Any:  # noqa: ANN401 - the stubs know no None
+            """In a thread of grpcio's, for each connection; None: as before."""
+            newest = self._access().certificates
+            if newest is None or newest is shown[0]:
+                return None
+            shown[0] = newest
+            return _configuration(newest)
+
+        return server.add_secure_port(
+            address,
+            grpc.dynamic_ssl_server_credentials(_configuration(certificates), renewed, require_client_authentication=is_client_asked),
+        )
+
     def _export(self, loop: asyncio.AbstractEventLoop, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to one export of spans."""
+        self._check(loop, context)
         if not self._free.acquire(blocking=False):
             self._refuse(loop, Overloaded("too many exports at once"), context)
         try:
@@ -111,7 +145,7 @@ class GrpcReceiver:
             loop.call_soon_threadsafe(self._broke_off, context)
             _abort(context, DecodeError("the export broke off"))
         answer: Future[bytes] = Future()
-        passed_by = sidecars_told(_metadata(context, PASSED_BY))
+        passed_by = sidecars_told(next(iter(_metadata(context, PASSED_BY)), ""))
         loop.call_soon_threadsafe(self._take, body, passed_by, context, answer)
         try:
             return answer.result(self._receiver.limits.request_time)
@@ -122,7 +156,15 @@ class GrpcReceiver:
 
     def _refuse_signal(self, loop: asyncio.AbstractEventLoop, _messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to metrics and logs."""
+        self._check(loop, context)
         self._refuse(loop, WrongSignal("only traces are taken here"), context)
+
+    def _check(self, loop: asyncio.AbstractEventLoop, context: grpc.ServicerContext) -> None:
+        """In a thread of grpcio's: ends a call that shows no token, before anything of it is read."""
+        try:
+            self._access().check(_metadata(context, "authorization"))
+        except Unauthorised as error:
+            self._refuse(loop, error, context)
 
     def _refuse(self, loop: asyncio.AbstractEventLoop, error: Exception, context: grpc.ServicerContext) -> NoReturn:
         """In a thread of grpcio's: ends a call of which nothing was read."""
@@ -176,9 +218,14 @@ class GrpcReceiver:
             return self._receiver.take(body, "protobuf", packing, "grpc", passed_by=passed_by)
 
 
-def _metadata(context: grpc.ServicerContext, key: str) -> str:
-    """Of the call; "": it has none of this key."""
-    return next((str(value) for name, value in context.invocation_metadata() or () if name == key), "")
+def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:
+    """As grpcio has them; it speaks TLS 1.2 at least. Source: grpc, grpc_ssl_server_config."""
+    return grpc.ssl_server_certificate_configuration([(certificates.key, certificates.chain)], root_certificates=certificates.client_ca)
+
+
+def _metadata(context: grpc.ServicerContext, key: str) -> list[str]:
+    """Those of the call that have this key."""
+    return [str(value) for name, value in context.invocation_metadata() or () if name == key]
 
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

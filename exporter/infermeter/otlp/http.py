@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -12,11 +13,14 @@ from aiohttp import web
 
 from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
+from infermeter.file_watch import FileWatch
+from infermeter.listener import TlsListener
 from infermeter.model import Export
+from infermeter.otlp.access import OPEN, Access
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
 from infermeter.otlp.connection import Connection
 from infermeter.otlp.receiver import Packing, Receiver
-from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow, WrongContentType, WrongSignal
+from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow, Unauthorised, WrongContentType, WrongSignal
 
 _TRACES = "/v1/traces"
 _PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
@@ -29,10 +33,12 @@ _CANCEL_SECONDS = 0.1
 class HttpReceiver:
     """Listens for exports over HTTP and answers each after it was decoded."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, access: FileWatch[Access] | None = None) -> None:
+        """`access` says who may send, and is looked after while this listens; None: everybody."""
         self._receiver = receiver
+        self._watch = access
         self._requests: web.Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | TlsListener | None = None
         self._answering: set[asyncio.Task[object]] = set()
 
     async def start(self, address: str) -> int:
@@ -45,20 +51,37 @@ class HttpReceiver:
         loop = asyncio.get_running_loop()
         requests = web.Server(self._answer)
         made = partial(Connection, requests, self._receiver, loop=loop)
-        self._listener = await loop.create_server(made, host.strip("[]") or None, int(port))
+        if self._watch is not None:
+            self._watch.start()
+        if self._access().certificates is None:
+            self._listener = await loop.create_server(made, host.strip("[]") or None, int(port))
+            bound: int = self._listener.sockets[0].getsockname()[1]
+        else:
+            seconds = self._receiver.limits.request_time
+            self._listener = listener = TlsListener(made, self._context, handshake_seconds=seconds)
+            bound = await listener.start(host.strip("[]") or None, int(port))
         self._requests = requests
-        bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
         """Takes no more connections, lets exports that are being received end, at most for half a second, and closes."""
         if self._listener is not None and self._requests is not None:
             self._listener.close()
+            if self._watch is not None:
+                self._watch.stop()
             if self._answering:
                 await asyncio.wait(self._answering, timeout=_STOP_SECONDS)
             self._requests.pre_shutdown()
             await self._requests.shutdown(_CANCEL_SECONDS)
             self._listener = None
+
+    def _access(self) -> Access:
+        return OPEN if self._watch is None else self._watch.current
+
+    def _context(self) -> ssl.SSLContext:
+        certificates = self._access().certificates
+        assert certificates is not None  # noqa: S101 - the files are named once, and always there
+        return certificates.context
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request."""
@@ -84,11 +107,13 @@ class HttpReceiver:
         encoding = _ENCODINGS.get(request.content_type, "protobuf")
         try:
             export = await self._take(request)
-        except (DecodeError, Overloaded, WrongSignal) as error:
+        except (DecodeError, Overloaded, Unauthorised, WrongSignal) as error:
             refusal = self._receiver.refuse(error, "http")
             refused = refusal.http_status != HTTPStatus.OK
             body = failure(encoding, refusal.grpc_status, str(error)) if refused else success(encoding, message=str(error))
-            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.retry else None
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.retry else {}
+            if isinstance(error, Unauthorised):
+                headers["WWW-Authenticate"] = "Bearer"
             return web.Response(status=refusal.http_status, body=body, content_type=CONTENT_TYPES[encoding], headers=headers)
         body = success(encoding, rejected=export.malformed, message=UNFIT_SPANS if export.malformed else "")
         return web.Response(body=body, content_type=CONTENT_TYPES[encoding])
@@ -97,8 +122,9 @@ class HttpReceiver:
         """Receives and decodes one export.
 
         Raises:
-            DecodeError, Overloaded, WrongSignal: as in REFUSALS.
+            DecodeError, Overloaded, Unauthorised, WrongSignal: as in REFUSALS.
         """
+        self._access().check(request.headers.getall("Authorization", []))
         encoding = _ENCODINGS.get(request.content_type)
         if encoding is None:
             raise WrongContentType("the content type is neither application/x-protobuf nor application/json")

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 
-Reason: TypeAlias = Literal["malformed", "too_large", "overload", "signal"]
+Reason: TypeAlias = Literal["malformed", "too_large", "overload", "unauthorised", "signal"]
 """The label `reason` of `exports_refused_total`."""
 
 RETRY_AFTER_SECONDS = 1
@@ -26,6 +26,10 @@ class WrongSignal(Exception):
     """The peer's: metrics or logs, which nobody reads here. Answered so that no sender tries again. 200 / UNIMPLEMENTED."""
 
 
+class Unauthorised(Exception):
+    """The peer's: it doesn't show the token of `otlp.token_file`. 401 / UNAUTHENTICATED."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """How one kind of refusal is counted and answered. `grpc_status` is the number in google.rpc.Code."""
@@ -41,6 +45,7 @@ _DEADLINE_EXCEEDED = 4
 _RESOURCE_EXHAUSTED = 8
 _UNIMPLEMENTED = 12
 _UNAVAILABLE = 14
+_UNAUTHENTICATED = 16
 
 REFUSALS: dict[type[Exception], Refusal] = {
     DecodeError: Refusal("malformed", 400, _INVALID_ARGUMENT),
@@ -48,6 +53,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
     TooSlow: Refusal("malformed", 408, _DEADLINE_EXCEEDED),
     TooLarge: Refusal("too_large", 413, _RESOURCE_EXHAUSTED),
     Overloaded: Refusal("overload", 503, _UNAVAILABLE, retry=True),
+    Unauthorised: Refusal("unauthorised", 401, _UNAUTHENTICATED),
     WrongSignal: Refusal("signal", 200, _UNIMPLEMENTED),
 }
 """What each error of a sender means to it. Python's SDK tries again after any 5xx, hence 200 for a signal that isn't taken."""

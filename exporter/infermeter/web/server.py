@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from infermeter.file_watch import FileWatch
+from infermeter.http_connection import HttpConnection
+from infermeter.listener import TlsListener
+from infermeter.web.access import OPEN, Access
+from infermeter.web.admission import Admission, Handler
 from infermeter.web.encoding import packed
 from infermeter.web.events import EventStream
 from infermeter.web.page import LINKS, Page
@@ -22,6 +28,12 @@ CONNECTIONS = 64
 
 IDLE_SECONDS = 75
 """A connection without a whole request for so long is closed; longer than the usual scrape interval, which then keeps its connection."""
+
+HEADER_SECONDS = 10.0
+"""How long the headers of a request may take, from their first byte, and how long a connection may wait with it."""
+
+HEADERS_MOST = 64
+"""Header fields of a request; each has 8 KiB at most, and so has the line before them."""
 
 STALLED_SECONDS = 30
 """A peer that takes no byte for so long is cut off."""
@@ -42,7 +54,8 @@ HEADERS = {
 }
 """On every answer."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OF_BROWSERS = ("Origin", "Sec-Fetch-Site")
+"""Headers that a browser sends with every POST, and nothing else does. Source: the WHATWG Fetch standard; W3C Fetch Metadata."""
 
 
 class WebServer:
@@ -54,7 +67,7 @@ class WebServer:
     on the loop, for each request. What they raise is logged, and answered with 500.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is shown, and to whom
         self,
         *,
         render: Callable[[str], tuple[bytes, str]],
@@ -64,8 +77,12 @@ class WebServer:
         ready: Callable[[], tuple[bool, str]],
         page: Page = LINKS,
         reload: Callable[[], Awaitable[tuple[bool, str]]] | None = None,
+        access: FileWatch[Access] | None = None,
+        auth_failures_per_minute: int = 30,
         events_interval_seconds: float = 1.0,
+        header_seconds: float = HEADER_SECONDS,
     ) -> None:
+        """`access` says who may ask, and is looked after while this listens; None: everybody."""
         self._render = render
         self._report = report
         self._findings = findings
@@ -73,7 +90,10 @@ class WebServer:
         self._page = page
         self._reload = reload
         self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds)
-        self._listener: asyncio.Server | None = None
+        self._watch = access
+        self._admission = Admission(self._access, failures_per_minute=auth_failures_per_minute)
+        self._header_seconds = header_seconds
+        self._listener: asyncio.Server | TlsListener | None = None
         self._resting: dict[web.RequestHandler, None] = {}
         self._runner = web.AppRunner(self._application(), shutdown_timeout=STOP_SECONDS)
 
@@ -85,20 +105,42 @@ class WebServer:
         """
         host, _, port = address.rpartition(":")
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._connection, host.strip("[]") or None, int(port), start_serving=False)
+        if self._watch is not None:
+            self._watch.start()
+        if self._access().context is None:
+            return await self._start_plain(host.strip("[]") or None, int(port))
+        self._listener = TlsListener(self._connection, self._context, handshake_seconds=self._header_seconds)
+        bound = await self._listener.start(host.strip("[]") or None, int(port))
         for listening in self._listener.sockets:
             _cut_off_when_stalled(listening)
-        await self._listener.start_serving()
-        bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
         """Takes no more connections, ends the streams of events, answers what was asked, and closes."""
         if self._listener is not None:
             self._listener.close()
+        if self._watch is not None:
+            self._watch.stop()
         self._events.close()
         await self._runner.cleanup()
+        self._admission.close()
+
+    async def _start_plain(self, host: str | None, port: int) -> int:
+        listener = await asyncio.get_running_loop().create_server(self._connection, host, port, start_serving=False)
+        self._listener = listener
+        for listening in listener.sockets:
+            _cut_off_when_stalled(listening)
+        await listener.start_serving()
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    def _access(self) -> Access:
+        return OPEN if self._watch is None else self._watch.current
+
+    def _context(self) -> ssl.SSLContext:
+        context = self._access().context
+        assert context is not None  # noqa: S101 - whoever began with TLS keeps it
+        return context
 
     def _connection(self) -> asyncio.BaseProtocol:
         server = self._runner.server
@@ -108,11 +150,11 @@ class WebServer:
                 return _Refusal()
             self._resting.pop(longest := next(iter(self._resting)))
             longest.force_close()
-        return _Connection(server, self._resting)
+        return _Connection(server, self._resting, self._access, header_seconds=self._header_seconds)
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._busy, _answered])
-        application.on_response_prepare.append(_with_headers)
+        application = web.Application(middlewares=[self._busy, _answered, self._admitted])
+        application.on_response_prepare.append(self._with_headers)
         application.add_routes(
             [
                 web.get("/", self._index),
@@ -131,12 +173,24 @@ class WebServer:
     async def _busy(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """A connection rests, but for the time in which it is answered."""
         connection = request.protocol
+        assert isinstance(connection, _Connection)  # noqa: S101 - the listener makes no others
+        connection.request_began()
         self._resting.pop(connection, None)
         try:
             return await handler(request)
         finally:
+            connection.request_ended()
             if connection.transport is not None:
                 self._resting[connection] = None
+
+    @web.middleware
+    async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Whoever isn't let in learns no more than that, also of what isn't there."""
+        return await self._admission.refusal(request) or await handler(request)
+
+    async def _with_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        policy = response.headers.get("Content-Security-Policy", POLICY)
+        response.headers.update({**HEADERS, "Content-Security-Policy": policy, **self._access().headers})
 
     async def _index(self, _: web.Request) -> web.Response:
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": self._page.policy}
@@ -151,11 +205,15 @@ class WebServer:
 
     async def _readiness(self, _: web.Request) -> web.Response:
         ready, text = self._ready()
+        if self._access().users:  # this path is answered to everybody, and everybody needn't know more
+            text = "ready" if ready else "not ready"
         return web.Response(status=200 if ready else 503, text=f"{text}\n")
 
-    async def _reloading(self, _: web.Request) -> web.Response:
+    async def _reloading(self, request: web.Request) -> web.Response:
         if self._reload is None:
             return web.Response(status=403, text="403 Forbidden: web.lifecycle is false\n")
+        if any(name in request.headers for name in _OF_BROWSERS):  # on whose behalf nobody can tell
+            return web.Response(status=403, text="403 Forbidden: no reload for a browser\n")
         taken, text = await self._reload()
         return web.Response(status=200 if taken else 500, text=f"{text}\n")
 
@@ -185,39 +243,38 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return web.Response(status=500, text="500 Internal Server Error\n")
 
 
-async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
-    policy = response.headers.get("Content-Security-Policy", POLICY)
-    response.headers.update({**HEADERS, "Content-Security-Policy": policy})
-
-
 def _cut_off_when_stalled(listening: socket.socket) -> None:
     """Sets the limit on a listening socket, whose connections inherit it. Source: tcp(7); Linux alone has it."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
 
 
-class _Connection(web.RequestHandler):
-    """aiohttp's connection, which logs and repeats nothing of what isn't HTTP.
+class _Connection(HttpConnection):
+    """A connection which logs and repeats nothing of what isn't HTTP.
 
     From its first to its last moment it is one of those that rest, longest first, unless somebody takes it out.
     """
 
-    def __init__(self, server: web.Server, resting: dict[web.RequestHandler, None]) -> None:
+    def __init__(
+        self, server: web.Server, resting: dict[web.RequestHandler, None], access: Callable[[], Access], *, header_seconds: float
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # how aiohttp spells: no access log
-            auto_decompress=False,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=STOP_SECONDS,
-            max_headers=64,
+            header_seconds=header_seconds,
+            idle_seconds=IDLE_SECONDS,
+            linger_seconds=STOP_SECONDS,
+            headers_most=HEADERS_MOST,
         )
         self._resting = resting
+        self._access = access
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Rests until it asks."""
+        """Rests until it asks; ends here with a certificate that may not."""
         super().connection_made(transport)
         self._resting[self] = None
+        if not self._access().lets_in(transport.get_extra_info("peercert")):
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Rests no more."""

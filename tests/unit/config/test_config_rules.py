@@ -217,12 +217,65 @@ def test_the_defaults_hold_together_and_say_nothing_in_vain() -> None:
     [
         ("forward: {headers: {a: b}}", "forward: passes nothing on without forward.endpoint"),
         ("cost: {currency: USS}", "cost.currency: USS is taken as written, but is no code of ISO 4217 that this version knows"),
-        ("otlp: {tls: {cert_file: a}}", "otlp.tls.cert_file: accepted, but has no effect in this version"),
         ("cost: {power: {host_watts: measured}}", "cost.power.host_watts: nothing measures them; host_power.source says what does"),
     ],
 )
-def test_what_has_no_effect_yet_is_taken_and_said(text: str, expected: str) -> None:
+def test_what_has_no_effect_is_taken_and_said(text: str, expected: str) -> None:
     assert notices(load_config(text, "f")) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("listen", "otlp", "expected"),
+    [
+        (
+            'otlp_grpc: "0.0.0.0:4317"',
+            "",
+            "listen.otlp_grpc: whoever reaches that can send spans; otlp.",
+        ),
+        ('otlp_http: "[::]:4318"', "", "listen.otlp_http: whoever reaches that"),
+        ('otlp_grpc: "10.0.0.1:4317", otlp_http: "spans.example:4318"', "", "listen.otlp_grpc and listen.otlp_http: whoever reaches that"),
+        ('otlp_http: "0.0.0.0:4318"', "tls: {cert_file: c, key_file: k}", "listen.otlp_http: whoever reaches that"),
+        ('otlp_http: "0.0.0.0:4318"', "token_file: t", "listen.otlp_http: without otlp.tls the token can be read on its way"),
+    ],
+)
+def test_listeners_that_others_reach_unasked_are_told_in_one_line(listen: str, otlp: str, expected: str) -> None:
+    told = notices(load_config(f"listen: {{{listen}}}\notlp: {{{otlp}}}", "f"))
+    assert len(told) == 1
+    assert told[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("listen", "otlp"),
+    [
+        ('otlp_grpc: "localhost:4317", otlp_http: "[::1]:4318"', ""),
+        ("otlp_grpc: null, otlp_http: null", ""),
+        ('otlp_http: "0.0.0.0:4318"', "token_file: t, tls: {cert_file: c, key_file: k}"),
+        ('otlp_http: "0.0.0.0:4318"', "tls: {cert_file: c, key_file: k, client_ca_file: a}"),
+        ('otlp_http: "127.0.0.2:4318"', "token_file: t"),
+    ],
+)
+def test_listeners_that_ask_or_that_only_this_machine_reaches_are_nothing_to_tell(listen: str, otlp: str) -> None:
+    assert notices(load_config(f"listen: {{{listen}}}\notlp: {{{otlp}}}", "f")) == ()
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [
+        ("cert_file: a", ["otlp.tls.key_file"]),
+        ("key_file: a", ["otlp.tls.cert_file"]),
+        ("client_ca_file: a", ["otlp.tls.cert_file", "otlp.tls.key_file"]),
+    ],
+)
+def test_tls_takes_a_certificate_and_its_key(tls: str, expected: list[str]) -> None:
+    assert paths(f"otlp: {{tls: {{{tls}}}}}") == expected
+
+
+@pytest.mark.parametrize("value", ["12345678", "true", "[hunter2]", "{a: hunter2}"])
+def test_what_stands_in_place_of_a_secret_is_not_shown(value: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(f"forward: {{headers: {{Authorization: {value}}}}}", "f")
+    assert str(caught.value).startswith("forward.headers.Authorization: must be text")
+    assert not any(part in str(caught.value) for part in ("12345678", "hunter2", "boolean"))
 
 
 def test_a_recording_tells_measured_host_watts() -> None:
