@@ -41,6 +41,8 @@ from infermeter.reloads import Offer, Reload, Reloads
 from infermeter.state import Saver, StateFile
 from infermeter.systemd import Supervisor
 from infermeter.web import access as web_access
+from infermeter.web.page import LINKS
+from infermeter.web.page.status import STATUS
 from infermeter.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ RECALL_SECONDS = 1.0
 FORWARD_SECONDS = 0.7
 """How long the end lets exports be passed on, counted from its beginning."""
 
-LAST_SECONDS = 1.6
+LAST_SECONDS = 1.5
 """How long the end waits in all, counted from its beginning."""
 
 LAST_SAVE_SECONDS = 0.5
@@ -209,6 +211,7 @@ class Sidecar:
                 events=lambda: report(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().advice.findings),
                 ready=self.readiness,
+                page=STATUS if self._config.web.page else LINKS,
                 reload=self.reload if self._config.web.lifecycle else None,
                 access=web_access.watched(self._config.web.config_file, fail=self._fail),
                 auth_failures_per_minute=self._config.web.auth_failures_per_minute,

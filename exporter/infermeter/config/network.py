@@ -26,7 +26,7 @@ class Web:
         None, "exporter-toolkit's web configuration: TLS, client certificates, basic authentication; its keys are below"
     )
     lifecycle: bool = key(default=False, doc="POST /-/reload reads the configuration anew, as SIGHUP does")
-    page: bool = key(default=True, doc="the status page", planned=True)
+    page: bool = key(default=True, doc="the status page at /; false: links alone")
     auth_failures_per_minute: int = key(30, "wrong passwords from one address (of IPv6: one /64); then 429", minimum=1)
 
 
