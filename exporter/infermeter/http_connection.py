@@ -22,8 +22,11 @@ class HttpConnection(web.RequestHandler):
         idle_seconds: float,
         linger_seconds: float,
         headers_most: int,
+        header_bytes: int,
     ) -> None:
-        """`idle_seconds` is how long it may rest between two requests, `linger_seconds` how long a body that nobody wants is dropped."""
+        """`header_bytes` is the size of one field at most; of all of them together a peer makes this hold `headers_most` as many.
+
+        `idle_seconds` is how long it may rest between two requests, `linger_seconds` how long a body that nobody wants is dropped."""
         super().__init__(
             requests,
             loop=loop,
@@ -32,6 +35,7 @@ class HttpConnection(web.RequestHandler):
             keepalive_timeout=idle_seconds,
             lingering_time=linger_seconds,
             max_headers=headers_most,
+            max_field_size=header_bytes,
         )
         self._event_loop = loop
         self._header_seconds = header_seconds
@@ -51,7 +55,7 @@ class HttpConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes; the first of a request start its clock."""
-        if not self._in_request:
+        if data and not self._in_request:  # aiohttp calls it without any, to go on with what it has
             self._in_headers = True
             if self._header_timer is None:
                 self._await_headers()

@@ -18,7 +18,8 @@ _IDLE_SECONDS = 120.0
 _LINGER_SECONDS = 2.0
 """How long the rest of a refused body is read and dropped, so that its sender gets to read the answer."""
 
-_HEADERS_MOST = 128
+_HEADERS_MOST, _HEADER_BYTES = 64, 4096
+"""Enough for what exporters and proxies send, and for a token; a quarter of a MiB for each connection at the very most."""
 
 _FULL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_SECONDS}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
 
@@ -34,6 +35,7 @@ class Connection(HttpConnection):
             idle_seconds=_IDLE_SECONDS,
             linger_seconds=_LINGER_SECONDS,
             headers_most=_HEADERS_MOST,
+            header_bytes=_HEADER_BYTES,
         )
         self._requests = requests
         self._receiver = receiver

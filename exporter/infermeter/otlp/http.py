@@ -95,7 +95,7 @@ class HttpReceiver:
             response = await self._response(request)
         finally:
             connection.request_ended()
-        if not request.content.is_eof():
+        if not request.content.is_eof() or "Upgrade" in request.headers:  # of which the rest is dropped, or would be kept unread
             response.force_close()
         return response
 

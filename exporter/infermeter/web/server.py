@@ -32,8 +32,8 @@ IDLE_SECONDS = 75
 HEADER_SECONDS = 10.0
 """How long the headers of a request may take, from their first byte, and how long a connection may wait with it."""
 
-HEADERS_MOST = 64
-"""Header fields of a request; each has 8 KiB at most, and so has the line before them."""
+HEADERS_MOST, HEADER_BYTES = 64, 8190
+"""Header fields of a request, and the size of each at most; the line before them has 8190 bytes at most too."""
 
 STALLED_SECONDS = 30
 """A peer that takes no byte for so long is cut off."""
@@ -188,7 +188,9 @@ class WebServer:
         """Whoever isn't let in learns no more than that, also of what isn't there."""
         return await self._admission.refusal(request) or await handler(request)
 
-    async def _with_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+    async def _with_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        if "Upgrade" in request.headers:  # nothing else is spoken here, and what follows would be kept, and never read
+            response.force_close()
         policy = response.headers.get("Content-Security-Policy", POLICY)
         response.headers.update({**HEADERS, "Content-Security-Policy": policy, **self._access().headers})
 
@@ -265,6 +267,7 @@ class _Connection(HttpConnection):
             idle_seconds=IDLE_SECONDS,
             linger_seconds=STOP_SECONDS,
             headers_most=HEADERS_MOST,
+            header_bytes=HEADER_BYTES,
         )
         self._resting = resting
         self._access = access
