@@ -302,7 +302,9 @@ def test_versions_ciphers_and_curves_are_those_of_the_file(keys: str, version: s
             _,
         ):
             host, port = address.split(":")
-            _, writer = await asyncio.open_connection(host, int(port), ssl=authority.client())
+            client = authority.client()
+            client.set_ciphers("ALL")
+            _, writer = await asyncio.open_connection(host, int(port), ssl=client)
             spoken = writer.get_extra_info("ssl_object")
             assert spoken.version() == version
             assert cipher in (None, spoken.cipher()[0])
