@@ -13,7 +13,7 @@ from typing import Final
 
 STOPPING: Final = signal.SIGTERM, signal.SIGINT
 
-END_SECONDS: Final = 1.9
+END_SECONDS: Final = 1.8
 """After this it ends whatever still hangs: in a disk, a library, a thread that Python would wait for."""
 
 
