@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "mappings": "lists the mappings of servers' spans, tries one, records spans for a new one",
     "advise": "says what to act on, and which hardware would do",
     "catalogue": "lists the devices that are known, and how well",
+    "health": "says by its exit code whether the sidecar on this machine answers",
     "reference": "prints the references of metrics, servers, configuration and findings, or the manual page",
     "completion": "prints a script that lets your shell complete what you type",
 }
