@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,9 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Example:
-    """What the replay says, as JSON and as text."""
+    """What the replay says."""
 
-    report: Mapping[str, Any]
-    text: str
+    report: dict[str, Any]
 
     def value(self, family: str, **labels: str) -> float:
         """The one row with these labels."""
@@ -44,12 +44,13 @@ class Example:
         return dict(window)
 
 
+@cache
 def replay() -> Example:
     """The example, computed and replayed."""
     with tempfile.TemporaryDirectory(prefix="infermeter-chat-") as folder:
         chat.main(Path(folder))
         arguments = ("--spans", f"{folder}/spans.jsonl", "--power", f"{folder}/power.csv", "--config", str(DOCS / "example" / "chat.yaml"))
-        return Example(replayed.report(*arguments), replayed.text(*arguments))
+        return Example(replayed.report(*arguments))
 
 
 def pages() -> Mapping[str, str]:
@@ -92,7 +93,7 @@ def figures(example: Example) -> Mapping[str, object]:
         "joules_idle_share": f"{energy['idle'] / sum(energy.values()):.0%}",
         "baseline": f"{example.value('gpu_baseline_watts'):.0f}",
         "peak": f"{example.value('peak_load_ratio'):.2f}",
-        "replayed": replayed.section(example.text, "WHERE THE MONEY WENT"),
+        "replayed": replayed.section(example.report, "WHERE THE MONEY WENT"),
         **{f"{step}_cost": f"{value:.2f}" for step, value in steps.items()},
         **{f"{step}_each": f"{1000 * value / within:.2f}" for step, value in steps.items()},
     }

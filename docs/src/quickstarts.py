@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ class Facts:
 
 def facts(server: str) -> Facts:
     """Those of a mapping. Raises: KeyError for a server without one."""
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", servers_markdown(), re.MULTILINE | re.DOTALL))
-    said, _, rest = sections[server].partition("\nWhat it can't tell:\n")
+    said, _, rest = _sections()[server].partition("\nWhat it can't tell:\n")
     told: dict[str, list[str]] = {}
     for line in re.findall(r"^- (.+)$", said, re.MULTILINE):
         about, _, text = line.partition(": ")
@@ -72,6 +72,12 @@ def facts(server: str) -> Facts:
         told.setdefault(about, []).append(text)
     table = "\n".join(re.findall(r"^\|.*$", said, re.MULTILINE))
     return Facts(told, table, re.findall(r"^- (.+)$", rest, re.MULTILINE))
+
+
+@cache
+def _sections() -> Mapping[str, str]:
+    """docs/servers.md by server."""
+    return dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", servers_markdown(), re.MULTILINE | re.DOTALL))
 
 
 def pages() -> Mapping[str, str]:
@@ -121,7 +127,7 @@ def _block(block: Mapping[str, str]) -> Iterator[str]:
 def _seen(page: Mapping[str, Any], known: Facts) -> Iterator[str]:
     yield _SEEN
     if "capture" in page:
-        said = replayed.section(replayed.text("--spans", str(ROOT / page["capture"])), "WHERE THE TIME WENT")
+        said = replayed.section(replayed.report("--spans", str(ROOT / page["capture"])), "WHERE THE TIME WENT")
         yield f"Recorded spans of a real one, as `infermeter replay --spans {page['capture']}` shows them:\n"
         yield f"```text\n{said}\n```\n"
     if known.table:
