@@ -13,7 +13,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts coverage check format docs lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,7 @@ check: $(READY)  ## linters, types, import rules, generated files
 	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && $(BIN)/python -m dashboards.src "$$made" \
 	  && diff -ur --exclude=src "$$made" dashboards || { echo "dashboards/*.json are out of date: make dashboards" >&2; exit 1; }
 	@$(BIN)/python -m deploy.src --check
+	@$(BIN)/python -m docs.src --check
 
 stacks: $(READY)  ## rules and dashboards for Kubernetes and Mimir, under deploy/
 	@$(BIN)/python -m deploy.src
@@ -80,6 +81,10 @@ docs: $(READY)  ## the generated pages under docs/
 	@$(BIN)/infermeter reference metrics > docs/metrics.md
 	@$(BIN)/infermeter reference servers > docs/servers.md
 	@$(BIN)/infermeter reference findings > docs/findings.md
+	@$(BIN)/python -m docs.src
+
+site: $(READY)  ## the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lock: $(READY)  ## requirements-dev.lock anew, from the newest versions that pyproject.toml allows
 	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager hatchling editables --editable '.[dev]'
