@@ -9,18 +9,47 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
-from deploy.src import stacks
+from deploy.src import chart, overlays, sidecar, stacks
+from deploy.src.servers import SERVED
+from deploy.src.written import Json
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-GENERATED = ("kubernetes/rules/*.yaml", "kubernetes/dashboards/*.yaml", "kubernetes/kustomization.yaml", "mimir/rules.yaml")
+GENERATED = (
+    "kubernetes/rules/*.yaml",
+    "kubernetes/dashboards/*.yaml",
+    "kubernetes/kustomization.yaml",
+    "kubernetes/components/sidecar/*.yaml",
+    *(f"kubernetes/components/{name}/kustomization.yaml" for name in sidecar.CHANGES),
+    "kubernetes/overlays/**/*.*",
+    "mimir/rules.yaml",
+    "helm/infermeter/files/*/*",
+    "helm/infermeter/values.schema.json",
+    "helm/infermeter/README.md",
+)
 
 
 def generated() -> Mapping[str, str]:
     """What there should be, by path under deploy/."""
-    rules = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "alerts" / "rules").glob("*.yaml"))}
+    rules = {path.stem: _yaml(path) for path in sorted((ROOT / "alerts" / "rules").glob("*.yaml"))}
     pages = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "dashboards").glob("*.json"))}
-    return stacks.files(rules, pages)
+    fragment = _yaml(DEPLOY / "kubernetes" / "sidecar.yaml")
+    defaults = _yaml(DEPLOY / "helm" / "infermeter" / "values.yaml")
+    return {
+        **stacks.files(rules, pages),
+        **_below("kubernetes", sidecar.files(fragment)),
+        **_below("kubernetes/overlays", overlays.files(SERVED, fragment)),
+        **_below("helm/infermeter", chart.files(rules, pages, defaults)),
+    }
+
+
+def _yaml(path: Path) -> Json:
+    read: Json = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)  # noqa: S506 -- the safe loader, in C
+    return read
+
+
+def _below(folder: str, made: Mapping[str, str]) -> Mapping[str, str]:
+    return {f"{folder}/{path}": text for path, text in made.items()}
 
 
 def committed() -> Mapping[str, str]:

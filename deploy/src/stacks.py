@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-import yaml
-
-Json: TypeAlias = dict[str, Any]
+from deploy.src.written import Json, yaml_text
 
 MIMIR_RULES_A_GROUP: Final = 20
 """Mimir's default for ruler_max_rules_per_rule_group; it refuses a group with more."""
@@ -19,19 +17,18 @@ MIMIR_RULES_A_GROUP: Final = 20
 MIMIR_NAMESPACE: Final = "infermeter"
 FOLDER: Final = "Infermeter"
 LABELS: Final = {"app.kubernetes.io/name": "infermeter", "app.kubernetes.io/part-of": "infermeter"}
-WRITTEN: Final = "# Generated from alerts/rules and dashboards by `make stacks`: change those.\n"
 
 
 def files(rules: Mapping[str, Json], dashboards: Mapping[str, Json]) -> Mapping[str, str]:
     """Text by path under deploy/. Both arguments are by name of file, without its ending."""
     resources = {
-        **{f"rules/infermeter-{name}.yaml": _yaml(prometheus_rule(f"infermeter-{name}", read)) for name, read in rules.items()},
-        **{f"dashboards/{uid}.yaml": _yaml(config_map(uid, page)) for uid, page in dashboards.items()},
+        **{f"rules/infermeter-{name}.yaml": yaml_text(prometheus_rule(f"infermeter-{name}", read)) for name, read in rules.items()},
+        **{f"dashboards/{uid}.yaml": yaml_text(config_map(uid, page)) for uid, page in dashboards.items()},
     }
     return {
         **{f"kubernetes/{path}": text for path, text in resources.items()},
-        "kubernetes/kustomization.yaml": _yaml(kustomization(["podmonitor.yaml", *resources])),
-        "mimir/rules.yaml": _yaml(mimir_rules(rules)),
+        "kubernetes/kustomization.yaml": yaml_text(kustomization(["podmonitor.yaml", *resources])),
+        "mimir/rules.yaml": yaml_text(mimir_rules(rules)),
     }
 
 
@@ -77,21 +74,3 @@ def _parts(group: Json) -> Iterator[Json]:
         return
     for i, start in enumerate(range(0, len(rules), MIMIR_RULES_A_GROUP), start=1):
         yield {**group, "name": f"{group['name']}-{i}", "rules": rules[start : start + MIMIR_RULES_A_GROUP]}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Anchors are written out, and long texts as blocks."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 -- the library's signature
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def _yaml(written: Json) -> str:
-    return WRITTEN + yaml.dump(written, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9)

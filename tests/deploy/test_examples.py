@@ -26,6 +26,7 @@ RULE_FIELDS = {"record", "alert", "expr", "for", "keep_firing_for", "labels", "a
 GROUP_FIELDS = {"name", "interval", "query_offset", "limit", "rules", "partial_response_strategy", "labels"}
 POD_MONITOR_FIELDS = {"namespaceSelector", "selector", "podMetricsEndpoints", "jobLabel", "podTargetLabels", "sampleLimit"}
 ENDPOINT_FIELDS = {"port", "path", "interval", "scrapeTimeout", "honorLabels", "relabelings", "metricRelabelings", "scheme"}
+SERVICE_MONITOR_FIELDS = {"namespaceSelector", "selector", "endpoints", "jobLabel", "targetLabels", "podTargetLabels", "sampleLimit"}
 RELABEL_FIELDS = {"sourceLabels", "targetLabel", "replacement", "regex", "action", "separator", "modulus"}
 THANOS_RULER_FIELDS = {
     "image", "replicas", "evaluationInterval", "ruleSelector", "ruleNamespaceSelector", "queryEndpoints", "alertmanagersUrl", "labels",
@@ -60,8 +61,8 @@ def scrape_jobs() -> dict[str, Mapping[str, Any]]:
     return {
         str(path.relative_to(DEPLOY)): job
         for path in sorted((*DEPLOY.rglob("*.yml"), *DEPLOY.rglob("*.yaml")))
-        if "dashboards" not in path.parts
-        for found in mappings(yaml.safe_load(path.read_text()))
+        if not {"dashboards", "templates", "overlays"} & set(path.parts)
+        for found in mappings(yaml.load(path.read_text(), Loader=yaml.CSafeLoader))
         for job in found.get("scrape_configs") or ()
         if isinstance(job, Mapping)
     }
