@@ -94,3 +94,12 @@ def test_the_panels_that_the_faq_names_are_on_the_dashboards_that_it_names() -> 
     for panel, page in named:
         assert panel in {shown["title"] for shown in panels_of(DASHBOARDS[page])}, (panel, page)
     assert [row for row in rows if not any(page in row for page in DASHBOARDS)] == []
+
+
+def test_each_symptom_leads_to_a_section_that_says_how_to_tell_and_what_to_do() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    table = re.findall(r"^\| .+ \| \[(.+?)\]\(#.+?\) \|$", page, re.MULTILINE)
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert table == list(sections)
+    untold = [title for title, text in sections.items() if not re.search("```(promql|sh)", text)]
+    assert untold == ["The model has the wrong name"], "its name is all that there is to see"
