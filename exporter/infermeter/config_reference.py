@@ -27,8 +27,6 @@ A key marked *reload* is taken over by a running sidecar on SIGHUP, or on `POST 
 where it wasn't set before. A file that changes any other key is refused as a whole, and so is one with a problem: the log tells why,
 `infermeter_config_last_reload_successful` is 0, and the old configuration stays in force.
 
-A key marked *planned* belongs to the contract and is accepted, but this version does nothing with it and says so.
-
 | environment | |
 | --- | --- |
 | `INFERMETER_CONFIG` | the configuration file, where `--config` names none |
@@ -89,7 +87,7 @@ def _row(path: str, field: Field[Any], kind: Kind, *, reload: Reload) -> str:
 
 
 def _about(field: Field[Any], bounds: str = "", reload: str = "") -> str:
-    return f"{field.metadata['doc']}{bounds}{reload}{' · *planned*' if field.metadata['planned'] else ''}"
+    return f"{field.metadata['doc']}{bounds}{reload}"
 
 
 def _default(field: Field[Any]) -> object:

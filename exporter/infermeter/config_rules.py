@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
-from typing import Any, TypeAlias
+from dataclasses import asdict, fields
+from typing import TypeAlias
 
 from infermeter.config import Config, Cost, Forward, Gpu, GpuChoice, Limits, Listen, Otlp, OtlpTls, Proxy, Server, Sla, Slas
 from infermeter.currencies import CURRENCIES
@@ -54,7 +54,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
 
 def notices(config: Config) -> tuple[str, ...]:
     """One line for each thing that is set, and that this version does nothing with, or doesn't know."""
-    unread = [f"{path}: accepted, but has no effect in this version" for path in _planned(config, "")]
+    unread: list[str] = []
     measured = config.gpu.source == "replay" or config.host_power.source != "none"
     if config.cost is not None and config.cost.power.host_watts == "measured" and not measured:
         unread.append("cost.power.host_watts: nothing measures them; host_power.source says what does")
@@ -90,21 +90,6 @@ def unfit_proxy(proxy: Proxy) -> Iterator[Problem]:
     for index, path in enumerate(proxy.paths):
         if not path.startswith("/"):
             yield f"proxy.paths[{index}]", "is no path: it doesn't begin with /"
-
-
-def _planned(section: object, prefix: str) -> Iterator[str]:
-    for field in fields(section):  # type: ignore[arg-type]  # only dataclasses are handed in
-        value = getattr(section, field.name)
-        path = f"{prefix}{field.name}"
-        if field.metadata.get("planned"):
-            if value != _default(field):
-                yield path
-        elif is_dataclass(value):
-            yield from _planned(value, f"{path}.")
-
-
-def _default(field: Field[Any]) -> object:
-    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _prices(cost: Cost) -> Iterator[Problem]:

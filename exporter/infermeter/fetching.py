@@ -6,6 +6,7 @@ a peer sent, nor what a URL may hide (its query).
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import socket
@@ -13,6 +14,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final, Self
@@ -25,18 +27,43 @@ TOKEN_BYTES_MOST: Final = 65_536
 
 _HEADERS: Final = {"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "gzip", "Connection": "close", "User-Agent": "infermeter"}
 _PIECE_BYTES: Final = 65_536
+_PEM_END: Final = "-----END CERTIFICATE-----\n"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-def fetch(url: str, *, timeout_seconds: float, token_file: str | None = None, most_bytes: int = BYTES_MOST) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """By what a server knows who asks, and by what it is known. Files are read with each request.
+
+    `ca_file` holds who signs its certificate (None: whom the system trusts), `server_name` is what that is for (None: the URL's host);
+    `pinned_file` holds the very certificate that it must show, for whatever name. `cert_file` and `key_file` are shown where it asks.
+    """
+
+    token_file: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    server_name: str | None = None
+    pinned_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+ANONYMOUS: Final = Caller()
+
+
+def fetch(
+    url: str, *, timeout_seconds: float, token_file: str | None = None, caller: Caller = ANONYMOUS, most_bytes: int = BYTES_MOST
+) -> bytes:
     """What a GET of an http or https URL brings, whole and unpacked: at most `most_bytes`, `timeout_seconds` after the call.
 
-    `token_file` holds a bearer token and is read anew each time, so that it can rotate. Only the resolving of the host's name, which is the
-    system's, can take longer. Raises: Unavailable (no URL that can be asked, no connection, no answer in time, a status other than 200, too
-    large, damaged, or a token that can't be read).
+    `token_file` holds a bearer token and is read anew each time, so that it can rotate; it stands in for the caller's. Only the
+    resolving of the host's name, which is the system's, can take longer. Raises: Unavailable (no URL that can be asked, no connection, no
+    answer in time, a status other than 200, too large, damaged, or a file of the caller's that can't be read).
     """
     parts = _parts(url)
-    headers = dict(_HEADERS) if token_file is None else {**_HEADERS, "Authorization": f"Bearer {token_in(token_file)}"}
+    caller = caller if token_file is None else replace(caller, token_file=token_file)
+    headers = {**_HEADERS, **_authorization(caller)}
     ends = time.monotonic() + timeout_seconds
 
     def left() -> float:
@@ -46,7 +73,7 @@ def fetch(url: str, *, timeout_seconds: float, token_file: str | None = None, mo
         return seconds
 
     try:
-        with _connected(parts, left) as connection:
+        with _connected(parts, left, caller) as connection:
             return _answer(connection, parts, headers, most_bytes)
     except Unavailable as error:
         raise Unavailable(f"{_shown(parts)}: {error}") from None
@@ -102,9 +129,32 @@ def token_in(path: str) -> str:
     return token.decode("ascii")
 
 
-def _connected(parts: SplitResult, left: Callable[[], float]) -> _Connection:
-    """A connection to the first of the host's addresses that takes one. Raises: OSError, TimeoutError."""
+def _authorization(caller: Caller) -> dict[str, str]:
+    """Raises: Unavailable."""
+    if caller.token_file is not None:
+        return {"Authorization": f"Bearer {token_in(caller.token_file)}"}
+    if caller.username is None or caller.password_file is None:
+        return {}
+    pair = caller.username.encode() + b":" + _line_in(caller.password_file, "password_file")
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def _line_in(path: str, key: str) -> bytes:
+    """What a file holds, without the end of its last line. Raises: Unavailable."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(TOKEN_BYTES_MOST + 1)
+    except OSError as error:
+        raise Unavailable(f"{key} {path}: {error.strerror}") from None
+    if len(content) > TOKEN_BYTES_MOST:
+        raise Unavailable(f"{key} {path}: longer than {TOKEN_BYTES_MOST} bytes")
+    return content.rstrip(b"\r\n")
+
+
+def _connected(parts: SplitResult, left: Callable[[], float], caller: Caller) -> _Connection:
+    """A connection to the first of the host's addresses that takes one. Raises: OSError, TimeoutError, Unavailable."""
     host = parts.hostname or ""
+    tls = _tls(caller) if parts.scheme == "https" else None
     trouble: OSError = OSError("the host has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, parts.port or _PORTS[parts.scheme], type=socket.SOCK_STREAM):
         plain = socket.socket(family, kind, protocol)
@@ -112,7 +162,7 @@ def _connected(parts: SplitResult, left: Callable[[], float]) -> _Connection:
             plain.settimeout(left())
             plain.connect(address)
             plain.settimeout(left())
-            return _Connection(_tls().wrap_socket(plain, server_hostname=host) if parts.scheme == "https" else plain, left)
+            return _Connection(plain if tls is None else tls.wrap_socket(plain, server_hostname=caller.server_name or host), left)
         except TimeoutError:
             plain.close()
             raise
@@ -122,9 +172,41 @@ def _connected(parts: SplitResult, left: Callable[[], float]) -> _Connection:
     raise trouble
 
 
+def _tls(caller: Caller) -> ssl.SSLContext:
+    """Raises: Unavailable (a file that holds no certificate), OSError."""
+    if caller.ca_file is None and caller.cert_file is None and caller.pinned_file is None:
+        return _trusting_the_system()
+    context = ssl.create_default_context() if caller.ca_file is None else _trusting(caller.ca_file)
+    if caller.pinned_file is not None:
+        context = _trusting(caller.pinned_file, alone=True)
+    if caller.cert_file is not None:
+        try:
+            context.load_cert_chain(caller.cert_file, caller.key_file, password="")
+        except ssl.SSLError:
+            raise Unavailable(f"cert_file {caller.cert_file}: is no certificate with its key, in PEM, not encrypted") from None
+        except OSError as error:
+            raise Unavailable(f"cert_file {caller.cert_file}, or its key: {error.strerror}") from None
+    return context
+
+
 @cache
-def _tls() -> ssl.SSLContext:
+def _trusting_the_system() -> ssl.SSLContext:
     return ssl.create_default_context()
+
+
+def _trusting(path: str, *, alone: bool = False) -> ssl.SSLContext:
+    """Whoever a file's certificates sign; `alone`: nobody but the first of them, under any name. Raises: Unavailable."""
+    try:
+        text = Path(path).read_text("ascii")
+        context = ssl.create_default_context(cadata=text.partition(_PEM_END)[0] + _PEM_END if alone else text)
+    except (ssl.SSLError, ValueError):
+        raise Unavailable(f"{path}: holds no certificate in PEM") from None
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from None
+    if alone:
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _answer(connection: _Connection, parts: SplitResult, headers: dict[str, str], most_bytes: int) -> bytes:

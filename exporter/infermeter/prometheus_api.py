@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import quote as quoted
@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.fetching import fetch, url_problem
+from infermeter.fetching import ANONYMOUS, Caller, fetch, url_problem
 from infermeter.model import Floats
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -45,11 +45,13 @@ class Series:
 class Prometheus:
     """One Prometheus; each question is an HTTP request of its own."""
 
-    def __init__(self, url: str, *, token_file: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, url: str, *, token_file: str | None = None, caller: Caller = ANONYMOUS, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         """`url` is the one below which /api/v1 is; `token_file` holds a bearer token. Raises: ConfigError."""
         check_prometheus_url(url, "--prometheus")
         self._api = f"{url.rstrip('/')}/api/v1"
-        self._token_file = token_file
+        self._caller = caller if token_file is None else replace(caller, token_file=token_file)
         self._timeout_seconds = timeout_seconds
 
     def query(self, promql: str, *, at_unix_seconds: float | None = None) -> list[Series]:
@@ -77,7 +79,7 @@ class Prometheus:
     def _asked(self, endpoint: str, parameters: Mapping[str, str]) -> list[Series]:
         text = "&".join(f"{name}={quoted(value, safe='')}" for name, value in parameters.items())
         url = f"{self._api}/{endpoint}"
-        body = fetch(f"{url}?{text}", timeout_seconds=self._timeout_seconds, token_file=self._token_file, most_bytes=BYTES_MOST)
+        body = fetch(f"{url}?{text}", timeout_seconds=self._timeout_seconds, caller=self._caller, most_bytes=BYTES_MOST)
         try:
             return series_of(body)
         except Unavailable as error:

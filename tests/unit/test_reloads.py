@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
-from infermeter.config import Config, Cost, DevicePrice, Listen, Rent, Server, Sla, Slas
+from infermeter.config import Config, Cost, DevicePrice, Listen, Power, Rent, Sla, Slas
 from infermeter.errors import ConfigError, ConfigErrors
 from infermeter.prices.listing import Listed
 from infermeter.reloading import RestartNeeded
@@ -148,8 +149,10 @@ def test_problems_beyond_the_bound_are_counted(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_notice_is_told_once_it_is_new(caplog: pytest.LogCaptureFixture) -> None:
-    workload = Offer(Config(cost=PRICED.config.cost, server=Server(workload="batch")))
-    desk = Desk(workload, workload)
+    cost = PRICED.config.cost
+    assert cost is not None
+    measured = Offer(Config(cost=replace(cost, power=Power(host_watts="measured"))))
+    desk = Desk(measured, measured)
 
     async def scenario(reloads: Reloads) -> None:
         await reloads.reload()
@@ -157,7 +160,7 @@ def test_a_notice_is_told_once_it_is_new(caplog: pytest.LogCaptureFixture) -> No
 
     with_reloads(desk, scenario)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert told == ["server.workload: accepted, but has no effect in this version"]
+    assert told == ["cost.power.host_watts: nothing measures them; host_power.source says what does"]
 
 
 def test_two_reloads_at_once_are_one_after_the_other() -> None:

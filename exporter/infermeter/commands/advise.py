@@ -20,6 +20,7 @@ from infermeter.advice.evidence_json import ToldAdvice, told_advice, told_prices
 from infermeter.advice.gaps import gaps
 from infermeter.advice.replicas import with_replicas
 from infermeter.catalogue import Catalogue, with_devices
+from infermeter.commands.caller import add_caller_arguments, is_told, told_caller
 from infermeter.commands.configuration import configuration_text, known_devices, written_configuration
 from infermeter.commands.recorded_advice import AskedRange, recorded_advice
 from infermeter.commands.report_file import BYTES_MOST, saved_report
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", metavar="NAME", help="with --prometheus: the `server` label, where there are several")
     parser.add_argument("--matchers", metavar="MATCHERS", help="with --prometheus: more label matchers, such as 'namespace=\"prod\"'")
     parser.add_argument("--token-file", metavar="FILE", help="with --url or --prometheus: a file that holds a bearer token")
+    add_caller_arguments(parser)
     parser.add_argument(
         "--what-if", action="append", default=[], metavar="SUPPOSED",
         help="gpu=l4,price=0.76: that GPU at that price an hour, in the server's currency; also precision=bf16, memory=20GB (what it "
@@ -155,6 +157,8 @@ def _agree(args: argparse.Namespace) -> None:
                 raise ConfigError(f"--{option}", "goes with --prometheus")
     if args.report is not None and args.token_file is not None:
         raise ConfigError("--token-file", "goes with --url or --prometheus")
+    if args.report is not None and is_told(args):
+        raise ConfigError("--report", "is a file: nobody is asked over TLS, or for a password")
 
 
 def _given(args: argparse.Namespace) -> _Given:
@@ -244,7 +248,7 @@ def _reported(args: argparse.Namespace) -> tuple[ToldAdvice, Source]:
     if urlsplit(url).path in ("", "/"):
         url = f"{url.rstrip('/')}{urlsplit(SIDECAR_URL).path}"
     try:
-        body = fetch(url, timeout_seconds=TIMEOUT_SECONDS, token_file=args.token_file, most_bytes=BYTES_MOST)
+        body = fetch(url, timeout_seconds=TIMEOUT_SECONDS, caller=told_caller(args), most_bytes=BYTES_MOST)
     except Unavailable as error:
         raise InputError("no sidecar answers", f"{error}; --url, --report or --prometheus name another source") from error
     told = told_advice(body, url)
@@ -253,7 +257,7 @@ def _reported(args: argparse.Namespace) -> tuple[ToldAdvice, Source]:
 
 def _prometheus(args: argparse.Namespace) -> Prometheus:
     """Raises: ConfigError."""
-    return Prometheus(args.prometheus, token_file=args.token_file)
+    return Prometheus(args.prometheus, caller=told_caller(args))
 
 
 def _asked_range(args: argparse.Namespace) -> AskedRange:

@@ -7,6 +7,7 @@ import time
 
 import orjson
 
+from infermeter.commands.caller import add_caller_arguments, is_told, told_caller
 from infermeter.commands.recorded_range import recorded_range, written_range
 from infermeter.commands.report_file import saved_report
 from infermeter.comparison.comparison import comparison
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--matchers", default="", metavar="MATCHERS", help="with --prometheus: more label matchers, such as 'namespace=\"prod\"'"
     )
     parser.add_argument("--token-file", metavar="FILE", help="with --prometheus: a file that holds a bearer token")
+    add_caller_arguments(parser)
     parser.add_argument(
         "--fail-on", choices=("regression",), help="exit 1 if something is shown to be worse; without it: 0 whatever is found"
     )
@@ -50,8 +52,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _saved(args: argparse.Namespace) -> tuple[Stretch, Stretch]:
     """Raises: ConfigError."""
-    if any((args.before, args.after, args.server, args.matchers, args.token_file)):
-        raise ConfigError("infermeter compare", "--before, --after, --server, --matchers and --token-file go with --prometheus")
+    if any((args.before, args.after, args.server, args.matchers, is_told(args))):
+        raise ConfigError(
+            "infermeter compare",
+            "--before, --after, --server, --matchers, --token-file, TLS and passwords go with --prometheus",
+        )
     paths = args.reports
     if len(paths) != 2:
         raise ConfigError("infermeter compare", "needs two saved reports, BEFORE and AFTER, or --prometheus with --before and --after")
@@ -76,6 +81,6 @@ def _recorded(args: argparse.Namespace) -> tuple[Stretch, Stretch]:
     )
     if before.start_unix_seconds < after.end_unix_seconds and after.start_unix_seconds < before.end_unix_seconds:
         raise ConfigError("--before and --after", "overlap")
-    prometheus = Prometheus(args.prometheus, token_file=args.token_file)
+    prometheus = Prometheus(args.prometheus, caller=told_caller(args))
     told = [recorded_range(prometheus, own, server=args.server, matchers=args.matchers) for own in (before, after)]
     return told[0], told[1]

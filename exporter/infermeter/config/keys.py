@@ -17,7 +17,6 @@ def key(
     doc: str = "",
     *,
     factory: Any = MISSING,  # noqa: ANN401 - likewise
-    planned: bool = False,
     secret: bool = False,
     reload: Reload | None = None,
     minimum: float | None = None,
@@ -31,7 +30,6 @@ def key(
     """
     about = {
         "doc": doc,
-        "planned": planned,
         "secret": secret,
         "reload": reload,
         "minimum": minimum,

@@ -37,9 +37,9 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]:
 
 def test_a_configuration_that_holds_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "infermeter.yaml"
-    path.write_text("server: {name: chat}\nweb: {page: false}\n")
+    path.write_text("server: {name: chat}\nforward: {timeout: 5s}\n")
     assert cli.main(["check-config", str(path)]) == 0
-    assert lines(capsys.readouterr().out) == ["ok", "web.page: accepted, but has no effect in this version"]
+    assert lines(capsys.readouterr().out) == ["ok", "forward: passes nothing on without forward.endpoint"]
 
 
 def test_a_configuration_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
