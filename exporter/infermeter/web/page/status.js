@@ -13,7 +13,7 @@ const USES = {active: "k1", idle: "k3", unattributed: "k5"};
 const NO_DATE = "never";
 
 // --- numbers as a person reads them: as the report for a terminal has them -----------------------------------------------------------
-const grouped = (value, decimals) => value.toLocaleString("en-US", {minimumFractionDigits: decimals, maximumFractionDigits: decimals});
+const grouped = (value, decimals) => value.toLocaleString("en-US", {minimumFractionDigits: decimals, maximumFractionDigits: decimals, roundingMode: "halfEven"});
 function number(value, digits = 4) {
   const size = Math.abs(value);
   if (value === 0) return "0";
@@ -463,15 +463,17 @@ function draw() {
   say("n-gpus", "Of the whole device. Held idle: no work, but a model resident on it.");
   say("n-findings", of.findings.some((finding) => finding.saving_per_hour !== null) ? "What was proven, with its evidence. Savings overlap." : "What was proven, with its evidence.");
   say("n-inputs", "Whether what is above can be believed.");
-  $("sheet").hidden = false;
+  $("figures").hidden = false;
 }
 
 // --- the newest report: pushed; asked for where pushing doesn't come through ------------------------------------------------------------
-let stream = null, pushedAt = -Infinity, newAt = null, trouble = null, asking = false, askedAt = -Infinity, heardAt = performance.now();
+let drawnText = null, stream = null, pushedAt = -Infinity, newAt = null, trouble = null, asking = false, askedAt = -Infinity, heardAt = performance.now();
+const startedAt = performance.now();
 function take(text, pushed) {
   const first = report === null;
-  try { report = JSON.parse(text); draw(); } catch (error) {
+  try { if (text !== drawnText) { report = JSON.parse(text); draw(); drawnText = text; } } catch (error) {
     if (first) report = null;
+    drawnText = null;
     trouble = "The report can’t be drawn";
     console.error(error);
     return look();
@@ -498,12 +500,17 @@ function listen() {
   stream = new EventSource("/api/v1/report/events");
   stream.addEventListener("report", (event) => take(event.data, true));
   const mine = stream;
-  stream.onerror = () => { if (mine === stream && mine.readyState === EventSource.CLOSED) { stream = null; setTimeout(listen, AGAIN_MS); } };
+  stream.onerror = () => {
+    if (mine !== stream) return;
+    if (mine.readyState === EventSource.CLOSED) { stream = null; setTimeout(listen, AGAIN_MS); }
+    ask(); // whether the sidecar is gone, or only its stream
+  };
 }
 // What the link is like is said when it changes; how long it has been silent is shown, and read to nobody.
 function look() {
   const now = performance.now(), pushed = now - pushedAt < STALE_MS, fresh = newAt !== null && trouble === null && now - heardAt < (pushed ? STALE_MS : POLL_MS + STALE_MS);
-  const state = fresh ? (pushed ? "live" : "polled") : newAt === null && trouble === null ? "wait" : "lost";
+  const early = now - startedAt < STALE_MS, silent = newAt === null && trouble === null;
+  const state = fresh && pushed ? "live" : early && (fresh || silent) ? "wait" : fresh ? "polled" : "lost";
   say("link", {live: "live", polled: "asked for every 10 s", wait: "reading the report…", lost: newAt === null ? "no report" : "stale"}[state]);
   if ($("link").className !== `link ${state}`) $("link").className = `link ${state}`;
   document.body.className = state;
