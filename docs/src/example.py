@@ -80,10 +80,10 @@ def figures(example: Example) -> Mapping[str, object]:
         "capacity": f"{capacity:.3f}",
         "needed": f"{ok / capacity:,.0f}",
         "per_hour": f"{example.report['report']['cost']['per_hour']:.2f}",
-        "each": f"{1000 * cost / ok:.2f}",
-        "at_sla": f"{1000 * example.value('window_cost_per_inference_at_sla', basis='goodput'):.2f}",
-        "compliant": f"{1000 * example.value('window_cost_per_inference_at_sla', basis='compliant'):.2f}",
-        "at_capacity": f"{1000 * example.value('window_cost_per_inference_at_sla', basis='capacity'):.2f}",
+        "each": f"{1000 * cost / ok:.3f}",
+        "at_sla": f"{1000 * example.value('window_cost_per_inference_at_sla', basis='goodput'):.3f}",
+        "compliant": f"{1000 * example.value('window_cost_per_inference_at_sla', basis='compliant'):.3f}",
+        "at_capacity": f"{1000 * example.value('window_cost_per_inference_at_sla', basis='capacity'):.3f}",
         "ttft": f"{example.value('window_latency_at_sla_quantile_seconds', signal='ttft'):.2f}",
         "joules_each": f"{example.value('energy_per_inference_joules'):.0f}",
         "per_kilojoule": f"{1000 * example.value('inferences_per_joule'):.2f}",
@@ -94,8 +94,8 @@ def figures(example: Example) -> Mapping[str, object]:
         "baseline": f"{example.value('gpu_baseline_watts'):.0f}",
         "peak": f"{example.value('peak_load_ratio'):.2f}",
         "replayed": replayed.section(example.report, "WHERE THE MONEY WENT"),
-        **{f"{step}_cost": f"{value:.2f}" for step, value in steps.items()},
-        **{f"{step}_each": f"{1000 * value / within:.2f}" for step, value in steps.items()},
+        **{f"{step}_cost": f"{value:.3f}" for step, value in steps.items()},
+        **{f"{step}_each": f"{1000 * value / within:.3f}" for step, value in steps.items()},
     }
 
 
@@ -118,20 +118,20 @@ def picture(example: Example) -> Iterator[str]:
     each = {step: 1000 * example.value("waterfall_cost", step=step) / within for step in STEPS}
     total = sum(each.values())
     height = TOP + ROW * (len(STEPS) + 1) + 10
-    told = ", ".join(f"{step.replace('_', ' ')} {value:.2f}" for step, value in each.items())
+    told = ", ".join(f"{step.replace('_', ' ')} {value:.3f}" for step, value in each.items())
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 {height:.0f}" role="img" aria-labelledby="title desc"'
     yield "  font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif\">"
     yield '  <title id="title">The waterfall: what a thousand inferences within the SLA cost, step by step</title>'
-    yield f'  <desc id="desc">US dollars for a thousand inferences within the SLA: {told}; together {total:.2f}.</desc>'
+    yield f'  <desc id="desc">US dollars for a thousand inferences within the SLA: {told}; together {total:.3f}.</desc>'
     yield STYLE
     yield f'  <rect class="card" x=".5" y=".5" width="959" height="{height - 1:.0f}" rx="12"/>'
     yield '  <text class="ink" x="24" y="34" font-size="15" font-weight="600">What a thousand inferences within the SLA cost, USD</text>'
     yield '  <text class="soft" x="24" y="54" font-size="12">the worked example: computed, not measured</text>'
     begun = 0.0
     for row, step in enumerate(STEPS):
-        yield from _bar(row, step, step, MEANING[step], begun / total, (begun + each[step]) / total, f"{each[step]:.2f}")
+        yield from _bar(row, step, step, MEANING[step], begun / total, (begun + each[step]) / total, f"{each[step]:.3f}")
         begun += each[step]
-    yield from _bar(len(STEPS), "sum", "cost at the SLA", "all of it, over those within", 0.0, 1.0, f"{total:.2f}")
+    yield from _bar(len(STEPS), "sum", "cost at the SLA", "all of it, over those within", 0.0, 1.0, f"{total:.3f}")
     yield "</svg>\n"
 
 

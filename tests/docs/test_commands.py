@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -151,6 +152,14 @@ def test_every_command_is_somewhere_in_the_documentation() -> None:
 def test_commands_that_are_named_in_passing_are_there(path: Path) -> None:
     named = re.findall(r"`infermeter ([a-z][\w-]*)", prose(path))
     assert set(named) - set(cli.COMMANDS) == set()
+
+
+def test_the_commands_that_answer_the_six_questions_are_taken() -> None:
+    rows = re.findall(r"^\| command \| (.+) \|$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    given = [shlex.split(text) for row in rows for text in re.findall(r"`infermeter ([^`]+)`", row)]
+    assert len(given) >= len(rows) - 1
+    for command, *arguments in given:
+        parsed(command, arguments)
 
 
 def targets() -> set[str]:
