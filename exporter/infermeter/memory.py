@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -93,7 +94,12 @@ def _text(path: Path) -> str:
 
 
 def _return_what_is_kept() -> None:
-    """Memory that nothing uses goes back to the kernel. Source: malloc_trim(3); other C libraries than glibc are told nothing."""
+    """Memory that nothing uses goes back to the kernel. Source: malloc_trim(3); other C libraries than glibc are told nothing.
+
+    A body may hang in a cycle of what failed over it. Garbage is looked for as objects are made, and where exports are refused few are:
+    so it is looked for here, else they would be refused for good.
+    """
+    gc.collect()
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

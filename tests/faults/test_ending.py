@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.preloading import HANGING_DISK, preloaded
 from faults.serving import CONFIG, END_SECONDS, LISTEN, SOON, export, serving
-
-HANGING_DISK = b"#include <unistd.h>\nint fsync(int file) { (void)file; for (;;) pause(); }\n"
-"""What is to reach the disk never does."""
 
 HANGING = """
 server: {{name: test, metrics_url: "http://{peer}/metrics"}}
@@ -24,13 +22,6 @@ cost: {{currency: EUR, as_of: 2026-11-01, source: test, opencost: {{prometheus_u
 forward: {{endpoint: "http://{peer}", timeout: 60s}}
 state_file: {state}
 """
-
-
-def preloaded(folder: Path, code: bytes) -> dict[str, str]:
-    """The environment in which a process has these functions in place of the C library's."""
-    library = folder / "preloaded.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-x", "c", "-o", str(library), "-", "-ldl"], input=code, check=True)
-    return {"LD_PRELOAD": str(library)}
 
 
 def test_it_ends_in_time_while_disk_devices_server_prices_collector_and_clients_hang(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import weakref
 from pathlib import Path
 
 import pytest
@@ -95,4 +96,17 @@ def test_a_size_that_cannot_be_read_is_as_it_was() -> None:
         memory.refresh()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert memory.exceeded()
+
+
+def test_above_the_limit_what_hangs_in_a_cycle_is_let_go() -> None:
+    class Body:
+        own: object
+
+    memory, body = Memory(1), Body()
+    body.own = body
+    gone = weakref.ref(body)
+    del body
+    memory.refresh()
+    assert gone() is None
     assert memory.exceeded()
