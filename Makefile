@@ -13,7 +13,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-page coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,10 @@ test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
 test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanager
 	@.ci/need prometheus prometheus-alertmanager
 	@$(PYTEST) tests/alerts -m e2e_alerts
+
+test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, accessibility
+	@.ci/need chromium
+	@$(PYTEST) tests/page -m page
 
 coverage: $(READY)  ## the fast suite, and what it leaves untried
 	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev
