@@ -1,8 +1,8 @@
 """What the kustomizations under deploy/ come to: our own reading of the few features that they use, since kustomize isn't always at hand.
 
 Known: resources (files, folders), components, configMapGenerator from files without a suffix, patches (a strategic merge or a JSON patch,
-in a file or inline) with a target of kind, name and label selector, labels, namespace, images. Anything else is an error; `make test-crds`
-holds it against kubectl's own kustomize.
+in a file or inline) with a target of kind, name and label selector, labels, namespace, images. Anything else is an error;
+`make test-deploy` holds it against kubectl's own kustomize.
 """
 
 from __future__ import annotations

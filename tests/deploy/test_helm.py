@@ -186,7 +186,7 @@ def test_the_charts_rules_pass_promtool_and_the_shortest_cases_of_those_of_alert
     tried(tmp_path, files, sorted(firing, key=lambda case: case.steps * len(case.series))[:2], "5m")
 
 
-@pytest.mark.crds
+@pytest.mark.deploy
 @pytest.mark.parametrize("evaluate", ["5m", "30m"])
 def test_the_charts_rules_pass_every_case_of_those_of_alerts(evaluate: str, tmp_path: Path) -> None:
     files = written(tmp_path, rules_of(objects(release(SWITCHED_ON))))
