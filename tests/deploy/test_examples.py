@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.deploy.rendered import everything
 
 from infermeter.metrics.catalog import CATALOG
 
@@ -138,15 +139,21 @@ def test_prometheus_rules_have_the_published_fields_of_prometheus_operator() -> 
                 assert all(isinstance(text, str) for text in texts.values())
 
 
-def test_the_pod_monitor_has_the_published_fields_of_prometheus_operator() -> None:
-    found = read("kubernetes/podmonitor.yaml")
-    assert (found["apiVersion"], found["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor")
-    assert found["spec"].keys() <= POD_MONITOR_FIELDS
-    (endpoint,) = found["spec"]["podMetricsEndpoints"]
+MONITORS = {f"{where}: {one['metadata']['name']}": one for where, one in everything() if one["kind"] in {"PodMonitor", "ServiceMonitor"}}
+
+
+@pytest.mark.parametrize("where", MONITORS)
+def test_every_monitor_has_the_published_fields_of_prometheus_operator_and_keeps_the_exporters_labels(where: str) -> None:
+    found = MONITORS[where]
+    assert found["apiVersion"] == "monitoring.coreos.com/v1"
+    assert found["spec"].keys() <= (POD_MONITOR_FIELDS if found["kind"] == "PodMonitor" else SERVICE_MONITOR_FIELDS)
+    (endpoint,) = found["spec"]["podMetricsEndpoints" if found["kind"] == "PodMonitor" else "endpoints"]
     assert endpoint.keys() <= ENDPOINT_FIELDS
-    assert (endpoint["honorLabels"], endpoint["interval"]) == (True, SCRAPE_INTERVAL)
-    assert all(step.keys() <= RELABEL_FIELDS for step in endpoint["relabelings"])
-    assert {"targetLabel": "job", "replacement": "infermeter"} in endpoint["relabelings"]
+    assert (endpoint["port"], endpoint["path"], endpoint["honorLabels"]) == ("infermeter", "/metrics", True)
+    assert endpoint["interval"] == SCRAPE_INTERVAL
+    assert all(step.keys() <= RELABEL_FIELDS for step in (*endpoint["relabelings"], *endpoint.get("metricRelabelings", ())))
+    job = next(step["replacement"] for step in endpoint["relabelings"] if step["targetLabel"] == "job")
+    assert job == ("infermeter-node" if "infermeter-node" in where or "daemonset" in where else "infermeter")
 
 
 def test_the_thanos_ruler_has_the_published_fields_of_prometheus_operator_and_takes_the_rules_labels() -> None:
@@ -180,7 +187,8 @@ def test_grafanas_provisioning_has_the_published_fields_and_the_examples_scrape_
     assert provider.keys() <= PROVIDER_FIELDS
     assert (provider["type"], provider["allowUiUpdates"], provider["disableDeletion"]) == ("file", False, True)
     told = {
-        read(path)["global"]["scrape_interval"] for path in ("prometheus/kubernetes.yml", "prometheus/agent.yml", "mimir/prometheus.yml")
+        read(path)["global"]["scrape_interval"]
+        for path in ("prometheus/kubernetes.yml", "prometheus/files.yml", "prometheus/agent.yml", "mimir/prometheus.yml")
     }
     assert told == {SCRAPE_INTERVAL}
 

@@ -104,7 +104,7 @@ def test_promtool_takes_the_rules_that_mimir_gets(tmp_path: Path) -> None:
     promtool("check", "rules", str(tmp_path / "rules.yaml"))
 
 
-@pytest.mark.parametrize("example", ["mimir/prometheus.yml", "thanos/prometheus.yml"])
+@pytest.mark.parametrize("example", ["prometheus.yml", "prometheus/files.yml", "mimir/prometheus.yml", "thanos/prometheus.yml"])
 def test_promtool_takes_the_example_and_finds_the_rules(example: str) -> None:
     assert len(re.findall(r"SUCCESS: \d+ rules found", promtool("check", "config", str(DEPLOY / example)))) == len(RULES)
 
@@ -120,6 +120,19 @@ def test_promtool_takes_the_kubernetes_example_with_another_discovery_since_debi
 
 def test_promtool_takes_the_agents_example() -> None:
     promtool("check", "config", "--agent", str(DEPLOY / "prometheus" / "agent.yml"))
+
+
+def test_promtool_takes_the_composes_example_with_the_rules_where_they_lie_here(tmp_path: Path) -> None:
+    told = (DEPLOY / "compose" / "prometheus.yml").read_text().replace("/etc/prometheus/rules", str(ROOT / "alerts" / "rules"))
+    (tmp_path / "prometheus.yml").write_text(told)
+    assert len(re.findall(r"SUCCESS: \d+ rules found", promtool("check", "config", str(tmp_path / "prometheus.yml")))) == len(RULES)
+
+
+def test_files_of_targets_are_lists_of_addresses_with_labels() -> None:
+    found = [group for path in (DEPLOY / "prometheus" / "targets").glob("*.yml") for group in yaml.safe_load(path.read_text())]
+    assert found
+    assert all(group.keys() <= {"targets", "labels"} for group in found)
+    assert all(re.fullmatch(r"[a-z0-9.-]+:10470", target) for group in found for target in group["targets"])
 
 
 def promtool(*arguments: str) -> str:
