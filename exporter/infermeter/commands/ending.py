@@ -24,11 +24,12 @@ class Ending:
     outlive. What it calls may interrupt anything, so it waits for no lock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, end_seconds: float = END_SECONDS) -> None:
-        """Listens to nothing yet."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, end_seconds: float = END_SECONDS, end: Callable[[int], None] = os._exit) -> None:
+        """Listens to nothing yet; `end` is called on a thread of its own, with the exit code."""
         self.stop, self.hurry = asyncio.Event(), asyncio.Event()
         self._loop = loop
         self._end_seconds = end_seconds
+        self._end = end
         self._is_told = threading.Lock()
         self._untold = threading.Lock()
         self._untold.acquire()
@@ -59,4 +60,4 @@ class Ending:
     def _see_to_it(self) -> None:
         self._untold.acquire()
         time.sleep(self._end_seconds)
-        os._exit(0)
+        self._end(0)

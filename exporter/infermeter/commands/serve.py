@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for notice in (*notices(config), *access_notes(config)):
         log.warning("%s", notice)
     tune_allocator()
-    counted = asyncio.run(_serve(_within_files(config), mappings, files, lambda: offered(args.config)))
+    counted = asyncio.run(_serve(within_files(config, _allowed_files()), mappings, files, lambda: offered(args.config)))
     log.info(
         "stopped: %d spans received, %d inferences observed, %d spans dropped, %d unmapped",
         sum(counted.intake.spans_received.values()),
@@ -98,17 +98,19 @@ async def _serve(config: Config, mappings: tuple[ServerMapping, ...], files: Lis
     return counted
 
 
-def _within_files(config: Config) -> Config:
-    """Opens as many files as the system lets this process have, and leaves senders no more of them than can be spared.
-
-    A shell starts with fewer; `limits.connections` bounds each of two transports.
-    """
+def _allowed_files() -> int:
+    """How many may be open: as many as the system lets this process have; a shell starts with fewer."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    spared = max((most - FILES_APART) // 2, 1)
-    if most == resource.RLIM_INFINITY or config.limits.connections <= spared:
+    return most
+
+
+def within_files(config: Config, files: int) -> Config:
+    """The configuration of which senders, of two transports, leave as many of so many files as everything else needs."""
+    spared = max((files - FILES_APART) // 2, 1)
+    if files == resource.RLIM_INFINITY or config.limits.connections <= spared:
         return config
-    log.warning("limits.connections: %d, as no more than %d files may be open (ulimit -n)", spared, most)
+    log.warning("limits.connections: %d, as no more than %d files may be open (ulimit -n)", spared, files)
     return replace(config, limits=replace(config.limits, connections=spared))
 
 
