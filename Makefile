@@ -13,7 +13,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts test-page coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-faults test-page coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,10 @@ test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanage
 test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, accessibility
 	@.ci/need chromium
 	@$(PYTEST) tests/page -m page
+
+test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors, clocks, memory, signals (2 minutes)
+	@.ci/need gcc libc6-dev
+	@$(PYTEST) tests/faults -m "faults or not faults"
 
 coverage: $(READY)  ## the fast suite, and what it leaves untried
 	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev
