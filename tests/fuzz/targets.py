@@ -49,7 +49,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ('"resourceSpans"', '"scopeSpans"', '"spans"', '"traceId"', '"attributes"', '"stringValue"', '"intValue"', '"events"', '"status"'),
     ),
     "gzip": Target(otlp.packed, 1024, ("*", "\x1f\x8b\x08")),
-    "mapping": Target(files.mapping, 1536, (*_YAML, "match", "emit", "stages", "attr", "duration", "parts", "rest", "re", "prefix", "any")),
+    "mapping": Target(files.mapping, 900, (*_YAML, "match", "emit", "stages", "attr", "duration", "parts", "rest", "re", "prefix", "any")),
     "config": Target(files.config, 768, (*_YAML, "server", "sla", "cost", "gpu", "limits", "# prices", "# devices", "# web")),
     "captures": Target(files.captures, 2048, ("time_unix_seconds", "gpu_uuid", "# gpu: ", "# end: ", "timestamp", "uuid", "[N/A]", " W")),
     "dcgm": Target(pages.gpus, 2048, (*_TEXT_FORMAT, "DCGM_FI_DEV_POWER_USAGE", "UUID", "GPU_I_ID", "# triton")),
