@@ -32,7 +32,7 @@ _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """`folder/*` in the navigation stands for its pages, the one called README first."""
+    """`folder/*` in the navigation stands for its pages, the one called README first; an entry whose page isn't there is left out."""
     config.nav = list(_unfolded(config.nav or []))
     return config
 
@@ -72,13 +72,12 @@ def _on_site(path: str, files: Files) -> str | None:
 
 def _unfolded(nav: list[Any]) -> Iterator[Any]:
     for entry in nav:
-        if not isinstance(entry, dict):
+        title, value = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+        if isinstance(value, list):
+            yield {title: list(_unfolded(value))}
+        elif value.endswith("/*"):
+            folder = value.removesuffix("/*")
+            names = sorted((path.name for path in (ROOT / "docs" / folder).glob("*.md")), key=lambda name: (name != "README.md", name))
+            yield {title: [f"{folder}/{name}" for name in names]}
+        elif (ROOT / _SOURCES.get(value, f"docs/{value}")).exists():
             yield entry
-            continue
-        for title, value in entry.items():
-            if isinstance(value, str) and value.endswith("/*"):
-                folder = value.removesuffix("/*")
-                names = sorted((path.name for path in (ROOT / "docs" / folder).glob("*.md")), key=lambda name: (name != "README.md", name))
-                yield {title: [f"{folder}/{name}" for name in names]}
-            else:
-                yield {title: list(_unfolded(value)) if isinstance(value, list) else value}
