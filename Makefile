@@ -13,7 +13,7 @@ DEMO ?=
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts test-faults test-page coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-deploy test-faults test-page coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -38,7 +38,7 @@ demo: $(RUNTIME)  ## the product at work on this machine, without a GPU (DEMO="-
 	@$(BIN)/infermeter demo $(DEMO)
 
 test: $(READY)  ## the fast suite (TESTS="tests/unit -k cost")
-	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev
+	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev systemd
 	@$(PYTEST) --numprocesses auto --dist loadfile $(TESTS)
 
 test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanager
@@ -52,6 +52,10 @@ test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, 
 test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors, clocks, memory, signals (2 minutes)
 	@.ci/need gcc libc6-dev
 	@$(PYTEST) tests/faults -m "faults or not faults"
+
+test-deploy: $(READY)  ## deploy/ by validators from npm, kubectl's kustomize, every case of the chart's rules, the Compose demo's processes (3 minutes)
+	@.ci/need prometheus nodejs npm
+	@$(PYTEST) tests/deploy -m deploy
 
 coverage: $(READY)  ## the fast suite, and what it leaves untried
 	@.ci/need prometheus prometheus-alertmanager gcc libc6-dev
@@ -70,7 +74,7 @@ check: $(READY)  ## linters, types, import rules, generated files
 	@$(BIN)/python -m deploy.src --check
 	@$(BIN)/python -m docs.src --check
 
-stacks: $(READY)  ## rules and dashboards for Kubernetes and Mimir, under deploy/
+stacks: $(READY)  ## what is generated under deploy/: rules, dashboards, overlays, the chart's files
 	@$(BIN)/python -m deploy.src
 
 dashboards: $(READY)  ## the Grafana dashboards, from dashboards/src
