@@ -18,6 +18,7 @@ from docs.src import replayed
 from infermeter.mapping.reference import servers_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
+OVERLAYS = "deploy/kubernetes/overlays"
 PAGES: Mapping[str, Mapping[str, Any]] = yaml.safe_load((Path(__file__).parent / "quickstarts.yaml").read_text(encoding="utf-8"))
 
 
@@ -28,7 +29,7 @@ _HEAD = """\
 
 Each page has the server's own switches, a configuration that holds, what is then seen, what the server can't tell, and what was
 really run. What they have in common: Infermeter runs beside the server, listens for its spans on 127.0.0.1 (4317 for gRPC, 4318 for
-HTTP), and answers on 10470. On Kubernetes it is a [sidecar](../stacks.md#kubernetes).
+HTTP), and answers on 10470. On Kubernetes it is a [sidecar](../kubernetes.md).
 
 | server | what leaves it | run for real |
 | --- | --- | --- |"""
@@ -82,7 +83,7 @@ def _sections() -> Mapping[str, str]:
 
 def pages() -> Mapping[str, str]:
     """The text of each, by path under docs/."""
-    made = {f"quickstart/{name}.md": _moved("\n".join(_page(page))) for name, page in PAGES.items()}
+    made = {f"quickstart/{name}.md": _moved("\n".join(_page(name, page))) for name, page in PAGES.items()}
     return {"quickstart/README.md": _moved("\n".join(_index())), **made}
 
 
@@ -94,7 +95,7 @@ def _index() -> Iterator[str]:
     yield _FOOT
 
 
-def _page(page: Mapping[str, Any]) -> Iterator[str]:
+def _page(name: str, page: Mapping[str, Any]) -> Iterator[str]:
     known = facts(page["mapping"])
     yield f"# Beside {page['title']}\n"
     yield "<!-- made by `make docs` from the server's mapping and docs/src/quickstarts.yaml: don't edit it -->\n"
@@ -110,6 +111,8 @@ def _page(page: Mapping[str, Any]) -> Iterator[str]:
     yield "```sh\ninfermeter check-config infermeter.yaml\ninfermeter serve --config infermeter.yaml\n```\n"
     for text in page.get("configured", []):
         yield f"{text.strip()}\n"
+    if (ROOT / OVERLAYS / name).is_dir():
+        yield f"On Kubernetes both are in [{OVERLAYS}/{name}](../../{OVERLAYS}/{name}): [how](../kubernetes.md).\n"
     yield from _seen(page, known)
     if known.not_told:
         yield "## What it can't tell\n"

@@ -22,6 +22,7 @@ OUTSIDE = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "alerts/README.md": "alerts.md",
+    "deploy/helm/infermeter/README.md": "helm.md",
     "exporter/infermeter/mapping/servers/README.md": "mapping.md",
 }
 """Pages by path in the repository, and where they are on the site; one that isn't there yet is left out."""
