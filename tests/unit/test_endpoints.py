@@ -6,6 +6,7 @@ from infermeter.endpoints import (
     absent_variables,
     endpoint_of,
     header_problem,
+    is_loopback,
     reaches,
     sidecars_told,
     with_variables,
@@ -151,3 +152,22 @@ def test_a_variable_that_is_missing_empty_or_unfit_is_told_by_its_name() -> None
 )
 def test_only_names_of_sidecars_are_taken_from_what_a_peer_says_it_has_come_through(told: str, sidecars: tuple[str, ...]) -> None:
     assert sidecars_told(told) == sidecars
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:4318", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:4318", True),
+        ("localhost:4318", True),
+        ("LOCALHOST:4318", True),
+        ("0.0.0.0:4318", False),
+        ("[::]:4318", False),
+        ("10.0.0.1:4318", False),
+        ("localhost.example:4318", False),
+        ("chat:4318", False),
+    ],
+)
+def test_only_this_machine_reaches_loopback(address: str, expected: bool) -> None:
+    assert is_loopback(address) == expected

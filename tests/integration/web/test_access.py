@@ -218,6 +218,18 @@ def test_a_limit_of_all_requests_spares_the_probes(tmp_path: Path) -> None:
     against(scenario, written(tmp_path, "rate_limit: {interval: 1h, burst: 2}"))
 
 
+def test_a_limit_that_changes_holds_without_a_restart(tmp_path: Path) -> None:
+    file = written(tmp_path, "rate_limit: {interval: 1h, burst: 1}")
+
+    async def scenario(session: aiohttp.ClientSession, address: str, watch: FileWatch[Access]) -> None:
+        assert [await status(session, f"http://{address}/metrics") for _ in range(2)] == [200, 429]
+        written(tmp_path, "rate_limit: {interval: 0s}")
+        await until(lambda: not watch.current.rate_limit.interval)
+        assert [await status(session, f"http://{address}/metrics") for _ in range(3)] == [200] * 3
+
+    against(scenario, file)
+
+
 def test_headers_of_the_file_are_on_every_answer(tmp_path: Path) -> None:
     text = "http_server_config: {headers: {X-Frame-Options: deny, Strict-Transport-Security: max-age=9, Content-Security-Policy: ''}}"
 
