@@ -9,11 +9,17 @@ RUNTIME := .venv/.runtime
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+SHARE := exporter/share
+COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host --constraint requirements-dev.lock --output-file -
 DEMO ?=
+BUILDER ?= docker
+IMAGE ?= infermeter
+DATE = $(shell git log -1 --format=%ct)
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts test-deploy test-faults test-page coverage check format docs site lock e2e e2e-vllm e2e-servers bench stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-deploy test-page test-faults coverage check format docs site lock lock-hashes dist sbom image test-packaging test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -45,13 +51,13 @@ test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanage
 	@.ci/need prometheus prometheus-alertmanager
 	@$(PYTEST) tests/alerts -m e2e_alerts
 
-test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, accessibility
-	@.ci/need chromium
-	@$(PYTEST) tests/page -m page
-
 test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors, clocks, memory, signals (2 minutes)
 	@.ci/need gcc libc6-dev
 	@$(PYTEST) tests/faults -m "faults or not faults"
+
+test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, accessibility
+	@.ci/need chromium
+	@$(PYTEST) tests/page -m page
 
 test-deploy: $(READY)  ## deploy/ by validators from npm, kubectl's kustomize, every case of the chart's rules, the Compose demo's processes (3 minutes)
 	@.ci/need prometheus nodejs npm
@@ -88,20 +94,61 @@ format: $(READY)  ## ruff's fixes and formatting
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-docs: $(READY)  ## the generated pages under docs/
+docs: $(READY)  ## the generated pages under docs/, the manual page and completion
 	@$(BIN)/infermeter reference config > docs/configuration.md
 	@$(BIN)/infermeter reference metrics > docs/metrics.md
 	@$(BIN)/infermeter reference servers > docs/servers.md
 	@$(BIN)/infermeter reference findings > docs/findings.md
+	@mkdir -p $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	@$(BIN)/infermeter reference man > $(SHARE)/man/man1/infermeter.1
+	@$(BIN)/infermeter completion bash > $(SHARE)/bash-completion/completions/infermeter
+	@$(BIN)/infermeter completion zsh > $(SHARE)/zsh/site-functions/_infermeter
+	@$(BIN)/infermeter completion fish > $(SHARE)/fish/vendor_completions.d/infermeter.fish
 	@$(BIN)/python -m docs.src
 
 site: $(READY)  ## the documentation as a site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-lock: $(READY)  ## requirements-dev.lock anew, from the newest versions that pyproject.toml allows
+fuzz: $(READY)  ## new inputs for every parser, some minutes (EXECUTIONS=20000)
+	@test -d .cache/atheris || $(BIN)/python -m pip install --quiet --target .cache/atheris atheris==3.0.0
+	@for target in $(notdir $(wildcard tests/fuzz/corpus/*)); do echo "$$target"; \
+		PYTHONPATH=.cache/atheris $(BIN)/python tests/fuzz/run.py $$target --executions $(or $(EXECUTIONS),20000) --seconds 60 || exit 1; done
+
+lock: $(READY)  ## the locks anew, from the newest versions that pyproject.toml allows
 	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager hatchling editables --editable '.[dev]'
 	@{ grep '^#' requirements-dev.lock; $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools; } > requirements-dev.new
 	@mv requirements-dev.new requirements-dev.lock
+	@$(MAKE) --no-print-directory lock-hashes
+
+lock-hashes: $(READY)  ## what the image is made of, with hashes, in the versions of requirements-dev.lock
+	@{ grep '^#' requirements.lock; $(COMPILE) pyproject.toml; } > requirements.new && mv requirements.new requirements.lock
+	@{ grep '^#' deploy/image/build.lock; echo hatchling | $(COMPILE) -; } > build.new && mv build.new deploy/image/build.lock
+	@for target in 311-x86_64 312-x86_64 313-x86_64 311-aarch64 312-aarch64 313-aarch64; do \
+	  $(BIN)/python -m pip install --quiet --quiet --dry-run --ignore-installed --target .cache/none --only-binary :all: --require-hashes \
+	    --python-version $${target%-*} $(foreach policy,2_17 2_28 2_34,--platform manylinux_$(policy)_$${target#*-}) --requirement requirements.lock \
+	    || { echo "requirements.lock can't be installed on $$target" >&2; exit 1; }; \
+	done
+
+dist: $(READY)  ## wheel and source distribution, in dist/
+	@rm -rf dist && SOURCE_DATE_EPOCH=$(DATE) $(BIN)/python -m build --no-isolation --outdir dist . > /dev/null && ls dist
+
+sbom: dist  ## what the program is made of, as CycloneDX, in dist/: of the wheel in an environment of requirements.lock
+	@rm -rf .cache/runtime && $(PYTHON) -m venv --without-pip .cache/runtime
+	@$(BIN)/python -m pip --python .cache/runtime/bin/python install --quiet --no-deps --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip --python .cache/runtime/bin/python install --quiet --no-deps --no-index dist/*.whl
+	@SOURCE_DATE_EPOCH=$(DATE) $(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file dist/infermeter.cdx.json .cache/runtime
+
+image: $(READY)  ## the container image (IMAGE=name:tag; PYTHON_IMAGE=python:3.13-slim-bookworm@sha256:... pins its base)
+	@$(BUILDER) build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) --build-arg VERSION=$$($(BIN)/infermeter --version | cut -d ' ' -f 2) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE_DATE_EPOCH=$(DATE) --tag $(IMAGE) .
+
+test-packaging: $(READY)  ## distributions built and installed in an environment of their own, completion in zsh and fish, the manual page, the SBOM
+	@.ci/need python3-venv zsh fish mandoc shellcheck
+	@$(PYTEST) tests/packaging -m packaging
+
+test-image: $(READY)  ## the image, built without a registry and run as a container would (root; two minutes)
+	@.ci/need buildah debootstrap
+	@$(PYTEST) tests/packaging -m image
 
 e2e: $(READY)  ## a real Triton, LitServe and MLServer beside the sidecar (installs 800 MB under .cache the first time)
 	@.ci/need prometheus libpython3.11
