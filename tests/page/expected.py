@@ -55,9 +55,13 @@ def _ratio(part: float, whole: float | None) -> float | None:
 
 
 def _in_unit(*amounts: float | None) -> Callable[[float], str]:
-    """Costs that are compared have one unit: an inference, a thousand or a million."""
-    largest = max((amount for amount in amounts if amount is not None), default=0.0)
-    times = 1 if largest == 0 or largest >= 0.01 else 1e3 if largest >= 1e-5 else 1e6
+    """Costs that are compared have one unit: an inference, a thousand or a million; the least is 0.01, or if they lie apart the largest."""
+    known = [amount for amount in amounts if amount]
+    if not known:
+        return number
+    of_least = [times for times in (1, 1e3, 1e6) if min(known) * times >= 0.01 and max(known) * times <= 1e6]
+    of_largest = [times for times in (1, 1e3, 1e6) if max(known) * times >= 0.01]
+    (times, *_) = (*of_least, *of_largest, 1e6)
     return lambda amount: number(amount * times)
 
 
@@ -65,7 +69,7 @@ def _cost(report: Report, label: str) -> Iterator[_Found]:
     names = _models(report)
     at_sla = {model: _one(report, "window_cost_per_inference_at_sla", model=model, window=label, basis="goodput") for model in names}
     each = {model: _one(report, "window_cost_per_inference", model=model, window=label) for model in names}
-    text = _in_unit(*at_sla.values(), *each.values())
+    text = _in_unit(*at_sla.values(), *each.values(), *(_together(report, label) if len(names) == 1 else ()))
     for model in names:
         row = model if len(names) > 1 else None
         yield ("h-cost", row, "at-sla"), at_sla[model], text
@@ -82,11 +86,16 @@ def _steps(report: Report, label: str) -> dict[str, float]:
     return {row["labels"]["step"]: row["value"] for row in report.get("waterfall_cost", []) if row["labels"]["window"] == label}
 
 
-def _all_models(report: Report, label: str) -> Iterator[_Found]:
+def _together(report: Report, label: str) -> tuple[float | None, float | None]:
+    """What an inference costs over all models, within the SLA and without error."""
     window, steps = _window(report, label), _steps(report, label)
-    if len(_models(report)) > 1 and steps:
-        at_sla = _ratio(sum(steps.values()), window["inferences_within_sla"]) if _is_judged(report) else None
-        each = _ratio(sum(steps.values()), window["inferences_ok"])
+    at_sla = _ratio(sum(steps.values()), window["inferences_within_sla"]) if steps and _is_judged(report) else None
+    return at_sla, _ratio(sum(steps.values()), window["inferences_ok"]) if steps else None
+
+
+def _all_models(report: Report, label: str) -> Iterator[_Found]:
+    if len(_models(report)) > 1:
+        at_sla, each = _together(report, label)
         yield ("h-cost", None, "at-sla-all"), at_sla, _in_unit(at_sla, each)
         yield ("h-cost", None, "each-all"), each, _in_unit(at_sla, each)
 
@@ -94,7 +103,16 @@ def _all_models(report: Report, label: str) -> Iterator[_Found]:
 def _money(report: Report, label: str) -> Iterator[_Found]:
     window, steps = _window(report, label), _steps(report, label)
     total, divisor = sum(steps.values()), window["inferences_within_sla" if _is_judged(report) else "inferences_ok"]
-    text = _in_unit(_ratio(total, divisor))
+    alone = _models(report) if len(_models(report)) == 1 else []
+    own = [
+        cost
+        for model in alone
+        for cost in (
+            _one(report, "window_cost_per_inference_at_sla", model=model, window=label, basis="goodput"),
+            _one(report, "window_cost_per_inference", model=model, window=label),
+        )
+    ]
+    text = _in_unit(*own, *_together(report, label))
     for step, amount in steps.items():
         yield ("h-money", step, "step"), amount, number
         yield ("h-money", step, "step-share"), amount / total, percent

@@ -146,6 +146,7 @@ MADE_UP = {
     "one": rich_snapshot(models=(llm(),), gpus=1, share=1.0),
     "no SLA": rich_snapshot(models=(opaque(),)),
     "from tiny to huge": amounts(1e-13, 3.3333e-6, 0.0045, 2.5e9, 123456.789),
+    "on the edge of rounding": amounts(2.835, 0.3333335, 1.0005, 2.0625, 1234.5, 1235.5, 0.0312505, 10.125),
     "per million": amounts(2e-9, 4e-8),
     "per thousand": amounts(0.00045),
     "states": states(("met", 5000, 4990), ("missed", 1000, 900), ("insufficient", 100, 100), ("insufficient", 0, 0)),

@@ -13,7 +13,13 @@ const USES = {active: "k1", idle: "k3", unattributed: "k5"};
 const NO_DATE = "never";
 
 // --- numbers as a person reads them: as the report for a terminal has them -----------------------------------------------------------
-const grouped = (value, decimals) => value.toLocaleString("en-US", {minimumFractionDigits: decimals, maximumFractionDigits: decimals, roundingMode: "halfEven"});
+// toFixed rounds the number itself, as Python does, and not its shortest decimal, as toLocaleString does; but a tie up, not to even.
+function grouped(value, decimals) {
+  const fixed = value.toFixed(decimals), isTie = Math.abs(value * 2 ** (decimals + 1) % 2) === 1;
+  const even = isTie && "13579".includes(fixed.at(-1)) ? (value - Math.sign(value) * 10 ** -decimals / 4).toFixed(decimals) : fixed;
+  const [whole, part] = even.split(".");
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (part === undefined ? "" : `.${part}`);
+}
 function number(value, digits = 4) {
   const size = Math.abs(value);
   if (value === 0) return "0";
@@ -159,10 +165,17 @@ const costs = (model) => {
     capacity: value("window_cost_per_inference_at_sla", {...labels, basis: "capacity"}), tokens: value("cost_per_million_tokens", labels), energy: value("energy_per_inference_joules", labels),
   };
 };
-// One unit for all that is compared: the largest is at least 0.01 of the currency, where a thousand or a million can make it so.
+// One unit for all that is compared: in which the least is at least 0.01 of the currency, or if they are too far apart the largest.
+const UNITS = [[1, "inference"], [1e3, "1,000 inferences"], [1e6, "1,000,000 inferences"]];
 function unitOf(amounts) {
-  const largest = Math.max(0, ...amounts.filter((amount) => amount !== undefined));
-  return largest === 0 || largest >= 0.01 ? [1, "inference"] : largest >= 1e-5 ? [1e3, "1,000 inferences"] : [1e6, "1,000,000 inferences"];
+  const known = amounts.filter((amount) => amount), least = Math.min(...known), largest = Math.max(...known);
+  return UNITS.find(([times]) => least * times >= 0.01 && largest * times <= 1e6) ?? UNITS.find(([times]) => largest * times >= 0.01) ?? UNITS[known.length ? 2 : 0];
+}
+// What an inference costs over all models, at the SLA and now: where each step of the cost is known.
+function together() {
+  const now = windowNow(), steps = now ? rows("waterfall_cost", {window: now.window}).map((row) => row.value) : [];
+  const over = (n) => steps.length && n ? sum(steps) / n : undefined;
+  return [about().sla.length === models().length ? over(now?.inferences_within_sla) : undefined, over(now?.inferences_ok)];
 }
 function big(term, of, amount, [times, unit], why, under) {
   const shown = amount === undefined ? h("dd", null, absent(why))
@@ -172,7 +185,7 @@ function big(term, of, amount, [times, unit], why, under) {
 const eachOf = (amount, [times]) => amount === undefined || times === 1 ? null : `${number(amount)} ${currency()} each · `;
 const stretch = () => {
   const now = windowNow();
-  return !now ? "No windows are configured." : now.accrued_seconds >= now.seconds ? `Last ${now.window}.` : `Last ${now.window}; holds ${span(now.accrued_seconds)}.`;
+  return !now ? "No windows are configured." : Math.round(now.accrued_seconds) >= Math.round(now.seconds) ? `Last ${now.window}.` : `Last ${now.window}; holds ${span(now.accrued_seconds)}.`;
 };
 function cost() {
   const all = models();
@@ -181,7 +194,7 @@ function cost() {
     hour === null ? h("dd", null, absent("no prices set")) : h("dd", null, h("data", {class: "value", "data-of": "per-hour", value: hour}, number(hour)), " ", h("span", {class: "unit"}, `${currency()} per hour`)),
     h("dd", {class: "under"}, hour === null ? "" : [rows("cost_per_hour").map((row) => `${number(row.value)} ${words(row.labels.component)}`).join(" + "), h("br"), foreign(about().cost.source ?? ""), `, ${about().cost.as_of}`]));
   if (all.length <= 1) {
-    const [model] = all, of = model === undefined ? {} : costs(model), unit = unitOf([of.sla, of.each]);
+    const [model] = all, of = model === undefined ? {} : costs(model), unit = unitOf([of.sla, of.each, ...together()]);
     const why = model === undefined ? (hour === null ? "no prices set" : "no inference seen") : null;
     const energy = of.energy === undefined ? null : [data("joules", of.energy, joules(of.energy)), " each"];
     const tokens = of.tokens === undefined ? null : [money("tokens", of.tokens), " per 1M tokens"];
@@ -191,9 +204,7 @@ function cost() {
       rate);
   }
   const every = all.map(costs), unit = unitOf(every.flatMap((of) => [of.sla, of.each]));
-  const now = windowNow(), spent = now && rows("waterfall_cost", {window: now.window}).length ? sum(rows("waterfall_cost", {window: now.window}).map((row) => row.value)) : undefined;
-  const over = (n) => spent === undefined || !n ? undefined : spent / n, judged = about().sla.length === all.length;
-  const at = judged ? over(now?.inferences_within_sla) : undefined, each = over(now?.inferences_ok), whole = unitOf([at, each]);
+  const judged = about().sla.length === all.length, [at, each] = together(), whole = unitOf([at, each]);
   const amount = (of, raw, why) => raw === undefined ? absent(why) : data(of, raw, number(raw * unit[0]));
   return [h("dl", {class: "figures"},
     big("At the SLA, all models", "at-sla-all", at, whole, judged ? whyNoCost() : "not every model has an SLA", at === undefined ? "" : "all cost over the inferences within the SLA"),
@@ -211,7 +222,7 @@ function waterfall() {
   const all = sum(steps.map((step) => step.value));
   const judged = about().sla.length === models().length;
   const divisor = judged ? now.inferences_within_sla : now.inferences_ok;
-  const unit = unitOf([divisor ? all / divisor : 0]);
+  const [only, ...others] = models(), alone = only !== undefined && !others.length ? costs(only) : {}, unit = unitOf([alone.sla, alone.each, ...together()]);
   const each = (raw) => divisor ? data("step-each", raw / divisor, number(raw / divisor * unit[0])) : absent("–");
   const per = `per ${unit[1]}${judged ? " within the SLA" : ""}`;
   let from = 0;
@@ -255,7 +266,7 @@ function evidence(model, sla) {
     svg("bar", block("track", 0, 1), s("line", {class: "line", x1: at(judged.miss_ratio_lower / most), x2: at(judged.miss_ratio_upper / most), y1: "50%", y2: "50%"}),
       s("circle", {class: "dot", cx: at(ratio / most), cy: "50%", r: 4}), s("line", {class: "mark", x1: at(allowed / most), x2: at(allowed / most), y1: "-25%", y2: "125%"})),
     h("small", null, "misses: ", data("miss-lower", judged.miss_ratio_lower, percent(judged.miss_ratio_lower)), " to ", data("miss-upper", judged.miss_ratio_upper, percent(judged.miss_ratio_upper)),
-      ` (bounds at ${number(100 * judged.confidence, 2)} %), allowed ${number(100 * allowed, 2)} %`),
+      ` (bounds at ${number(100 * judged.confidence, 2)}\u00a0%), allowed ${number(100 * allowed, 2)}\u00a0%`),
     stateOf(model) === "insufficient" ? h("small", {class: "mind"}, needs === null ? "no number of further ones can prove it met" : ["at least ", data("until-met", needs, count(needs)), ` more, all of them within, until it is met`]) : null,
   ];
 }
@@ -348,7 +359,7 @@ function findings() {
   if (!every.length) return h("p", null, absent("none: nothing was proven, which doesn’t say that all is well"));
   const first = [...every].sort((a, b) => (b.level === "warning") - (a.level === "warning") || (b.saving_per_hour ?? 0) - (a.saving_per_hour ?? 0));
   return first.map((finding) => h("article", {class: `finding ${finding.level}`, "data-key": `${finding.code} ${finding.model ?? ""}`},
-    h("div", {class: "title"}, h("h3", null, h("span", {class: finding.level === "warning" ? "mind" : "soft"}, finding.level === "warning" ? "▲ warning: " : "○ info: "), words(finding.code), finding.model === null ? null : [" · ", foreign(finding.model)]),
+    h("div", {class: "title"}, h("h3", null, h("span", {class: finding.level === "warning" ? "mind" : "soft"}, finding.level === "warning" ? "▲ warning: " : "○ info: "), finding.code, finding.model === null ? null : [" · ", foreign(finding.model)]),
       finding.saving_per_hour === null ? null : h("b", {class: "good"}, "would save ", data("saving", finding.saving_per_hour, number(finding.saving_per_hour)), ` ${currency()} an hour`)),
     h("dl", null,
       h("dt", null, "seen"), h("dd", null, h("ul", {class: "evidence"}, Object.entries(finding.evidence).map(([name, raw]) => h("li", {"data-key": name}, h("span", {class: "soft"}, `${words(name)} `), shown(raw))))),
