@@ -24,13 +24,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from bodies import MARK, SECOND_NS, bodies
 from flood import FLOODS
 
 import infermeter
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, load_mappings
-from infermeter.model import Column, SpanBatch
+from infermeter.model import SpanBatch, SpanEvents
 from infermeter.otlp.json import decode_json
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.templates import Templates
@@ -70,21 +71,27 @@ def decoded(shape: str, mapper: Mapper) -> list[SpanBatch]:
 
 def repeated(batch: SpanBatch, times: int) -> SpanBatch:
     """So many times the spans of a batch, each time in traces of their own."""
-
-    def column(values: Sequence[object]) -> Column:
-        return [value for _ in range(times) for value in values]  # type: ignore[misc]  # of the type that they have
-
-    lists = {
-        name: column(getattr(batch, name)) for name in ("span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "events")
-    }
-    trace_id = [n.to_bytes(2, "big") + one[2:] for n in range(times) for one in batch.trace_id]
-    return replace(batch, **lists, trace_id=trace_id, attributes=tuple(column(one) for one in batch.attributes))
+    names = ("span_id", "parent_id", "kind", "status", "start_ns", "end_ns")
+    traces = [n.to_bytes(2, "big") + one[2:] for n in range(times) for one in batch.trace_id.tolist()]
+    events = batch.events
+    if events is not None:
+        row = np.concatenate([events.row + n * len(batch) for n in range(times)])
+        events = SpanEvents(events.names, row, np.tile(events.name, times), np.tile(events.time_ns, times))
+    return replace(
+        batch,
+        **{name: np.tile(getattr(batch, name), times) for name in names},
+        trace_id=np.array(traces, batch.trace_id.dtype),
+        attributes=tuple(None if one is None else np.tile(one, times) for one in batch.attributes),
+        events=events,
+    )
 
 
 def renewed(batches: Sequence[SpanBatch], number: int) -> list[SpanBatch]:
     """The same spans in traces that nobody has seen."""
     nonce = number.to_bytes(4, "big")
-    return [replace(batch, trace_id=[one[:4] + nonce + one[8:] for one in batch.trace_id]) for batch in batches]
+
+    traces = [[one[:4] + nonce + one[8:] for one in batch.trace_id.tolist()] for batch in batches]
+    return [replace(batch, trace_id=np.array(ids, batch.trace_id.dtype)) for batch, ids in zip(batches, traces, strict=True)]
 
 
 class Measured:

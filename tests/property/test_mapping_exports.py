@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping, load_mappings
-from infermeter.model import InferenceBatch, SpanBatch
+from infermeter.model import InferenceBatch, SpanBatch, SpanEvents
+from infermeter.otlp.columns import TRACE_ID
 from mapping.recordings import TESTS, decoded, unbounded
 from unit.mapping.hand_made import Span, batches, mapper, mapping, ns
 
@@ -70,12 +72,16 @@ def single_spans(of: Mapper, name: str) -> list[SpanBatch]:
 
 
 def single(batch: SpanBatch, row: int) -> SpanBatch:
-    columns = ("trace_id", "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns")
+    columns = ("trace_id", "span_id", "parent_id", "kind", "status", "start_ns", "end_ns")
+    events = batch.events
+    if events is not None:
+        own = events.row == row
+        events = SpanEvents(events.names, np.zeros(own.sum(), np.int64), events.name[own], events.time_ns[own])
     return replace(
         batch,
-        **{name: [getattr(batch, name)[row]] for name in columns},
-        attributes=tuple([column[row]] for column in batch.attributes),
-        events=[batch.events[row]] if batch.layout.events else (),
+        **{name: getattr(batch, name)[row : row + 1] for name in columns},
+        attributes=tuple(None if column is None else column[row : row + 1] for column in batch.attributes),
+        events=events,
     )
 
 
@@ -129,9 +135,9 @@ def copies(of: Mapper, path: Path) -> dict[bytes, list[SpanBatch]]:
     for name in yaml.safe_load(path.read_text("utf-8"))["input"]:
         for batch in decoded(TESTS / name, of).batches:
             for one in (single(batch, row) for row in range(len(batch))):
-                traces.setdefault(one.trace_id[0], []).append(one)
+                traces.setdefault(one.trace_id[0].tobytes(), []).append(one)
     return {
-        trace_id[:15] + bytes([copy]): [replace(span, trace_id=[trace_id[:15] + bytes([copy])]) for span in spans]
+        trace_id[:15] + bytes([copy]): [replace(span, trace_id=np.array([trace_id[:15] + bytes([copy])], TRACE_ID)) for span in spans]
         for trace_id, spans in list(traces.items())[:MOST_TRACES]
         for copy in range(COPIES)
     }

@@ -13,6 +13,7 @@ from infermeter.errors import DecodeError
 from infermeter.model import Export, Layout, SpanFilter
 from infermeter.otlp.json import decode_json
 from infermeter.otlp.protobuf import decode_protobuf
+from support import span_rows
 from unit.otlp.exports import Wanted, body, span
 
 KEYS = ("model", "tokens", "seconds", "ok")
@@ -132,23 +133,7 @@ def json_of(request: ExportTraceServiceRequest, *, snake: bool, upper: bool, num
 
 def columns(export: Export) -> tuple[object, ...]:
     """An export as plain values that compare, with the type of each attribute's value."""
-    return (
-        export.spans,
-        export.malformed,
-        [
-            (
-                dict(batch.resource),
-                batch.scope,
-                batch.layout,
-                *(list(column) for column in (batch.trace_id, batch.span_id, batch.parent_id, batch.name, batch.kind, batch.status)),
-                list(batch.start_ns),
-                list(batch.end_ns),
-                [[(type(value), value) for value in column] for column in batch.attributes],
-                [list(events) for events in batch.events],
-            )
-            for batch in export.batches
-        ],
-    )
+    return export.spans, export.malformed, [(batch.layout, span_rows.rows(batch)) for batch in export.batches]
 
 
 @settings(max_examples=150, deadline=None)
@@ -167,7 +152,7 @@ def test_every_span_is_in_a_batch_or_malformed_and_every_column_has_its_length(r
     assert export.spans == export.malformed + sum(map(len, export.batches))
     for batch in export.batches:
         assert len(batch) >= 1
-        assert {len(column) for column in (batch.trace_id, batch.name, batch.start_ns, *batch.attributes)} == {len(batch)}
+        assert {len(column) for column in (batch.trace_id, batch.kind, batch.start_ns, *span_rows.attributes(batch))} == {len(batch)}
         assert all(start <= end for start, end in zip(batch.start_ns, batch.end_ns, strict=True))
 
 

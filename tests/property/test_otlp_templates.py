@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,10 +15,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from infermeter.config import Assembly, Limits
 from infermeter.errors import DecodeError
 from infermeter.mapping import Mapper, load_mappings
-from infermeter.model import Column, Layout, SpanFilter
+from infermeter.model import Layout, SpanFilter
+from infermeter.otlp.alike import alike_spans
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.templates import LEAST_ROWS, Templates
+from support.span_rows import events as events_of
+from support.span_rows import rows as rows_of
 from unit.otlp.exports import START_NS, Wanted, span
 
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -38,28 +40,8 @@ def rows(body: bytes, wanted: SpanFilter, templates: Templates | None) -> object
         export = decode_protobuf(body, wanted, templates)
     except DecodeError:
         return "refused"
-    told = [
-        (batch.layout.keys, dict(batch.resource), batch.scope, *row)
-        for batch in export.batches
-        for row in zip(
-            batch.trace_id,
-            batch.span_id,
-            batch.parent_id,
-            batch.name,
-            batch.kind,
-            batch.status,
-            batch.start_ns,
-            batch.end_ns,
-            [list(events) for events in batch.events] if batch.layout.events else [None] * len(batch),
-            *([(type(value), repr(value)) for value in listed(column)] for column in batch.attributes),
-            strict=True,
-        )
-    ]
+    told = [row for batch in export.batches for row in rows_of(batch)]
     return export.spans, export.malformed, export.outermost, sorted(told, key=repr)
-
-
-def listed(column: Column) -> Sequence[object]:
-    return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def assert_same(body: bytes, wanted: SpanFilter = WANTED, times: int = 2) -> None:
@@ -209,10 +191,10 @@ def test_structures_of_one_length_are_told_apart() -> None:
 def test_spans_with_events_that_are_wanted_fit_templates() -> None:
     events = [[Span.Event(name=name, time_unix_nano=number + at) for at, name in enumerate("abc", 1)] for number in range(40)]
     raws = [span(number, name="compute", events=events[number]).SerializeToString() for number in range(40)]
-    (spans,), others = Templates(WANTED).decoded(raws, "scope")
+    ((template, matrix),), others = Templates(WANTED).sorted(raws, "scope")
     assert others == []
-    assert spans.events(range(40)) == [[(event.name, event.time_unix_nano) for event in told] for told in events]
-    assert spans.events([3, 1]) == [[(event.name, event.time_unix_nano) for event in events[number]] for number in (3, 1)]
+    (batch,) = alike_spans({}, "scope", template, matrix)
+    assert events_of(batch) == [[(event.name, event.time_unix_nano) for event in told] for told in events]
 
 
 def test_any_number_of_structures_is_decoded_with_a_bounded_number_of_templates() -> None:

@@ -47,7 +47,7 @@ def test_spans_wait_for_company_until_there_are_many() -> None:
 def test_recent_compute_is_kept_for_a_simulated_gpu_alone(source: Literal["simulated", "none"], *, busy: bool) -> None:
     meter = Meter(replace(CONFIG, gpu=Gpu(source=source)), load_mappings("vllm", {}), start_ns=START_NS)
     export = decode_protobuf(CAPTURE.read_bytes(), meter.wanted)
-    end_ns = max(max(batch.end_ns) for batch in export.batches)
+    end_ns = max(int(batch.end_ns.max()) for batch in export.batches)
     meter.consume(export, end_ns)
     meter.flush(end_ns)
 

@@ -57,7 +57,7 @@ class Trial:
         unread: set[tuple[bytes, bytes]] = set()
         for batch in export.batches:
             rows = np.flatnonzero(self._mapper.unread(batch)).tolist()
-            unread.update((batch.trace_id[row], batch.span_id[row]) for row in rows)
+            unread.update((batch.trace_id[row].tobytes(), batch.span_id[row].tobytes()) for row in rows)
         for outline in outlined_json(body) if encoding == "json" else outlined_protobuf(body):
             if (outline.trace_id, outline.span_id) in unread:
                 self._add(outline)

@@ -91,7 +91,7 @@ class Served:
     def _within(self, table: Table, row: int) -> list[Piece]:
         """What is known of the time of a span."""
         start_ns, end_ns = table.start_ns[row], table.end_ns[row]
-        return [piece for piece in self._pieces.get(table.trace_id[row], ()) if piece.start_ns < end_ns and piece.end_ns > start_ns]
+        return [piece for piece in self._pieces.get(bytes(table.trace_id[row]), ()) if piece.start_ns < end_ns and piece.end_ns > start_ns]
 
     def _parts(self, rule: Rule, table: Table, rows: Ints, pieces: Sequence[Sequence[Piece]], part_names: PartNames) -> Counter[PartKey]:
         inferences = [[piece for piece in found if piece.inference] for found in pieces]
@@ -111,5 +111,5 @@ class Served:
             if 0 < code <= len(told) and (part := told[code - 1].part) is not None:
                 model = inferences[match][0].model
                 parts[model, told[code - 1].stage, part] += end_ns - begin_ns
-                self._take(table.trace_id[rows[match]], Piece(begin_ns, end_ns, model, inference=False))
+                self._take(bytes(table.trace_id[rows[match]]), Piece(begin_ns, end_ns, model, inference=False))
         return parts

@@ -36,8 +36,6 @@ Array: TypeAlias = npt.NDArray[Any]
 SPAN_BYTES, VALUE_BYTES, EVENT_BYTES = 80, 16, 32
 """What a span takes in memory without its attributes and events, the place of a value, an event; rounded up."""
 
-_NOBODY = bytes(8)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Events:
@@ -50,14 +48,14 @@ class Events:
     @classmethod
     def of(cls, plan: Plan, batch: SpanBatch) -> Events:
         """Those of a batch that some rule reads: a sender may invent any number of names."""
-        if not plan.layout.events:
+        if batch.events is None:
             return NO_EVENTS
-        row = np.repeat(np.arange(len(batch)), np.fromiter(map(len, batch.events), np.int64, len(batch)))
-        names = [name for events in batch.events for name, _ in events]
-        number = np.fromiter(map(plan.event_numbers.get, names, repeat(-1)), np.int64, len(row))
-        told = cls(row, number, np.array([time_ns for events in batch.events for _, time_ns in events], np.int64))
-        known = number >= 0
-        return told if known.all() else cls(told.row[known], told.name[known], told.time_ns[known])
+        numbers = np.fromiter(map(plan.event_numbers.get, batch.events.names, repeat(-1)), np.int64, len(batch.events.names))
+        name = numbers[batch.events.name]
+        known = name >= 0
+        if known.all():
+            return cls(batch.events.row, name, batch.events.time_ns)
+        return cls(batch.events.row[known], name[known], batch.events.time_ns[known])
 
     def rows(self, rows: Ints, count: int) -> Events:
         """Those of some of so many spans, which become the rows from 0 on."""
@@ -89,7 +87,7 @@ class Spans:
     status: Array
     start_ns: Ints
     end_ns: Ints
-    attributes: tuple[Array, ...]
+    attributes: tuple[Array | None, ...]
     events: Events
 
     @classmethod
@@ -98,14 +96,14 @@ class Spans:
         return cls(
             plan,
             batch.resource,
-            _objects(batch.trace_id),
-            np.frombuffer(b"".join(batch.span_id), np.uint64),
-            _parents(batch.parent_id),
-            np.frombuffer(bytes(batch.kind), np.uint8),
-            np.frombuffer(bytes(batch.status), np.uint8),
-            np.array(batch.start_ns, np.int64),
-            np.array(batch.end_ns, np.int64),
-            tuple(column if isinstance(column, np.ndarray) else _objects(column) for column in batch.attributes),
+            batch.trace_id,
+            batch.span_id,
+            batch.parent_id,
+            batch.kind,
+            batch.status,
+            batch.start_ns,
+            batch.end_ns,
+            batch.attributes,
             Events.of(plan, batch),
         )
 
@@ -126,7 +124,7 @@ class Spans:
             self.status[rows],
             self.start_ns[rows],
             self.end_ns[rows],
-            tuple(column[rows] for column in self.attributes),
+            tuple(None if column is None else column[rows] for column in self.attributes),
             self.events.rows(rows, len(self)),
         )
 
@@ -143,7 +141,7 @@ class Spans:
         told = np.full(len(self), SPAN_BYTES, np.int64)
         for column in self.attributes:
             told += VALUE_BYTES
-            if column.dtype == np.object_:
+            if column is not None and column.dtype == np.object_:
                 told += np.fromiter(map(getsizeof, column.tolist()), np.int64, len(self))
         if len(self.events.row):
             told += EVENT_BYTES * np.bincount(self.events.row, minlength=len(self))
@@ -181,7 +179,7 @@ class Spans:
         return errors
 
     def attribute(self, key: str) -> Array | None:
-        """The column of a key, with None where a span lacks it; None if nobody reads that of this layout."""
+        """The column of a key, with None where a span lacks it; None where all do, or nobody reads that of this layout."""
         keys = self.plan.layout.keys
         return self.attributes[keys.index(key)] if key in keys else None
 
@@ -371,24 +369,11 @@ def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
     return match.matches(value[:TEXT_CHARACTERS] if isinstance(value, str) else str(value))
 
 
-def _objects(values: Sequence[object]) -> Array:
-    """The values as an array, as they are: nobody looks at what they have in common."""
-    return np.fromiter(values, np.object_, len(values))
-
-
-def _parents(ids: Sequence[bytes]) -> Array:
-    """The ids as numbers, 0 for none."""
-    joined = b"".join(ids)
-    if len(joined) < len(_NOBODY) * len(ids):
-        joined = b"".join([parent_id or _NOBODY for parent_id in ids])
-    return np.frombuffer(joined, np.uint64)
-
-
-def _cut(column: Array) -> Array:
+def _cut(column: Array | None) -> Array | None:
     """The column, of texts only what is ever looked at."""
-    if column.dtype != np.object_:
+    if column is None or column.dtype != np.object_:
         return column
     values = column.tolist()
     if max(map(getsizeof, values)) <= TEXT_CHARACTERS:
         return column
-    return _objects([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values])
+    return np.fromiter([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values], np.object_, len(values))

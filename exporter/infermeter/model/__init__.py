@@ -126,6 +126,7 @@ __all__ = [
     "Slowdown",
     "Snapshot",
     "SpanBatch",
+    "SpanEvents",
     "SpanFilter",
     "Stage",
     "StepTime",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,8 +11,8 @@ AttributeValue: TypeAlias = str | bool | int | float
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
-Column: TypeAlias = Sequence[AttributeValue | None] | Floats | Ints
-"""An attribute of many spans: None where a span lacks it. An array where each of them tells a number, all of one type."""
+Column: TypeAlias = Floats | Ints | npt.NDArray[np.object_]
+"""An attribute of many spans: numbers where each of them tells one of that type, else objects (`AttributeValue`), None where a span lacks it."""
 
 Stage: TypeAlias = Literal["queue", "compute", "transfer", "serialisation", "other"]
 Use: TypeAlias = Literal["active", "idle", "unattributed"]

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from infermeter.model.kinds import AttributeValue, Column
+import numpy as np
+import numpy.typing as npt
+
+from infermeter.model.kinds import AttributeValue, Column, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,28 +38,36 @@ class SpanFilter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SpanEvents:
+    """The events of some spans, in any order: of each the row of its span, its name as a place in `names`, and unix nanoseconds."""
+
+    names: Sequence[str]
+    row: Ints
+    name: Ints
+    time_ns: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SpanBatch:
     """Spans of one resource, one scope and one layout, as parallel columns in any order (all of one length, at least 1).
 
-    Ids are raw bytes (trace 16, span 8, parent 8 or empty for none), already checked; `kind` indexes SPAN_KINDS, `status`
-    STATUS_CODES; `start_ns <= end_ns`. `attributes[i]` is the column of `layout.keys[i]`, None where a span lacks it (or where it
-    holds an array, a map or bytes). `events` holds for each span its events as (name, unix nanoseconds), in their order, or is
-    empty where the layout doesn't want them.
+    `trace_id` has 16 raw bytes in a row (dtype V16), `span_id` and `parent_id` their 8 bytes as one number, 0 for no parent: all checked, and
+    to be compared only. `kind` indexes SPAN_KINDS, `status` STATUS_CODES; `start_ns <= end_ns`. `attributes[i]` is the column of
+    `layout.keys[i]`, None where none of the spans has it (as a scalar). `events` is None where the layout doesn't want them.
     """
 
     resource: Mapping[str, AttributeValue]
     scope: str
     layout: Layout
-    trace_id: Sequence[bytes]
-    span_id: Sequence[bytes]
-    parent_id: Sequence[bytes]
-    name: Sequence[str]
-    kind: Sequence[int]
-    status: Sequence[int]
-    start_ns: Sequence[int]
-    end_ns: Sequence[int]
-    attributes: tuple[Column, ...]
-    events: Sequence[Sequence[tuple[str, int]]]
+    trace_id: npt.NDArray[np.void]
+    span_id: npt.NDArray[np.uint64]
+    parent_id: npt.NDArray[np.uint64]
+    kind: npt.NDArray[np.uint8]
+    status: npt.NDArray[np.uint8]
+    start_ns: Ints
+    end_ns: Ints
+    attributes: tuple[Column | None, ...]
+    events: SpanEvents | None
 
     def __len__(self) -> int:
         return len(self.span_id)

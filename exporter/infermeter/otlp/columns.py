@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from operator import le
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Column, Layout, SpanBatch, SpanFilter
+import numpy as np
+import numpy.typing as npt
+
+from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Column, Layout, SpanBatch, SpanEvents, SpanFilter
 
 END_OF_TIME_NS = 2**63
 """Instants from here on don't fit a signed 64-bit integer: year 2262."""
+
+TRACE_ID: Final = np.dtype("V16")
+"""The 16 bytes of a trace's id."""
 
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
@@ -43,11 +50,11 @@ class ScopeSpans(Protocol):
     start_ns: list[int]
     end_ns: list[int]
 
-    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column, ...]:
-        """A column for each key, with one value for each of the rows."""
+    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column | None, ...]:
+        """A column for each key, with one value for each of the rows; None where none of them has one."""
         ...
 
-    def events(self, rows: Sequence[int]) -> list[list[tuple[str, int]]]:
+    def events(self, rows: Sequence[int]) -> Iterable[Sequence[tuple[str, int]]]:
         """Names and unix nanoseconds of the events of each of the rows."""
         ...
 
@@ -99,20 +106,39 @@ def _rows_by_layout(scope: str, spans: ScopeSpans, rows: Sequence[int], wanted: 
 
 def _batch(resource: Mapping[str, AttributeValue], scope: str, layout: Layout, spans: ScopeSpans, rows: Sequence[int]) -> SpanBatch:
     """One batch of the given rows (at least one)."""
+    traces, ids = _at(spans.trace_id, rows), _at(spans.span_id, rows)
+    parents = [parent or _NO_SPAN for parent in _at(spans.parent_id, rows)]
     return SpanBatch(
         resource=resource,
         scope=scope,
         layout=layout,
-        trace_id=_at(spans.trace_id, rows),
-        span_id=_at(spans.span_id, rows),
-        parent_id=_parents(_at(spans.parent_id, rows)),
-        name=_at(spans.name, rows),
+        trace_id=np.frombuffer(b"".join(traces), TRACE_ID),
+        span_id=np.frombuffer(b"".join(ids), np.uint64),
+        parent_id=np.frombuffer(b"".join(parents), np.uint64),
         kind=_known(_at(spans.kind, rows), len(SPAN_KINDS)),
         status=_known(_at(spans.status, rows), len(STATUS_CODES)),
-        start_ns=_at(spans.start_ns, rows),
-        end_ns=_at(spans.end_ns, rows),
+        start_ns=np.array(_at(spans.start_ns, rows), np.int64),
+        end_ns=np.array(_at(spans.end_ns, rows), np.int64),
         attributes=spans.attributes(layout.keys, rows),
-        events=spans.events(rows) if layout.events else (),
+        events=events(spans.events(rows)) if layout.events else None,
+    )
+
+
+def objects(values: Sequence[AttributeValue | None]) -> Column | None:
+    """Values of any type as a column; None where there is none."""
+    return None if values.count(None) == len(values) else np.fromiter(values, np.object_, len(values))
+
+
+def events(of_rows: Iterable[Sequence[tuple[str, int]]]) -> SpanEvents:
+    """The events of each row."""
+    told = list(of_rows)
+    every = list(chain.from_iterable(told))
+    names = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in every))}
+    return SpanEvents(
+        names=tuple(names),
+        row=np.repeat(np.arange(len(told)), np.fromiter(map(len, told), np.int64, len(told))),
+        name=np.array([names[name] for name, _ in every], np.int64),
+        time_ns=np.array([time_ns for _, time_ns in every], np.int64),
     )
 
 
@@ -123,13 +149,6 @@ def _at(column: list[_T], rows: Sequence[int]) -> list[_T]:
     return [column[row] for row in rows]
 
 
-def _parents(ids: list[bytes]) -> list[bytes]:
-    """The ids with those of zeros, which some senders write for a root, as none."""
-    return [b"" if parent == _NO_SPAN else parent for parent in ids] if _NO_SPAN in ids else ids
-
-
-def _known(codes: list[int], count: int) -> list[int]:
+def _known(codes: list[int], count: int) -> npt.NDArray[np.uint8]:
     """The codes with those that don't exist (yet) as 0, unspecified."""
-    if min(codes) >= 0 and max(codes) < count:
-        return codes
-    return [code if 0 <= code < count else 0 for code in codes]
+    return np.array([code if 0 <= code < count else 0 for code in codes], np.uint8)

@@ -15,8 +15,8 @@ from typing import TypeAlias, TypeVar
 import orjson
 
 from infermeter.errors import DecodeError
-from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Export, SpanBatch, SpanFilter
-from infermeter.otlp.columns import END_OF_TIME_NS, Outline, span_batches
+from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Column, Export, SpanBatch, SpanFilter
+from infermeter.otlp.columns import END_OF_TIME_NS, Outline, objects, span_batches
 
 _Object: TypeAlias = Mapping[str, object]
 _T = TypeVar("_T")
@@ -79,12 +79,12 @@ class _JsonSpans:
         self.start_ns = [_integer(_member(span, "startTimeUnixNano", "start_time_unix_nano")) or 0 for span in spans]
         self.end_ns = [_integer(_member(span, "endTimeUnixNano", "end_time_unix_nano")) or 0 for span in spans]
 
-    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[list[AttributeValue | None], ...]:
+    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column | None, ...]:
         """A column for each key."""
         if not keys:
             return ()
         maps = [_attributes(self._spans[row]) for row in rows]
-        return tuple([_scalar(told.get(key)) for told in maps] for key in keys)
+        return tuple(objects([_scalar(told.get(key)) for told in maps]) for key in keys)
 
     def events(self, rows: Sequence[int]) -> list[list[tuple[str, int]]]:
         """Names and times of the events that have a time."""

@@ -7,13 +7,14 @@ one block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from google.protobuf.message import DecodeError as WireError
 
 from infermeter.errors import DecodeError
-from infermeter.model import AttributeValue, Export, SpanBatch, SpanFilter
-from infermeter.otlp.columns import END_OF_TIME_NS, Outline, ScopeSpans, span_batches
+from infermeter.model import AttributeValue, Column, Export, SpanBatch, SpanFilter
+from infermeter.otlp.alike import alike_spans
+from infermeter.otlp.columns import END_OF_TIME_NS, Outline, span_batches
 from infermeter.otlp.messages import EXPORT_REQUEST, RAW_EXPORT_REQUEST, RAW_SCOPE_SPANS, SCOPE_SPANS, SPAN, Message
 from infermeter.otlp.templates import Templates
 from infermeter.otlp.values import column_values, value_of
@@ -61,22 +62,24 @@ def _export(request: Message, wanted: SpanFilter, templates: Templates | None) -
             scope, raws = scope_spans.scope.name, scope_spans.spans
             spans += len(raws)
             for at in range(0, len(raws), _SPANS_AT_ONCE):
-                for columns in _columns(raws[at : at + _SPANS_AT_ONCE], scope, templates):
-                    batches += span_batches(resource, scope, columns, wanted)
+                batches += _batches(resource, scope, raws[at : at + _SPANS_AT_ONCE], wanted, templates)
             if raws:
                 first, last = raws[0] if first is None else first, raws[-1]
     outermost = (SPAN.FromString(first).span_id, SPAN.FromString(last).span_id) if first is not None else (b"", b"")
     return Export(batches=tuple(batches), spans=spans, malformed=spans - sum(map(len, batches)), outermost=outermost)
 
 
-def _columns(raws: Sequence[bytes], scope: str, templates: Templates | None) -> Iterator[ScopeSpans]:
+def _batches(
+    resource: Mapping[str, AttributeValue], scope: str, raws: Sequence[bytes], wanted: SpanFilter, templates: Templates | None
+) -> Iterator[SpanBatch]:
     """All spans of a scope: those that fit templates, and the others."""
     if templates is not None:
-        alike, raws = templates.decoded(raws, scope)
-        yield from alike
+        alike, raws = templates.sorted(raws, scope)
+        for template, matrix in alike:
+            yield from alike_spans(resource, scope, template, matrix)
     if raws:
         parsed = SCOPE_SPANS.FromString(RAW_SCOPE_SPANS(spans=raws).SerializeToString())  # at once, in one arena
-        yield _WireSpans(list(parsed.spans))
+        yield from span_batches(resource, scope, _WireSpans(list(parsed.spans)), wanted)
 
 
 class _WireSpans:
@@ -93,7 +96,7 @@ class _WireSpans:
         self.start_ns: list[int] = [span.start_time_unix_nano for span in spans]
         self.end_ns: list[int] = [span.end_time_unix_nano for span in spans]
 
-    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[list[AttributeValue | None], ...]:
+    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column | None, ...]:
         """A column for each key; a missing key reads as an empty value, which is no value either."""
         if not keys:
             return ()

@@ -53,10 +53,9 @@ _Place: TypeAlias = tuple[int, int, int]
 class Template:
     """Where things stand in spans that are alike.
 
-    `mask` and `structure` are words of 8 bytes. `ids`: begin and end of the ids of trace, span and parent. `eights`: the offset of each
-    byte of start, end, the wanted doubles, and the times of the wanted events. `doubles` and `integers`: the columns of the layout that
-    they belong to. `integer_bytes`: for each integer the offsets of its bytes, padded with the offset of a zero. `texts`: column, begin
-    and end. `events`: their names.
+    `mask` and `structure` are words of 8 bytes; all else are offsets. `ids`: where those of trace, span and parent begin (None: no parent).
+    `times`: start and end. `doubles`: the column of the layout, and where its 8 bytes begin. `integers` and `texts`: the column,
+    begin and end. `events`: the name of each, and where its time begins; only those that are wanted.
     """
 
     mask: npt.NDArray[np.uint64]
@@ -65,18 +64,24 @@ class Template:
     layout: Layout
     kind: int
     status: int
-    ids: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    eights: Ints
-    doubles: tuple[int, ...]
-    integers: tuple[int, ...]
-    integer_bytes: Ints
-    texts: tuple[tuple[int, int, int], ...]
-    events: tuple[str, ...]
+    ids: tuple[int, int, int | None]
+    times: tuple[int, int]
+    doubles: tuple[tuple[int, int], ...]
+    integers: tuple[_Place, ...]
+    texts: tuple[_Place, ...]
+    events: tuple[tuple[str, int], ...]
 
-    def fits(self, matrix: Matrix) -> npt.NDArray[np.bool_]:
-        """Which rows of a matrix of spans of this length, padded with zeros to whole words, have this structure."""
-        fits: npt.NDArray[np.bool_] = ((matrix.view(np.uint64) & self.mask) == self.structure).all(axis=1)
-        return fits
+    def misfits(self, matrix: Matrix) -> Ints:
+        """The rows of a matrix of spans of this length, padded with zeros to whole words, that have another structure."""
+        odd = matrix.view(np.uint64) ^ self.structure
+        odd &= self.mask
+        if not odd.any():
+            return _NO_ROWS
+        rows: Ints = np.flatnonzero(odd.any(axis=1))
+        return rows
+
+
+_NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def padded_bytes(length_bytes: int) -> int:
@@ -120,15 +125,12 @@ def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilt
         if field.number not in _KNOWN and field.wire_type == _BYTES:
             mask[field.begin : field.end] = bytes(field.end - field.begin)
     trace, span = (_free(mask, singular, number, _BYTES, size) for number, size in ((_TRACE_ID, 16), (_SPAN_ID, 8)))
-    parent = _free(mask, singular, _PARENT_ID, _BYTES, 8) if _PARENT_ID in singular else (0, 0)
-    times = [_free(mask, singular, number, _FIXED64, 8) for number in (_START, _END)]
+    parent = _free(mask, singular, _PARENT_ID, _BYTES, 8) if _PARENT_ID in singular else None
+    start, end = (_free(mask, singular, number, _FIXED64, 8) for number in (_START, _END))
     doubles, integers, texts = _attributes(raw, mask, repeated[_ATTRIBUTE], layout)
     events = _events(raw, mask, repeated[_EVENT])
-    if not layout.events:
-        events = []
     size = padded_bytes(len(raw))
     masked = np.frombuffer(bytes(mask).ljust(size, b"\x00"), np.uint8)
-    widest = max((end - begin for _, begin, end in integers), default=0)
     return Template(
         mask=masked.view(np.uint64),
         structure=(masked & np.frombuffer(raw.ljust(size, b"\x00"), np.uint8)).view(np.uint64),
@@ -137,17 +139,11 @@ def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilt
         kind=_enum(raw, singular[_KIND]) if _typed(singular, _KIND, _VARINT) else 0,
         status=_status(raw, singular),
         ids=(trace, span, parent),
-        eights=np.array(
-            [begin + i for begin in [*(at for at, _ in times), *(at for _, at, _ in doubles), *(at for _, at in events)] for i in range(8)],
-            np.int64,
-        ),
-        doubles=tuple(column for column, _, _ in doubles),
-        integers=tuple(column for column, _, _ in integers),
-        integer_bytes=np.array(
-            [[begin + i if begin + i < end else len(raw) for i in range(widest)] for _, begin, end in integers], np.int64
-        ),
+        times=(start, end),
+        doubles=tuple((column, begin) for column, begin, _ in doubles),
+        integers=tuple(integers),
         texts=tuple(texts),
-        events=tuple(name for name, _ in events),
+        events=tuple(events) if layout.events else (),
     )
 
 
@@ -190,7 +186,7 @@ def _events(raw: bytes, mask: bytearray, fields: Sequence[_Field]) -> list[tuple
             if one.number != _EVENT_NAME and one.wire_type == _BYTES:
                 mask[one.begin : one.end] = bytes(one.end - one.begin)
         if _typed(entry, _EVENT_TIME, _FIXED64):
-            events.append((name, _free(mask, entry, _EVENT_TIME, _FIXED64, 8)[0]))
+            events.append((name, _free(mask, entry, _EVENT_TIME, _FIXED64, 8)))
     return events
 
 
@@ -201,13 +197,13 @@ def _typed(fields: dict[int, _Field], number: int, wire_type: int) -> bool:
     return number in fields
 
 
-def _free(mask: bytearray, fields: dict[int, _Field], number: int, wire_type: int, size: int) -> tuple[int, int]:
-    """Frees the value of a field of this size in the mask; where it begins and ends."""
+def _free(mask: bytearray, fields: dict[int, _Field], number: int, wire_type: int, size: int) -> int:
+    """Frees the value of a field of this size in the mask; where it begins."""
     if not _typed(fields, number, wire_type) or fields[number].end - fields[number].begin != size:
         raise _UnknownError
-    begin, end = fields[number].begin, fields[number].end
-    mask[begin:end] = bytes(size)
-    return begin, end
+    begin = fields[number].begin
+    mask[begin : begin + size] = bytes(size)
+    return begin
 
 
 def _status(raw: bytes, fields: dict[int, _Field]) -> int:

@@ -8,16 +8,13 @@ no template is read by protobuf's own parser, which is also what the tests compa
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from google.protobuf.message import DecodeError as WireError
 
-from infermeter.model import AttributeValue, Column, Ints, Layout, SpanFilter
-from infermeter.otlp.columns import END_OF_TIME_NS
+from infermeter.model import SpanFilter
 from infermeter.otlp.template import Matrix, Template, matrix_of, template_of
 
 LEAST_ROWS: Final = 16
@@ -39,6 +36,13 @@ MOST_FAILURES: Final = 3
 """So often is a template looked for in vain for spans of one scope and length."""
 
 
+class Alike(NamedTuple):
+    """Spans that fit a template, as rows."""
+
+    template: Template
+    matrix: Matrix
+
+
 class Templates:
     """The templates of the spans that were seen, for one filter."""
 
@@ -48,25 +52,21 @@ class Templates:
         self._failures: Counter[tuple[str, int]] = Counter()
         self._count = 0
 
-    def decoded(self, raws: Sequence[bytes], scope: str) -> tuple[list[AlikeSpans], list[bytes]]:
-        """Serialised spans of one scope: those that fit a template, by layout, and those that don't.
-
-        Raises:
-            google.protobuf.message.DecodeError: a wanted text is no UTF-8.
-        """
-        of_length: dict[int, list[bytes]] = {}
+    def sorted(self, raws: Sequence[bytes], scope: str) -> tuple[list[Alike], list[bytes]]:
+        """Serialised spans of one scope: those that fit templates, and those that don't."""
+        of_length: defaultdict[int, list[bytes]] = defaultdict(list)
         for raw in raws:
-            of_length.setdefault(len(raw), []).append(raw)
-        alike: dict[Layout, AlikeSpans] = {}
+            of_length[len(raw)].append(raw)
+        alike: list[Alike] = []
         others: list[bytes] = []
         for length_bytes, group in of_length.items():
             if len(group) >= LEAST_ROWS and length_bytes <= LONGEST_BYTES and len(scope) <= LONGEST_SCOPE:
                 others += self._fitting(group, scope, alike)
             else:
                 others += group
-        return list(alike.values()), others
+        return alike, others
 
-    def _fitting(self, raws: list[bytes], scope: str, alike: dict[Layout, AlikeSpans]) -> list[bytes]:
+    def _fitting(self, raws: list[bytes], scope: str, alike: list[Alike]) -> list[bytes]:
         """Takes the spans (of one length) that fit a template; what is left. New templates are made while that is worth it."""
         if self._count >= MOST_TEMPLATES or len(self._failures) >= MOST_TEMPLATES:
             self._known.clear()
@@ -97,105 +97,15 @@ class _Left(NamedTuple):
     raws: list[bytes]
     matrix: Matrix
 
-    def without_fitting(self, template: Template, alike: dict[Layout, AlikeSpans]) -> _Left:
-        """Those that don't fit; the others go to the spans of their layout. All of them, if too few fit."""
+    def without_fitting(self, template: Template, alike: list[Alike]) -> _Left:
+        """Those that don't fit; the others are alike. All of them, if too few fit."""
         if len(self.raws) < LEAST_ROWS:
             return self
-        fits = template.fits(self.matrix)
-        rows = np.flatnonzero(fits).tolist()
-        if len(rows) < LEAST_ROWS:
+        odd = template.misfits(self.matrix)
+        if len(self.raws) - len(odd) < LEAST_ROWS:
             return self
-        spans = alike.setdefault(template.layout, AlikeSpans(template.layout))
-        if len(rows) == len(self.raws):
-            spans.add(template, self.matrix, self.raws)
+        if not len(odd):
+            alike.append(Alike(template, self.matrix))
             return _Left([], self.matrix[:0])
-        spans.add(template, self.matrix[rows], [self.raws[row] for row in rows])
-        rest = np.flatnonzero(~fits).tolist()
-        return _Left([self.raws[row] for row in rest], self.matrix[rest])
-
-
-class AlikeSpans:
-    """`columns.ScopeSpans` over spans that fit templates of one layout."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.trace_id: list[bytes] = []
-        self.span_id: list[bytes] = []
-        self.parent_id: list[bytes] = []
-        self.name: list[str] = []
-        self.kind: list[int] = []
-        self.status: list[int] = []
-        self.start_ns: list[int] = []
-        self.end_ns: list[int] = []
-        self._pieces: dict[str, list[Column]] = {key: [] for key in layout.keys}
-        self._events: list[list[tuple[str, int]]] = []
-
-    def add(self, template: Template, matrix: Matrix, raws: Sequence[bytes]) -> None:
-        """Adds spans that fit a template: as a matrix, and as they came.
-
-        Raises:
-            google.protobuf.message.DecodeError: a wanted text is no UTF-8.
-        """
-        rows = len(raws)
-        (trace, trace_end), (span, span_end), (parent, parent_end) = template.ids
-        self.trace_id += [raw[trace:trace_end] for raw in raws]
-        self.span_id += [raw[span:span_end] for raw in raws]
-        self.parent_id += [raw[parent:parent_end] for raw in raws]
-        self.name += [template.name] * rows
-        self.kind += [template.kind] * rows
-        self.status += [template.status] * rows
-        eights = np.ascontiguousarray(matrix[:, template.eights]).view("<u8")
-        self.start_ns += eights[:, 0].tolist()
-        self.end_ns += eights[:, 1].tolist()
-        told: dict[int, Column] = {}
-        behind = 2 + len(template.doubles)
-        if template.doubles:
-            told |= zip(template.doubles, np.ascontiguousarray(eights[:, 2:behind].view("<f8").T), strict=True)
-        self._events += _events(template.events, eights[:, behind:])
-        if template.integers:
-            told |= zip(template.integers, _integers(matrix, template.integer_bytes).T, strict=True)
-        for i, begin, end in template.texts:
-            told[i] = _texts([raw[begin:end] for raw in raws])
-        for i, pieces in enumerate(self._pieces.values()):
-            pieces.append(told.get(i, [None] * rows))
-
-    def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column, ...]:
-        """A column for each key of the layout."""
-        columns = [_joined(self._pieces[key]) for key in keys]
-        if len(rows) == len(self.name):
-            return tuple(columns)
-        return tuple(column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows] for column in columns)
-
-    def events(self, rows: Sequence[int]) -> list[list[tuple[str, int]]]:
-        """Names and times of the events that have a time; none where the layout doesn't want them."""
-        return self._events if len(rows) == len(self._events) else [self._events[row] for row in rows]
-
-
-def _events(names: Sequence[str], times_ns: npt.NDArray[np.uint64]) -> list[list[tuple[str, int]]]:
-    """The events of spans that have the same: their names, and a row of times for each span."""
-    told = [list(zip(names, row, strict=True)) for row in times_ns.tolist()]
-    if ((times_ns == 0) | (times_ns >= END_OF_TIME_NS)).any():
-        return [[event for event in events if 0 < event[1] < END_OF_TIME_NS] for events in told]
-    return told
-
-
-def _integers(matrix: Matrix, offsets: Ints) -> Ints:
-    """The integers whose bytes stand at these offsets, shape (integers, bytes): a column each."""
-    octets = matrix[:, offsets].astype(np.int64) & 0x7F
-    whole: Ints = (octets << (7 * np.arange(offsets.shape[1]))).sum(axis=2)
-    return whole
-
-
-def _joined(pieces: Sequence[Column]) -> Column:
-    """A column end to end: an array, if all of its pieces are arrays of one type."""
-    arrays = [piece for piece in pieces if isinstance(piece, np.ndarray)]
-    if len(arrays) == len(pieces) and len({array.dtype for array in arrays}) == 1:
-        return np.concatenate(arrays)  # type: ignore[return-value]  # of the one type that they have
-    return [value for piece in pieces for value in (piece.tolist() if isinstance(piece, np.ndarray) else piece)]
-
-
-def _texts(raws: Sequence[bytes]) -> list[AttributeValue | None]:
-    try:
-        known = {raw: raw.decode() for raw in set(raws)}
-    except UnicodeDecodeError:
-        raise WireError from None
-    return [known[raw] for raw in raws]
+        alike.append(Alike(template, np.delete(self.matrix, odd, axis=0)))
+        return _Left([self.raws[row] for row in odd.tolist()], self.matrix[odd])

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from infermeter.model import AttributeValue
+from infermeter.model import AttributeValue, Column, Ints
+from infermeter.otlp.columns import objects
 from infermeter.otlp.messages import ANY_VALUE
 
 _DOUBLE_TAG = b"\x21"
@@ -21,26 +22,22 @@ _BLOCK = 16
 """Columns shorter than this are converted value by value: a block has fixed costs."""
 
 
-def column_values(column: list[bytes]) -> list[AttributeValue | None]:
-    """The values of a column of AnyValue messages, None where one is empty or holds no scalar.
+def column_values(column: list[bytes]) -> Column | None:
+    """A column of AnyValue messages: None in it where one is empty or holds no scalar, and in its place where all are.
 
     Raises:
         google.protobuf.message.DecodeError: some are no such messages.
     """
-    if not all(column):
-        told = iter(column_values([raw for raw in column if raw]) if any(column) else ())
-        return [next(told) if raw else None for raw in column]
     lengths = set(map(len, column))
     joined = b"".join(column)
-    block: list[AttributeValue | None] | None = None
     if lengths == {_DOUBLE_BYTES} and joined[::_DOUBLE_BYTES] == _DOUBLE_TAG * len(column):
-        block = np.ndarray(len(column), "<f8", joined, offset=1, strides=(_DOUBLE_BYTES,)).tolist()
-    elif len(column) >= _BLOCK and max(lengths) <= 1 + _VARINT_BYTES and joined[0] == _INTEGER_TAG:
-        block = _integers(column, joined)
-    if block is None:
-        known = {raw: value_of(raw) for raw in set(column)}
-        block = [known[raw] for raw in column]
-    return block
+        return np.ndarray(len(column), "<f8", joined, offset=1, strides=(_DOUBLE_BYTES,)).astype(np.float64)
+    if len(column) >= _BLOCK and 0 not in lengths and max(lengths) <= 1 + _VARINT_BYTES and joined[0] == _INTEGER_TAG:
+        integers = _integers(column, joined)
+        if integers is not None:
+            return integers
+    known = {raw: value_of(raw) if raw else None for raw in set(column)}
+    return objects([known[raw] for raw in column])
 
 
 def value_of(raw: bytes) -> AttributeValue | None:
@@ -54,7 +51,7 @@ def value_of(raw: bytes) -> AttributeValue | None:
     return getattr(message, told) if told else None
 
 
-def _integers(column: list[bytes], joined: bytes) -> list[AttributeValue | None] | None:
+def _integers(column: list[bytes], joined: bytes) -> Ints | None:
     """The values of a column, if each is the tag of an integer and one varint of at most 10 bytes."""
     octets = np.frombuffer(joined, np.uint8)
     ends = np.fromiter(map(len, column), np.intp, len(column)).cumsum()
@@ -67,5 +64,5 @@ def _integers(column: list[bytes], joined: bytes) -> list[AttributeValue | None]
     bits[starts] = 0
     shifts = 7 * (np.arange(len(octets)) - np.repeat(starts, np.diff(ends, prepend=0)) - 1)
     shifts[starts] = 0
-    whole: list[AttributeValue | None] = np.add.reduceat(bits << shifts.astype(np.uint64), starts).view(np.int64).tolist()
+    whole: Ints = np.add.reduceat(bits << shifts.astype(np.uint64), starts).view(np.int64)
     return whole

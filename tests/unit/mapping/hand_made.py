@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping
 from infermeter.mapping.schema import read_mapping
 from infermeter.model import SPAN_KINDS, STAGES, STATUS_CODES, AttributeValue, InferenceBatch, Layout, SpanBatch, SpanFilter
+from infermeter.otlp.columns import TRACE_ID, events, objects
 
 EPOCH_NS = 1_800_000_000_000_000_000
 MS = 1_000_000
@@ -47,16 +50,15 @@ def batches(spans: Sequence[Span], wanted: SpanFilter) -> list[SpanBatch]:
             resource=dict(resource),
             scope=scope,
             layout=layout,
-            trace_id=[span.trace.encode().ljust(16, b"-") for span in group],
-            span_id=[span.id.encode().ljust(8, b"-") for span in group],
-            parent_id=[span.parent.encode().ljust(8, b"-") if span.parent else b"" for span in group],
-            name=[span.name for span in group],
-            kind=[SPAN_KINDS.index(span.kind) for span in group],
-            status=[STATUS_CODES.index(span.status) for span in group],
-            start_ns=[ns(span.start) for span in group],
-            end_ns=[ns(span.end) for span in group],
-            attributes=tuple([span.attributes.get(key) for span in group] for key in layout.keys),
-            events=[[(name, ns(at)) for name, at in span.events] for span in group] if layout.events else (),
+            trace_id=np.array([span.trace.encode().ljust(16, b"-") for span in group], TRACE_ID),
+            span_id=np.frombuffer(b"".join(span.id.encode().ljust(8, b"-") for span in group), np.uint64),
+            parent_id=np.frombuffer(b"".join(span.parent.encode().ljust(8, b"-" if span.parent else b"\0") for span in group), np.uint64),
+            kind=np.array([SPAN_KINDS.index(span.kind) for span in group], np.uint8),
+            status=np.array([STATUS_CODES.index(span.status) for span in group], np.uint8),
+            start_ns=np.array([ns(span.start) for span in group], np.int64),
+            end_ns=np.array([ns(span.end) for span in group], np.int64),
+            attributes=tuple(objects([span.attributes.get(key) for span in group]) for key in layout.keys),
+            events=events([[(name, ns(at)) for name, at in span.events] for span in group]) if layout.events else None,
         )
         for (resource, scope, layout), group in groups.items()
     ]
