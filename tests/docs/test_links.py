@@ -17,18 +17,33 @@ def links(path: Path) -> list[str]:
     return LINK.findall(re.sub(r"`[^`\n]*`(?!\])", "", prose(path)))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name)
-def test_links_lead_to_what_is_there(path: Path) -> None:
-    broken = []
+def broken(path: Path) -> list[str]:
+    """The links of a page that lead to no file, or to no heading of it."""
+    found = []
     for link in links(path):
         target, _, anchor = link.partition("#")
         if "//" in target:
             continue
         there = path.parent / target if target else path
-        found = there / "README.md" if there.is_dir() and anchor else there
-        if not there.exists() or (anchor and anchor not in headings(found)):
-            broken.append(link)
-    assert broken == []
+        page = there / "README.md" if there.is_dir() and anchor else there
+        if not there.exists() or (anchor and anchor not in headings(page)):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_links_lead_to_what_is_there(path: Path) -> None:
+    assert broken(path) == []
+
+
+def test_a_link_to_nothing_is_found(tmp_path: Path) -> None:
+    page, folder = tmp_path / "page.md", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "README.md").write_text("# There\n")
+    page.write_text(
+        "# Here\n[a](#here) [b](#gone) [c](folder) [d](folder#there) [e](folder#gone) [f](gone.md) [g](https://example.com) `[h](gone)`\n"
+    )
+    assert broken(page) == ["#gone", "folder#gone", "gone.md"]
 
 
 def test_links_that_leave_the_repository_are_few_and_known() -> None:

@@ -114,3 +114,11 @@ def test_links_within_the_site_lead_to_its_pages(site: tuple[Path, str]) -> None
             if not (there.exists() and (there.is_file() or (there / "index.html").exists())):
                 broken.append((str(page.relative_to(made)), link))
     assert broken == []
+
+
+def test_a_page_that_loads_something_from_elsewhere_is_found() -> None:
+    loaded = Loaded()
+    loaded.feed(
+        '<a href="https://a"></a><script src="//b"></script><link rel="canonical" href="https://c"><link rel="stylesheet" href="https://d">'
+    )
+    assert loaded.found == ["//b", "https://d"]
