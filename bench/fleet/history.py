@@ -32,7 +32,7 @@ BLOCK_SECONDS = 7200
 """Of a block of Prometheus; a file with more than one is read once for each."""
 
 TOLD_FOR = 1000
-RECORDED_SECONDS = 30
+HOURS_SECONDS, STATES_SECONDS = 300, 60
 """How often the live rules record what others sum up."""
 
 LONG_RANGE = re.compile(r"\[(\d+d|[2-9]h|\d\dh)(:\w+)?\]")
@@ -71,9 +71,13 @@ def history(sidecars: int, step: int, start: int) -> Iterator[Told]:
                 yield Told("infermeter_inferences_observed_total", "counter", one(outcome=outcome), step, seen)
             yield Told("infermeter_inferences_observed_within_sla_total", "counter", one(), step, partial(counted, served, 0.99))
             if sidecar.number % REPLICAS == 0:
-                for what in ("missed", "observed"):
+                for what in ("missed", "judged"):
                     name = f"server_model:infermeter_inferences_{what}:increase1h"
-                    yield Told(name, "gauge", of(), RECORDED_SECONDS, lambda at: at % 7919 / 100)
+                    yield Told(name, "gauge", of(), HOURS_SECONDS, lambda at: at % 7919 / 100)
+        if sidecar.number % REPLICAS == 0:
+            for state, share in (("active", 0.7), ("held_idle", 0.3), ("idle", 0.0), ("unknown", 0.0)):
+                name = "server_state:infermeter_gpu_state_seconds:rate1h"
+                yield Told(name, "gauge", labels(sidecar, state=state), STATES_SECONDS, partial(steady, GPUS * REPLICAS * share))
         for gpu in range(GPUS):
             for state, share in (("active", 0.7), ("held_idle", 0.3), ("idle", 0.0), ("unknown", 0.0)):
                 told = labels(sidecar, instance=instance, gpu_uuid=f"GPU-{sidecar.number:08x}-{gpu}", state=state)
@@ -82,6 +86,10 @@ def history(sidecars: int, step: int, start: int) -> Iterator[Told]:
 
 def counted(served: Callable[[float], float], share: float, at: int) -> float:
     return int(share * served(at))
+
+
+def steady(value: float, _: int) -> float:
+    return value
 
 
 def settled(share: float, start: int, at: int) -> float:

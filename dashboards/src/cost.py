@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.src import rules
+from dashboards.src import limits, rules
 from dashboards.src.bundle import COST, SERVER, Page, Section, row_link, series_link
 from dashboards.src.figures import NO_PRICE, NO_RULES
 from dashboards.src.grafana import MONEY, Bars, Query, Series, Stat
@@ -72,7 +72,7 @@ def _period() -> Section:
                 queries=(Query(f"max({_OF_BUDGET})", instant=True),),
                 unit="percentunit",
                 decimals=0,
-                thresholds=((None, "green"), (0.9, "yellow"), (1, "red")),
+                thresholds=((None, "green"), (limits.BUDGET_FORECAST, "yellow"), (1, "red")),
             ),
             Stat(
                 title="Energy",
@@ -127,7 +127,7 @@ def _budget() -> Section:
                         decimals=0,
                         bar=True,
                         maximum=1.5,
-                        thresholds=((None, "green"), (0.9, "yellow"), (1, "red")),
+                        thresholds=((None, "green"), (limits.BUDGET_FORECAST, "yellow"), (1, "red")),
                     ),
                 ),
                 sort="Forecast of budget",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dashboards.src import promql
+from dashboards.src import limits, promql, rules
 from dashboards.src.bundle import EXPORTER, Page, Section
 from dashboards.src.grafana import Bars, Query, Series, Stat
-from dashboards.src.promql import ON_REPLICA, ON_SERVER, SCRAPED, largest, of, quotient, rate, total
-from dashboards.src.rules import SERIES_LIMIT_THRESHOLD
+from dashboards.src.promql import ON_REPLICA, ON_SERVER, SCRAPED, largest, mean, most, of, quotient, rate, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
+
+_STALEST = f"time() - {of(rules.GPU_LAST_SAMPLE)}{promql.AT_END}"
+
+
+def _exporters(expression: str) -> str:
+    """Of all that is scraped what is a sidecar."""
+    return f"({expression} and on ({', '.join(SCRAPED)}) {of(catalog.BUILD_INFO)})"
+
+
+_UP = promql.up()
 
 
 def page() -> Page:
@@ -32,7 +41,7 @@ def _health() -> Section:
                 read="Sidecars that Prometheus could scrape last time.",
                 formula="targets with up = 1",
                 missing="no target: is the job scraped?",
-                queries=(Query(f"count({of(promql.UP)} == 1)", instant=True),),
+                queries=(Query(f"count({_UP} == 1)", instant=True),),
                 thresholds=((None, "green"),),
                 width=3,
             ),
@@ -41,7 +50,7 @@ def _health() -> Section:
                 read="Sidecars that couldn't be scraped last time. Their servers are in no figure of the other pages.",
                 formula="targets with up = 0",
                 missing="no target: is the job scraped?",
-                queries=(Query(f"sum({of(promql.UP)} == bool 0)", instant=True),),
+                queries=(Query(f"sum({_UP} == bool 0)", instant=True),),
                 thresholds=((None, "green"), (1, "red")),
                 width=3,
             ),
@@ -72,7 +81,7 @@ def _health() -> Section:
                 queries=(Query(f"min({of(catalog.SPAN_COVERAGE)})", instant=True),),
                 unit="percentunit",
                 decimals=0,
-                thresholds=((None, "orange"), (0.9, "green")),
+                thresholds=((None, "orange"), (limits.COVERAGE, "green")),
                 width=3,
             ),
             Stat(
@@ -93,7 +102,7 @@ def _health() -> Section:
                 queries=(Query(f"max(time() - {of(catalog.SETTLED_TIMESTAMP)})", instant=True),),
                 unit="s",
                 decimals=0,
-                thresholds=((None, "green"), (300, "orange")),
+                thresholds=((None, "green"), (limits.SETTLED_BEHIND_SECONDS, "orange")),
                 width=3,
             ),
             Stat(
@@ -104,7 +113,7 @@ def _health() -> Section:
                 queries=(Query(f"max(time() - {of(catalog.PRICE_TIMESTAMP)})", instant=True),),
                 unit="s",
                 decimals=0,
-                thresholds=((None, "green"), (90 * 86400, "orange")),
+                thresholds=((None, "green"), (limits.PRICE_AGE_SECONDS, "orange")),
                 width=3,
             ),
             Table(
@@ -140,7 +149,7 @@ def _health() -> Section:
                         "Coverage",
                         Query(largest(ON_REPLICA, of(catalog.SPAN_COVERAGE)), instant=True),
                         unit="percentunit",
-                        thresholds=((None, "orange"), (0.9, "green")),
+                        thresholds=((None, "orange"), (limits.COVERAGE, "green")),
                     ),
                     Column("GPUs up", Query(total(ON_REPLICA, largest((*ON_REPLICA, "gpu_uuid"), of(catalog.GPU_UP))), instant=True)),
                     Column("Series", Query(largest(ON_REPLICA, of(catalog.SERIES)), instant=True), decimals=0),
@@ -161,7 +170,7 @@ def _spans() -> Section:
                 " the way here.",
                 formula="rate (spans_received_total)",
                 missing="no sidecar is scraped",
-                queries=(Query(total(("protocol",), rate(catalog.SPANS_RECEIVED)), "{{protocol}}"),),
+                queries=(Query(total(("protocol",), of(rules.SPANS_RECEIVED)), "{{protocol}}"),),
                 unit="cps",
                 stacked=True,
                 width=8,
@@ -172,7 +181,7 @@ def _spans() -> Section:
                 " can't be; suppressed: a better span tells of the same.",
                 formula="rate (spans_unmapped_total), by reason",
                 missing="no sidecar is scraped",
-                queries=(Query(total(("reason",), rate(catalog.SPANS_UNMAPPED)), "{{reason}}"),),
+                queries=(Query(total(("reason",), of(rules.SPANS_UNMAPPED)), "{{reason}}"),),
                 unit="cps",
                 stacked=True,
                 width=8,
@@ -184,9 +193,9 @@ def _spans() -> Section:
                 formula="rates of spans_dropped_total, exports_refused_total (by reason) and inferences_late_total",
                 missing="nothing was lost",
                 queries=(
-                    Query(f"{total(('reason',), rate(catalog.SPANS_DROPPED))} > 0", "dropped: {{reason}}"),
-                    Query(f"{total(('reason',), rate(catalog.EXPORTS_REFUSED))} > 0", "export refused: {{reason}}"),
-                    Query(f"sum({rate(catalog.INFERENCES_LATE)}) > 0", "inferences late"),
+                    Query(f"{total(('reason',), of(rules.SPANS_DROPPED))} > 0", "dropped: {{reason}}"),
+                    Query(f"{total(('reason',), of(rules.EXPORTS_REFUSED))} > 0", "export refused: {{reason}}"),
+                    Query(f"sum({of(rules.INFERENCES_LATE)}) > 0", "inferences late"),
                 ),
                 unit="cps",
                 width=8,
@@ -207,8 +216,8 @@ def _spans() -> Section:
                 formula="rates of spans_forwarded_total and spans_forward_dropped_total",
                 missing="no forward.endpoint is set",
                 queries=(
-                    Query(f"sum({rate(catalog.SPANS_FORWARDED)})", "forwarded"),
-                    Query(total(("reason",), rate(catalog.SPANS_FORWARD_DROPPED)), "dropped: {{reason}}"),
+                    Query(f"sum({of(rules.SPANS_FORWARDED)})", "forwarded"),
+                    Query(total(("reason",), of(rules.SPANS_FORWARD_DROPPED)), "dropped: {{reason}}"),
                 ),
                 unit="cps",
                 width=8,
@@ -233,11 +242,11 @@ def _gpus() -> Section:
         "GPU readings and the server's own metrics",
         (
             Series(
-                title="Age of the newest GPU reading",
+                title="Age of the newest GPU reading, the ten oldest",
                 read="A second or two is normal. Rising: the driver hangs; states turn unknown and no idle verdict is given.",
                 formula="time() - gpu_last_sample_timestamp, the oldest GPU of each server",
                 missing="no GPU was ever read",
-                queries=(Query(largest(ON_SERVER, f"time() - {of(catalog.GPU_LAST_SAMPLE)}"), "{{server}}"),),
+                queries=(Query(most(f"time() - {of(rules.GPU_LAST_SAMPLE)}", ON_SERVER, _STALEST), "{{server}}"),),
                 unit="s",
                 width=8,
             ),
@@ -246,7 +255,7 @@ def _gpus() -> Section:
                 read="Readings that weren't used: failed, too far apart, after a counter's reset, or not credible.",
                 formula="rate (gpu_samples_rejected_total), by reason",
                 missing="no sidecar is scraped",
-                queries=(Query(total(("reason",), rate(catalog.GPU_SAMPLES_REJECTED)), "{{reason}}"),),
+                queries=(Query(total(("reason",), of(rules.SAMPLES_REJECTED)), "{{reason}}"),),
                 unit="cps",
                 width=8,
             ),
@@ -276,7 +285,7 @@ def _process() -> Section:
                 missing="no sidecar is scraped",
                 queries=(
                     Query(largest(ON_SERVER, quotient(of(catalog.SERIES), of(catalog.SERIES_LIMIT))), "{{server}}"),
-                    Query(f"max({of(SERIES_LIMIT_THRESHOLD)})", "alert's limit", dashed=True),
+                    Query(f"max({of(rules.SERIES_LIMIT_THRESHOLD)})", "alert's limit", dashed=True),
                 ),
                 unit="percentunit",
                 maximum=1,
@@ -299,39 +308,45 @@ def _process() -> Section:
                 read="How long Prometheus waits for the page: milliseconds. The slowest replica of each job.",
                 formula="max (scrape_duration_seconds)",
                 missing="no sidecar is scraped",
-                queries=(Query(largest(("cluster", "namespace", "job"), of(promql.SCRAPE_SECONDS)), "{{namespace}} {{job}}"),),
+                queries=(Query(largest(("cluster", "namespace", "job"), _exporters(of(promql.SCRAPE_SECONDS))), "{{namespace}} {{job}}"),),
                 unit="s",
                 width=8,
             ),
             Series(
                 title="Resident memory",
-                read="The sidecar's memory; 100 to 200 MB is normal.",
-                formula="max (process_resident_memory_bytes)",
-                missing="the platform doesn't tell it",
-                queries=(Query(largest(SCRAPED, of(promql.RESIDENT_BYTES)), "{{instance}}"),),
+                read="Memory of the ten sidecars that take most; 100 to 200 MB is normal.",
+                formula="process_resident_memory_bytes of those that have a build_info",
+                missing="the platform doesn't tell it, or the recording rules aren't loaded",
+                queries=(
+                    Query(most(of(rules.RESIDENT_BYTES), ON_REPLICA, mean(rules.RESIDENT_BYTES, at_end=True)), "{{server}} {{instance}}"),
+                ),
                 unit="bytes",
                 width=8,
             ),
             Series(
                 title="CPU",
-                read="Cores that the sidecar uses.",
-                formula="rate (process_cpu_seconds_total)",
-                missing="the platform doesn't tell it",
-                queries=(Query(total(SCRAPED, rate(promql.CPU_SECONDS)), "{{instance}}"),),
+                read="Cores that the ten busiest sidecars use.",
+                formula="rate over 5m of process_cpu_seconds_total of those that have a build_info",
+                missing="the platform doesn't tell it, or the recording rules aren't loaded",
+                queries=(Query(most(of(rules.CPU_RATE), ON_REPLICA, mean(rules.CPU_RATE, at_end=True)), "{{server}} {{instance}}"),),
                 unit="short",
                 width=8,
             ),
             Bars(
                 title="Open files of the limit",
-                read="At 1 new connections are refused.",
-                formula="process_open_fds / process_max_fds, now",
+                read="At 1 new connections are refused. The ten fullest sidecars, now.",
+                formula="process_open_fds / process_max_fds of those that have a build_info",
                 missing="the platform doesn't tell it",
                 queries=(
-                    Query(largest(SCRAPED, quotient(of(promql.OPEN_FILES), of(promql.OPEN_FILES_LIMIT))), "{{instance}}", instant=True),
+                    Query(
+                        f"sort_desc(topk(10, {_exporters(quotient(of(promql.OPEN_FILES), of(promql.OPEN_FILES_LIMIT)))}))",
+                        "{{instance}}",
+                        instant=True,
+                    ),
                 ),
                 unit="percentunit",
                 decimals=1,
-                thresholds=((None, "green"), (0.8, "orange")),
+                thresholds=((None, "green"), (limits.OPEN_FILES, "orange")),
                 maximum=1,
                 width=8,
             ),

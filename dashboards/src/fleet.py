@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dashboards.src import promql, rules
+from dashboards.src import limits, promql, rules
 from dashboards.src.bundle import COST, EXPORTER, FLEET, IDLE, RIGHTSIZING, SERVER, SLO, STAGES, Page, Section, link, row_link, series_link
 from dashboards.src.figures import COST_WITHIN_SLA, MODELS_BURNING, NO_PRICE, NO_RULES, PER_JOULE, WITHIN_SLA
 from dashboards.src.grafana import MONEY, Query, Series, Stat
-from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, ON_SERVER, increase, largest, of, total
+from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, ON_SERVER, increase, largest, mean, most, of, slices, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
 
-_IDLE_GPUS = promql.rate(catalog.GPU_STATE_SECONDS, over=promql.PERIOD, state=("idle", "held_idle"))
+_IDLE_GPUS = f"sum({slices(rules.GPU_STATES_SLICE, state=('idle', 'held_idle'))}) / ({promql.SLICES} > 0)"
 
 
 def page() -> Page:
@@ -113,13 +113,8 @@ def _period() -> Section:
                 title="GPUs idle, on average",
                 read="How many GPUs were known to be idle, on average over the period, with or without a model on them.",
                 formula="GPU seconds idle or held idle / seconds, over the period",
-                missing="no GPU is read",
-                queries=(
-                    Query(
-                        f"sum({largest((*promql.ON_DEVICE, 'state'), _IDLE_GPUS)})",
-                        instant=True,
-                    ),
-                ),
+                missing="no GPU is read, or the recording rules aren't loaded",
+                queries=(Query(_IDLE_GPUS, instant=True),),
                 decimals=1,
                 thresholds=((None, "green"), (1, "orange")),
                 links=(link(IDLE, "Idle and over-provisioned"),),
@@ -142,7 +137,7 @@ def _period() -> Section:
                 read="Sidecars that couldn't be scraped last time: their servers are missing on this page.",
                 formula="targets with up = 0",
                 missing="no target: is the job scraped?",
-                queries=(Query(f"sum({of(promql.UP)} == bool 0)", instant=True),),
+                queries=(Query(f"sum({promql.up()} == bool 0)", instant=True),),
                 thresholds=((None, "green"), (1, "red")),
                 links=(link(EXPORTER, "Exporter health"),),
             ),
@@ -178,7 +173,7 @@ def _servers() -> Section:
                         decimals=0,
                         bar=True,
                         maximum=1,
-                        thresholds=((None, "green"), (0.3, "yellow"), (0.6, "orange")),
+                        thresholds=((None, "green"), (limits.IDLE_MONEY, "yellow"), (limits.IDLE_MONEY_HIGH, "orange")),
                     ),
                     Column("Per 1,000", Query(f"1000 * {of(rules.COST_PER_INFERENCE_OF_SERVER)}", instant=True), decimals=3),
                     Column("Inferences / s", Query(total(ON_SERVER, of(rules.INFERENCES_RATE)), instant=True), decimals=1),
@@ -268,8 +263,11 @@ def _load() -> Section:
                 missing=NO_RULES,
                 queries=(
                     Query(
-                        f"{total(ON_SERVER, of(rules.INFERENCES_RATE))} and on ({', '.join(ON_SERVER)})"
-                        f" topk(10, {total(ON_SERVER, increase(catalog.INFERENCES, at_end=True))})",
+                        most(
+                            total(ON_SERVER, of(rules.INFERENCES_RATE)),
+                            ON_SERVER,
+                            total(ON_SERVER, mean(rules.INFERENCES_RATE, at_end=True)),
+                        ),
                         "{{server}}",
                     ),
                 ),
@@ -298,14 +296,9 @@ def _load() -> Section:
             Series(
                 title="GPUs by state",
                 read="active: computing; held_idle: a model resident and no work; idle: nothing; unknown: no fresh readings.",
-                formula="GPU seconds a second by state, each GPU once",
-                missing="no GPU is read",
-                queries=(
-                    Query(
-                        total(("state",), largest((*promql.ON_DEVICE, "state"), promql.rate(catalog.GPU_STATE_SECONDS))),
-                        "{{state}}",
-                    ),
-                ),
+                formula="GPU seconds a second by state, mean of 1h; of a GPU that several servers report each has a part",
+                missing="no GPU is read, or the recording rules aren't loaded",
+                queries=(Query(total(("state",), of(rules.GPU_STATES)), "{{state}}"),),
                 unit="short",
                 stacked=True,
                 width=8,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dashboards.src import promql, rules
+from dashboards.src import limits, rules
 from dashboards.src.bundle import IDLE, RIGHTSIZING, SERVER, Page, Section, link, row_link
-from dashboards.src.figures import NO_PRICE
+from dashboards.src.figures import IDLE_OF_SPEND, NO_PRICE
 from dashboards.src.grafana import MONEY, Query, Series, Stat
-from dashboards.src.promql import HOUR_SECONDS, ON_DEVICE, ON_SERVER, increase, largest, mean, of, on, quotient, total
+from dashboards.src.promql import HOUR_SECONDS, ON_SERVER, SLICES_AN_HOUR, increase, largest, mean, of, on, quotient, slices, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
 
-NO_GPU = "no GPU is read"
+NO_GPU = "no GPU is read, or the recording rules aren't loaded"
 NO_PEAK = "no peak load yet: it needs a capacity that was reached or modelled, and advice.minimum_history"
 
-_SPEND = total(("currency",), increase(catalog.COST_BY_USE))
 _IDLE_SPEND = total(("currency",), increase(catalog.COST_BY_USE, use="idle"))
 _GPU = ("cluster", "namespace", "gpu_uuid")
+_IDLEST = f"topk(100, {largest(_GPU, mean(rules.GPU_IDLE))})"
 
 
-_IDLE_SPEND_OF_SERVER = total((*ON_SERVER, "currency"), increase(catalog.COST_BY_USE, at_end=True, use="idle"))
+def _hours(state: str) -> Query:
+    return Query(f"sum({slices(rules.GPU_STATES_SLICE, state=state)}) / {SLICES_AN_HOUR}", instant=True)
 
 
-def _hours(state: str) -> str:
-    return f"{largest(_GPU, increase(catalog.GPU_STATE_SECONDS, state=state))} / {HOUR_SECONDS}"
+def _of_the_idlest(expression: str) -> Query:
+    return Query(f"{expression} and on ({', '.join(_GPU)}) {_IDLEST}", instant=True)
 
 
 def page() -> Page:
@@ -55,10 +56,10 @@ def _period() -> Section:
                 read="The idle part of the money. Some is the price of being ready; more than half is a fleet that is too large.",
                 formula="idle money / all money by use, over the period",
                 missing=NO_PRICE,
-                queries=(Query(quotient(_IDLE_SPEND, _SPEND), "{{currency}}", instant=True),),
+                queries=(Query(IDLE_OF_SPEND, "{{currency}}", instant=True),),
                 unit="percentunit",
                 decimals=0,
-                thresholds=((None, "green"), (0.3, "yellow"), (0.5, "orange")),
+                thresholds=((None, "green"), (limits.IDLE_MONEY, "yellow"), (limits.IDLE_MONEY_HIGH, "orange")),
                 width=5,
             ),
             Stat(
@@ -66,12 +67,7 @@ def _period() -> Section:
                 read="Hours in which GPUs had neither work nor a model: release them.",
                 formula='increase of gpu_state_seconds_total{state="idle"} / 3600, each GPU once',
                 missing=NO_GPU,
-                queries=(
-                    Query(
-                        f"sum({largest(ON_DEVICE, increase(catalog.GPU_STATE_SECONDS, state='idle'))}) / {HOUR_SECONDS}",
-                        instant=True,
-                    ),
-                ),
+                queries=(_hours("idle"),),
                 unit="suffix: h",
                 decimals=1,
                 thresholds=((None, "orange"),),
@@ -82,12 +78,7 @@ def _period() -> Section:
                 read="Hours in which a model was resident and nothing computed: scale to zero, share the GPU, or unload the model.",
                 formula='increase of gpu_state_seconds_total{state="held_idle"} / 3600, each GPU once',
                 missing=NO_GPU,
-                queries=(
-                    Query(
-                        f"sum({largest(ON_DEVICE, increase(catalog.GPU_STATE_SECONDS, state='held_idle'))}) / {HOUR_SECONDS}",
-                        instant=True,
-                    ),
-                ),
+                queries=(_hours("held_idle"),),
                 unit="suffix: h",
                 decimals=1,
                 thresholds=((None, "yellow"),),
@@ -115,14 +106,9 @@ def _time() -> Section:
                 title="GPUs by state",
                 read="active: computing; held_idle: a model resident and no work; idle: neither; unknown: no fresh readings. Do nights and"
                 " weekends look like days?",
-                formula="GPU seconds a second, rate over 1h, each GPU once",
+                formula="GPU seconds a second, mean of 1h; of a GPU that several servers report each has a part",
                 missing=NO_GPU,
-                queries=(
-                    Query(
-                        total(("state",), largest((*ON_DEVICE, "state"), promql.rate(catalog.GPU_STATE_SECONDS))),
-                        "{{state}}",
-                    ),
-                ),
+                queries=(Query(total(("state",), of(rules.GPU_STATES)), "{{state}}"),),
                 unit="short",
                 stacked=True,
             ),
@@ -134,7 +120,7 @@ def _time() -> Section:
                 queries=(
                     Query(
                         f"{of(rules.USE_RATE, use='idle')} * {HOUR_SECONDS} and on ({', '.join((*ON_SERVER, 'currency'))})"
-                        f" topk by (currency) (10, {_IDLE_SPEND_OF_SERVER})",
+                        f" topk by (currency) (10, {mean(rules.USE_RATE, at_end=True, use='idle')})",
                         "{{server}} {{currency}}",
                     ),
                 ),
@@ -151,9 +137,10 @@ def _gpus() -> Section:
         "GPUs, the idlest first",
         (
             Table(
-                title="GPUs",
-                read="Each GPU over the period. Held idle: a model was on it. A GPU that several servers share has one row.",
-                formula="hours by state; means over the period of utilisation and power; memory now",
+                title="The hundred idlest GPUs",
+                read="Held idle: a model was on it. A GPU that several servers share has one row. Known to be idle: a GPU without fresh"
+                " readings isn't. Utilisation, power and memory are of now.",
+                formula="means over the period of the share of 30m that was idle, and idle with a model resident; hours: share x period",
                 missing=NO_GPU,
                 height=9,
                 labels=(
@@ -166,36 +153,34 @@ def _gpus() -> Section:
                 columns=(
                     Column(
                         "Info",
-                        Query(largest((*_GPU, "product", "server"), of(catalog.GPU_INFO)), instant=True),
+                        _of_the_idlest(largest((*_GPU, "product", "server"), of(catalog.GPU_INFO))),
                         hidden=True,
                     ),
                     Column(
                         "Idle share",
-                        Query(
-                            quotient(
-                                total(_GPU, largest((*_GPU, "state"), increase(catalog.GPU_STATE_SECONDS, state=("idle", "held_idle")))),
-                                total(_GPU, largest((*_GPU, "state"), increase(catalog.GPU_STATE_SECONDS))),
-                            ),
-                            instant=True,
-                        ),
+                        Query(_IDLEST, instant=True),
                         unit="percentunit",
                         decimals=0,
                         bar=True,
                         maximum=1,
-                        thresholds=((None, "green"), (0.5, "yellow"), (0.9, "orange")),
+                        thresholds=((None, "green"), (limits.IDLE_GPU, "yellow"), (limits.MOSTLY_IDLE, "orange")),
                     ),
-                    Column("Idle, h", Query(_hours("idle"), instant=True), decimals=1),
-                    Column("Held idle, h", Query(_hours("held_idle"), instant=True), decimals=1),
-                    Column("Unknown, h", Query(_hours("unknown"), instant=True), decimals=1),
                     Column(
-                        "Utilisation", Query(largest(_GPU, mean(catalog.GPU_UTILISATION)), instant=True), unit="percentunit", decimals=0
+                        "Held idle",
+                        _of_the_idlest(largest(_GPU, mean(rules.GPU_HELD_IDLE))),
+                        unit="percentunit",
+                        decimals=0,
                     ),
-                    Column("Power", Query(largest(_GPU, mean(catalog.GPU_POWER)), instant=True), unit="watt", decimals=0),
+                    Column(
+                        "Idle, h",
+                        _of_the_idlest(f"{largest(_GPU, slices(rules.GPU_IDLE))} / {SLICES_AN_HOUR}"),
+                        decimals=1,
+                    ),
+                    Column("Utilisation", _of_the_idlest(largest(_GPU, of(rules.GPU_UTILISATION))), unit="percentunit", decimals=0),
+                    Column("Power", _of_the_idlest(largest(_GPU, of(catalog.GPU_POWER))), unit="watt", decimals=0),
                     Column(
                         "Memory used",
-                        Query(
-                            quotient(largest(_GPU, of(catalog.GPU_MEMORY_USED)), largest(_GPU, of(catalog.GPU_MEMORY_TOTAL))), instant=True
-                        ),
+                        _of_the_idlest(quotient(largest(_GPU, of(catalog.GPU_MEMORY_USED)), largest(_GPU, of(catalog.GPU_MEMORY_TOTAL)))),
                         unit="percentunit",
                         decimals=0,
                     ),

@@ -17,6 +17,15 @@ PERIOD = "$__range"
 
 SETTLED_INTERVAL = "1h"
 AT_END = " @ end()"
+NEVER = " @ 0"
+"""An instant of which no series tells anything: what is read then costs nothing."""
+
+SLICE, SLICES_AN_HOUR = "5m", 12
+"""Recorded rates of five minutes tile a period: so many seconds of them at each whole five minutes are what it holds."""
+
+SLICES = f"count_over_time(vector(1)[{PERIOD}:{SLICE}])"
+"""How many of them there are in the period that is shown."""
+
 SETTLED = (
     catalog.ENERGY,
     catalog.COST_BY_USE,
@@ -51,12 +60,10 @@ class Outside:
 
 UP = Outside("up")
 SCRAPE_SECONDS = Outside("scrape_duration_seconds")
-RESIDENT_BYTES = Outside("process_resident_memory_bytes")
-CPU_SECONDS = Outside("process_cpu_seconds_total")
 OPEN_FILES = Outside("process_open_fds")
 OPEN_FILES_LIMIT = Outside("process_max_fds")
 ALERTS = Outside("ALERTS", FLEET)
-OUTSIDE = (UP, SCRAPE_SECONDS, RESIDENT_BYTES, CPU_SECONDS, OPEN_FILES, OPEN_FILES_LIMIT, ALERTS)
+OUTSIDE = (UP, SCRAPE_SECONDS, OPEN_FILES, OPEN_FILES_LIMIT, ALERTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +99,31 @@ def increase(family: Family | Outside, part: str = "", *, at_end: bool = False, 
     return f"increase({of(family, part, **labels)}[{PERIOD}]{AT_END if at_end else ''})"
 
 
-def mean(family: Family, *, over: str = PERIOD) -> str:
-    """A gauge's mean over time, each series apart."""
-    return f"avg_over_time({of(family)}[{over}])"
+def slices(recorded: Recorded, *, beside: Recorded | None = None, **labels: str | tuple[str, ...]) -> str:
+    """The sum of a recorded rate over the period that is shown, once in five minutes: the numerator or the denominator of a share of it.
+
+    Where a series began or ended within the period, nothing is made up for the rest of it. `beside`: only while that was there, too.
+    """
+    of_them = of(recorded, "", **labels) if beside is None else f"({of(recorded, '', **labels)} and {of(beside)})"
+    return f"sum_over_time({of_them}[{PERIOD}:{SLICE}])"
+
+
+def mean(recorded: Recorded, *, at_end: bool = False, **labels: str | tuple[str, ...]) -> str:
+    """The mean of a recorded series over the period that is shown; `at_end`: one value for all of a graph, to choose its series by."""
+    return f"avg_over_time({of(recorded, '', **labels)}[{PERIOD}]{AT_END if at_end else ''})"
+
+
+def most(expression: str, by: Sequence[str], rank: str, *, number: int = 10) -> str:
+    """Of the series of an expression those that are largest by `rank`, which has one value for all of a graph."""
+    return f"{expression} and on ({', '.join(by)}) topk({number}, {rank})"
+
+
+def traces(family: Family, by: Sequence[str]) -> str:
+    """No series at all, but the exemplars of a histogram: a graph of recorded quantiles has none of its own.
+
+    Prometheus looks for exemplars in the period that is shown, whatever instant the expression asks for.
+    """
+    return total(by, f"rate({of(family, BUCKET)}[{RATE_INTERVAL}]{NEVER})")
 
 
 def total(by: Sequence[str], expression: str) -> str:
@@ -117,11 +146,6 @@ def on(labels: Sequence[str], *extra: str) -> str:
     return f"on ({', '.join(labels)}) group_left ({', '.join(extra)})"
 
 
-def quantile(ratio: float, family: Family, by: Sequence[str]) -> str:
-    """A quantile of a histogram, interpolated within its buckets; absent, and not NaN, where nothing came."""
-    return f"histogram_quantile({ratio}, {total((*by, 'le'), rate(family, BUCKET))}) >= 0"
-
-
 def _variables(family: Family | Outside | Recorded) -> tuple[str, ...]:
     if not isinstance(family, Family):
         return family.labels
@@ -132,3 +156,9 @@ def _known(family: Family, name: str, values: Sequence[str]) -> None:
     label = next((label for label in family.labels if label.name == name), None)
     if label is None or (label.values and not set(values) <= set(label.values)):
         raise ValueError(f"{family.full_name} has no {name}={'|'.join(values)}")
+
+
+def up() -> str:
+    """Whether each sidecar answered: of all that is scraped, what has been one in the last day, or whose job is called like one."""
+    been = f"last_over_time({of(catalog.BUILD_INFO)}[1d])"
+    return f"({of(UP)} and on ({', '.join(SCRAPED)}) {been} or {of(UP, job=('.*infermeter.*',))})"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dashboards.src import promql, rules
+from dashboards.src import limits, promql, rules
 from dashboards.src.bundle import RIGHTSIZING, SERVER, SLO, STAGES, Page, Section, link
-from dashboards.src.figures import COST_PER_THOUSAND, COST_WITHIN_SLA, NO_PRICE, NO_RULES, PER_JOULE
+from dashboards.src.figures import COST_PER_THOUSAND, COST_WITHIN_SLA, ERRORS, NO_PRICE, NO_RULES, PER_JOULE
 from dashboards.src.grafana import MONEY, Bars, Query, Series, Stat
-from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, ON_REPLICA, ON_SERVER, increase, largest, of, on, quantile, quotient, total
+from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, ON_REPLICA, ON_SERVER, largest, mean, most, of, on, quotient, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
@@ -24,6 +24,20 @@ _IDEAL = total(("currency",), f"{of(rules.COST_AT_CAPACITY)} * {_WITHIN}")
 
 _IDEAL_INFERENCES = total(("currency",), f"({of(rules.COST_AT_CAPACITY)} >= bool 0) * {_WITHIN}")
 _PAID = total(("currency",), f"{of(rules.MODEL_COST_RATE)} and on ({', '.join(_PRICED)}) {of(rules.COST_AT_CAPACITY)}")
+
+
+def _busiest(expression: str) -> str:
+    return most(expression, ON_MODEL, mean(rules.INFERENCES_RATE, at_end=True))
+
+
+def _target(signal: str) -> str:
+    return largest(ON_MODEL, of(catalog.SLA_TARGET, signal=signal))
+
+
+def _over_gpus(recorded: promql.Recorded) -> str:
+    """Of servers' means the mean over their GPUs."""
+    weight = f"on ({', '.join(ON_SERVER)}) {of(rules.GPUS)}"
+    return quotient(f"sum({of(recorded)} * {weight})", f"sum({of(rules.GPUS)} and {of(recorded)})")
 
 
 def page() -> Page:
@@ -74,7 +88,7 @@ def _period() -> Section:
                 queries=(Query(quotient(_PAID, _IDEAL), "{{currency}}", instant=True),),
                 unit="suffix:x",
                 decimals=1,
-                thresholds=((None, "green"), (2, "yellow"), (4, "orange")),
+                thresholds=((None, "green"), (limits.OVER_CAPACITY, "yellow"), (limits.OVER_CAPACITY_HIGH, "orange")),
             ),
             Stat(
                 title="Inferences per joule",
@@ -87,17 +101,12 @@ def _period() -> Section:
             Stat(
                 title="Errors",
                 read="Inferences that ended with an error, of all.",
-                formula="inferences_total{outcome=error} / inferences_total, over the period",
+                formula="1 - inferences_total{outcome=ok} / inferences_total, over the period",
                 missing="no traffic",
-                queries=(
-                    Query(
-                        quotient(f"sum({increase(catalog.INFERENCES, outcome='error')})", f"sum({increase(catalog.INFERENCES)})"),
-                        instant=True,
-                    ),
-                ),
+                queries=(Query(ERRORS, instant=True),),
                 unit="percentunit",
                 decimals=2,
-                thresholds=((None, "green"), (0.01, "orange"), (0.05, "red")),
+                thresholds=((None, "green"), (limits.ERRORS, "orange"), (limits.ERRORS_HIGH, "red")),
             ),
         ),
     )
@@ -177,7 +186,7 @@ def _cost() -> Section:
                         "Factor",
                         Query(quotient(of(rules.COST_WITHIN_SLA), of(rules.COST_AT_CAPACITY)), instant=True),
                         decimals=1,
-                        thresholds=((None, "green"), (2, "yellow"), (4, "orange")),
+                        thresholds=((None, "green"), (limits.OVER_CAPACITY, "yellow"), (limits.OVER_CAPACITY_HIGH, "orange")),
                     ),
                     Column("Inferences / J", Query(of(rules.MODEL_PER_JOULE), instant=True)),
                 ),
@@ -207,36 +216,41 @@ def _throughput() -> Section:
                 links=(link(RIGHTSIZING, "Right-sizing and findings"),),
             ),
             Series(
-                title="Duration p50, p95, p99 and target",
+                title="Duration p50, p95, p99 and target, the ten busiest models",
                 read="All of an inference. p99 over the dashed target for long: the SLA is missed. Points are traces: click one.",
-                formula="histogram_quantile over inference_duration_seconds; sla_target_seconds",
-                missing="no inference was seen",
+                formula="histogram_quantile over inference_duration_seconds, 5m; sla_target_seconds",
+                missing="no inference was seen, or the recording rules aren't loaded",
                 queries=(
-                    Query(quantile(0.5, catalog.INFERENCE_DURATION, ("server", "model")), WHERE + " p50"),
-                    Query(quantile(0.95, catalog.INFERENCE_DURATION, ("server", "model")), WHERE + " p95"),
-                    Query(quantile(0.99, catalog.INFERENCE_DURATION, ("server", "model")), WHERE + " p99", exemplars=True),
-                    Query(largest(("server", "model"), of(catalog.SLA_TARGET, signal="duration")), WHERE + " target", dashed=True),
+                    *(Query(_busiest(of(recorded)), f"{WHERE} {ratio}") for ratio, recorded in rules.DURATION.items()),
+                    Query(_busiest(_target("duration")), WHERE + " target", dashed=True),
+                    Query(promql.traces(catalog.INFERENCE_DURATION, ("server", "model")), WHERE, exemplars=True),
                 ),
                 unit="s",
                 links=(link(STAGES, "Stage drill-down"),),
             ),
-            Series(
-                title="Latency at the SLA's quantile, of its target",
-                read="Each replica by itself, over its own window: over 1 that signal misses. Exact to 1 %, at the model's own quantile.",
+            Bars(
+                title="Latency at the SLA's quantile, of its target, now",
+                read="Each replica by itself, over its own window: over 1 that signal misses. Exact to 1 %, at the model's own quantile."
+                " The ten highest.",
                 formula="window_latency_at_sla_quantile / sla_target, by replica and signal",
                 missing="no SLA is configured, or too few inferences in the window",
                 queries=(
                     Query(
-                        quotient(
+                        "sort_desc(topk(10, "
+                        + quotient(
                             of(catalog.WINDOW_LATENCY_AT_SLA_QUANTILE),
                             of(catalog.SLA_TARGET),
                             on((*ON_REPLICA, "model", "signal")),
-                        ),
+                        )
+                        + "))",
                         "{{instance}} {{model}} {{signal}} {{window}}",
+                        instant=True,
                     ),
                 ),
                 unit="percentunit",
-                thresholds=((None, "transparent"), (1, "red")),
+                decimals=0,
+                maximum=1,
+                thresholds=((None, "green"), (1, "red")),
                 links=(link(SLO, "SLO burn"),),
             ),
             Series(
@@ -246,15 +260,7 @@ def _throughput() -> Section:
                 formula="seconds in compute / busy_seconds_total, over 1h; server_batch_inferences",
                 missing="spans are a sample, or the server tells no compute",
                 queries=(
-                    Query(
-                        quotient(
-                            total(
-                                ON_SERVER, promql.rate(catalog.STAGE_DURATION, promql.SUM, over=promql.SETTLED_INTERVAL, stage="compute")
-                            ),
-                            total(ON_SERVER, promql.rate(catalog.BUSY_SECONDS)),
-                        ),
-                        "{{server}}",
-                    ),
+                    Query(of(rules.BATCH), "{{server}}"),
                     Query(largest(ON_SERVER, of(catalog.SERVER_BATCH)), "{{server}}, by the server"),
                 ),
                 unit="short",
@@ -313,7 +319,7 @@ def _energy() -> Section:
                 formula="energy_joules_total, rate over 1h, by use; host_energy_joules_total, rate over 5m",
                 missing="no GPU tells its power",
                 queries=(
-                    Query(total(("use",), promql.rate(catalog.ENERGY)), "{{use}}"),
+                    Query(total(("use",), of(rules.USE_WATTS)), "{{use}}"),
                     Query(f"sum({of(rules.HOST_WATTS)})", "host", dashed=True),
                 ),
                 unit="watt",
@@ -358,24 +364,26 @@ def _tokens() -> Section:
                 width=8,
             ),
             Series(
-                title="Time to first token p99 and target",
+                title="Time to first token p99 and target, the ten busiest models",
                 read="What a person waits before anything appears. Points are traces: click one.",
                 formula="histogram_quantile over time_to_first_token_seconds; sla_target_seconds{signal=ttft}",
                 missing="spans tell no first token",
                 queries=(
-                    Query(quantile(0.99, catalog.TIME_TO_FIRST_TOKEN, ("server", "model")), WHERE, exemplars=True),
-                    Query(largest(("server", "model"), of(catalog.SLA_TARGET, signal="ttft")), WHERE + " target", dashed=True),
+                    Query(_busiest(of(rules.FIRST_TOKEN)), WHERE),
+                    Query(_busiest(_target("ttft")), WHERE + " target", dashed=True),
+                    Query(promql.traces(catalog.TIME_TO_FIRST_TOKEN, ("server", "model")), WHERE, exemplars=True),
                 ),
                 unit="s",
             ),
             Series(
-                title="Time per output token p99 and target",
+                title="Time per output token p99 and target, the ten busiest models",
                 read="The mean gap between output tokens of the slowest inference of a hundred. Points are traces: click one.",
                 formula="histogram_quantile over time_per_output_token_seconds; sla_target_seconds{signal=tpot}",
                 missing="spans tell no output tokens",
                 queries=(
-                    Query(quantile(0.99, catalog.TIME_PER_OUTPUT_TOKEN, ("server", "model")), WHERE, exemplars=True),
-                    Query(largest(("server", "model"), of(catalog.SLA_TARGET, signal="tpot")), WHERE + " target", dashed=True),
+                    Query(_busiest(of(rules.OUTPUT_TOKEN)), WHERE),
+                    Query(_busiest(_target("tpot")), WHERE + " target", dashed=True),
+                    Query(promql.traces(catalog.TIME_PER_OUTPUT_TOKEN, ("server", "model")), WHERE, exemplars=True),
                 ),
                 unit="s",
             ),
@@ -384,16 +392,20 @@ def _tokens() -> Section:
 
 
 def _gpus() -> Section:
-    by = ("cluster", "gpu_uuid")
     return Section(
         "GPUs",
         (
             Series(
                 title="Utilisation",
-                read="Share of time in which a kernel ran. It says that something ran, not that the GPU was full.",
-                formula="max by GPU (gpu_utilisation_ratio)",
-                missing="the GPU doesn't tell it",
-                queries=(Query(largest(by, of(catalog.GPU_UTILISATION)), "{{gpu_uuid}}"),),
+                read="Share of time in which a kernel ran, on average and of the most and the least used GPU: lines far apart are work that"
+                " isn't spread. It says that something ran, not that the GPU was full.",
+                formula="gpu_utilisation_ratio, mean of 5m of each GPU",
+                missing="the GPU doesn't tell it, or the recording rules aren't loaded",
+                queries=(
+                    Query(_over_gpus(rules.UTILISATION), "mean"),
+                    Query(f"max({of(rules.UTILISATION_MOST)})", "most used GPU"),
+                    Query(f"min({of(rules.UTILISATION_LEAST)})", "least used GPU"),
+                ),
                 unit="percentunit",
                 maximum=1,
                 width=8,
@@ -405,10 +417,10 @@ def _gpus() -> Section:
                 formula="mean over the GPUs of the largest reading of each",
                 missing="profiling counters aren't readable (GPM or DCGM)",
                 queries=(
-                    Query(f"avg({largest(by, of(catalog.GPU_SM_ACTIVE))})", "SMs"),
-                    Query(f"avg({largest(by, of(catalog.GPU_DRAM_ACTIVE))})", "memory"),
-                    Query(f"avg({largest(by, of(catalog.GPU_TENSOR_ACTIVE))})", "tensor cores"),
-                    Query(f"avg({largest(by, of(catalog.GPU_SM_OCCUPANCY))})", "occupancy"),
+                    Query(_over_gpus(rules.GPU_ACTIVE["sm"]), "SMs"),
+                    Query(_over_gpus(rules.GPU_ACTIVE["dram"]), "memory"),
+                    Query(_over_gpus(rules.GPU_ACTIVE["tensor"]), "tensor cores"),
+                    Query(_over_gpus(rules.GPU_OCCUPANCY), "occupancy"),
                 ),
                 unit="percentunit",
                 maximum=1,
@@ -419,9 +431,9 @@ def _gpus() -> Section:
                 read="Share of the time in which the power limit, heat or anything else held the clocks down: inferences then"
                 " take longer for no"
                 " other reason.",
-                formula="rate (gpu_throttled_seconds_total), the worst GPU, by reason",
+                formula="rate over 5m of gpu_throttled_seconds_total, the worst GPU, by reason",
                 missing="the GPU doesn't tell it",
-                queries=(Query(largest(("reason",), promql.rate(catalog.GPU_THROTTLED)), "{{reason}}"),),
+                queries=(Query(largest(("reason",), of(rules.GPU_THROTTLED)), "{{reason}}"),),
                 unit="percentunit",
                 maximum=1,
                 width=8,
@@ -429,36 +441,32 @@ def _gpus() -> Section:
             Series(
                 title="Power, limit and baseline",
                 read="What the GPUs draw; dashed: their limits, and what they draw with a model resident and nothing computing.",
-                formula="sums over GPUs of gpu_power_watts, gpu_power_limit_watts, gpu_baseline_watts, each GPU once",
+                formula="sums over GPUs of gpu_power_watts, gpu_power_limit_watts, gpu_baseline_watts; of a GPU that several servers report"
+                " each has a part",
                 missing="no GPU tells its power",
                 queries=(
-                    Query(f"sum({largest(by, of(catalog.GPU_POWER))})", "power"),
-                    Query(f"sum({largest(by, of(catalog.GPU_POWER_LIMIT))})", "limit", dashed=True),
-                    Query(f"sum({largest(by, of(catalog.GPU_BASELINE))})", "baseline", dashed=True),
+                    Query(f"sum({of(rules.GPU_WATTS)})", "power"),
+                    Query(f"sum({of(rules.GPU_LIMIT_WATTS)})", "limit", dashed=True),
+                    Query(f"sum({of(rules.GPU_BASELINE_WATTS)})", "baseline", dashed=True),
                 ),
                 unit="watt",
                 width=8,
             ),
             Series(
-                title="Temperature",
-                read="Each GPU. Near its limit the clocks fall, and with them the throughput: see clocks held down.",
+                title="Temperature of the hottest GPU",
+                read="Of each server, the ten hottest. Near its limit the clocks fall, and with them the throughput: see clocks held down.",
                 formula="max (gpu_temperature_celsius)",
                 missing="gpu.hardware is false, or the GPU doesn't tell it",
-                queries=(Query(largest(by, of(catalog.GPU_TEMPERATURE)), "{{gpu_uuid}}"),),
+                queries=(Query(most(of(rules.GPU_TEMPERATURE), ON_SERVER, mean(rules.GPU_TEMPERATURE, at_end=True)), "{{server}}"),),
                 unit="celsius",
                 width=8,
             ),
             Series(
                 title="PCI Express",
                 read="Bytes to and from the GPUs; much of it beside a large transfer stage: pin memory, keep tensors on the device.",
-                formula="rate (gpu_pcie_bytes_total), GPUs added up, each once",
+                formula="rate over 5m of gpu_pcie_bytes_total, GPUs added up",
                 missing="gpu.hardware is false, or the GPU doesn't tell it",
-                queries=(
-                    Query(
-                        total(("direction",), largest((*by, "direction"), promql.rate(catalog.GPU_PCIE))),
-                        "{{direction}}",
-                    ),
-                ),
+                queries=(Query(total(("direction",), of(rules.GPU_PCIE)), "{{direction}}"),),
                 unit="Bps",
                 width=8,
             ),

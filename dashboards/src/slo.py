@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dashboards.src import promql, rules
+from dashboards.src import limits, promql, rules
 from dashboards.src.bundle import SLO, STAGES, Page, Section, link, row_link
-from dashboards.src.figures import MODELS_BURNING, NO_PRICE, NO_RULES, NO_SLA, WITHIN_SLA
+from dashboards.src.figures import MODELS_BURNING, NO_PRICE, NO_RULES, NO_SLA, WITHIN_SLA, WITHIN_SLA_OF_MODEL
 from dashboards.src.grafana import MONEY, Bars, Query, Series, Stat
-from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, increase, largest, of, quotient, total
+from dashboards.src.promql import HOUR_SECONDS, ON_MODEL, increase, largest, mean, most, of, on, quotient, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
 
 WHERE = "{{server}} {{model}}"
 
-_WITHIN = total(ON_MODEL, increase(catalog.INFERENCES_OBSERVED_WITHIN_SLA))
-_OBSERVED = total(ON_MODEL, increase(catalog.INFERENCES_OBSERVED))
+_TARGET = largest(ON_MODEL, of(catalog.SLA_TARGET, signal="duration"))
+_SLOWEST = quotient(
+    f"{mean(rules.DURATION['p99'], at_end=True)}",
+    largest(ON_MODEL, of(catalog.SLA_TARGET, signal="duration") + promql.AT_END),
+    on(ON_MODEL),
+)
+"""The mean of p99 over the target: which models are worst."""
 
-
-_BUCKETS = total((*ON_MODEL, "le"), increase(catalog.INFERENCE_DURATION, promql.BUCKET))
 _MISSED_MONEY = total(("server", "model", "currency"), increase(catalog.COST_IN_SLA_STATE, state="missed"))
 
 
@@ -54,7 +57,7 @@ def _now() -> Section:
                 queries=(Query(f"min({of(rules.BUDGET_LEFT)})", instant=True),),
                 unit="percentunit",
                 decimals=0,
-                thresholds=((None, "red"), (0, "orange"), (0.25, "green")),
+                thresholds=((None, "red"), (0, "orange"), (limits.BUDGET_LEFT, "green")),
                 width=6,
             ),
             Stat(
@@ -65,7 +68,7 @@ def _now() -> Section:
                 queries=(Query(f"max({of(rules.BURN['1h'])})", instant=True),),
                 unit="suffix:x",
                 decimals=1,
-                thresholds=((None, "green"), (1, "orange"), (14.4, "red")),
+                thresholds=((None, "green"), (1, "orange"), (limits.BURN_PAGES, "red")),
                 width=6,
             ),
             Stat(
@@ -81,7 +84,7 @@ def _now() -> Section:
             Table(
                 title="Models",
                 read="The worst first. Burn over 1 in all windows: it won't last 30 days. Target and p99 are of the duration.",
-                formula="burn: share of misses / what may miss; p99 over the period from the histogram",
+                formula="burn: share of misses / what may miss; p99 of the last hour from the histogram",
                 missing=NO_RULES,
                 height=9,
                 labels=(
@@ -93,18 +96,11 @@ def _now() -> Section:
                 ),
                 columns=(
                     Column("Quantile", Query(largest(ON_MODEL, of(catalog.SLA_QUANTILE)), instant=True), unit="percentunit"),
-                    Column("Target", Query(largest(ON_MODEL, of(catalog.SLA_TARGET, signal="duration")), instant=True), unit="s"),
-                    Column(
-                        "p99",
-                        Query(
-                            f"histogram_quantile(0.99, {_BUCKETS}) >= 0",
-                            instant=True,
-                        ),
-                        unit="s",
-                    ),
+                    Column("Target", Query(_TARGET, instant=True), unit="s"),
+                    Column("p99, 1h", Query(of(rules.DURATION_HOUR), instant=True), unit="s"),
                     Column(
                         "Within",
-                        Query(quotient(_WITHIN, _OBSERVED), instant=True),
+                        Query(WITHIN_SLA_OF_MODEL, instant=True),
                         unit="percentunit",
                         decimals=2,
                     ),
@@ -113,7 +109,7 @@ def _now() -> Section:
                             f"Burn {window}",
                             Query(of(rules.BURN[window]), instant=True),
                             decimals=1,
-                            thresholds=((None, "green"), (1, "orange"), (6, "red")),
+                            thresholds=((None, "green"), (1, "orange"), (limits.BURN_PAGES_SLOWER, "red")),
                             width=90,
                         )
                         for window in ("5m", "1h", "6h", "1d")
@@ -123,7 +119,7 @@ def _now() -> Section:
                         Query(of(rules.BUDGET_LEFT), instant=True),
                         unit="percentunit",
                         decimals=0,
-                        thresholds=((None, "red"), (0, "orange"), (0.25, "green")),
+                        thresholds=((None, "red"), (0, "orange"), (limits.BUDGET_LEFT, "green")),
                     ),
                 ),
                 sort="Burn 1h",
@@ -174,13 +170,14 @@ def _latency() -> Section:
         "Latency against the targets",
         (
             Series(
-                title="Duration p99 and target",
-                read="Over the dashed line inferences miss. Points are traces: click one.",
-                formula="histogram_quantile(0.99) over inference_duration_seconds; sla_target_seconds",
-                missing="no inference was seen",
+                title="Duration p99 and target, the ten slowest models",
+                read="Over the dashed line inferences miss. Slowest against their own target. Points are traces: click one.",
+                formula="histogram_quantile(0.99) over inference_duration_seconds, 5m; sla_target_seconds",
+                missing="no inference was seen, no target, or the recording rules aren't loaded",
                 queries=(
-                    Query(promql.quantile(0.99, catalog.INFERENCE_DURATION, ("server", "model")), WHERE, exemplars=True),
-                    Query(largest(("server", "model"), of(catalog.SLA_TARGET, signal="duration")), WHERE + " target", dashed=True),
+                    Query(most(of(rules.DURATION["p99"]), ON_MODEL, _SLOWEST), WHERE),
+                    Query(most(_TARGET, ON_MODEL, _SLOWEST), WHERE + " target", dashed=True),
+                    Query(promql.traces(catalog.INFERENCE_DURATION, ("server", "model")), WHERE, exemplars=True),
                 ),
                 unit="s",
                 logarithmic=True,
@@ -188,15 +185,11 @@ def _latency() -> Section:
             Series(
                 title="Inferences within the SLA and missed",
                 read="Of those observed, a second. Red is what uses the budget.",
-                formula="rates of observed_within_sla_total and of the rest of observed_total",
+                formula="rates over 5m of observed_within_sla_total and of the rest of observed_total",
                 missing=NO_SLA,
                 queries=(
-                    Query(f"sum({promql.rate(catalog.INFERENCES_OBSERVED_WITHIN_SLA)})", "met"),
-                    Query(
-                        f"sum({total(ON_MODEL, promql.rate(catalog.INFERENCES_OBSERVED))}"
-                        f" - {total(ON_MODEL, promql.rate(catalog.INFERENCES_OBSERVED_WITHIN_SLA))})",
-                        "missed",
-                    ),
+                    Query(f"sum({of(rules.OBSERVED_WITHIN_RATE)})", "met"),
+                    Query(f"sum({of(rules.OBSERVED_RATE)} - {of(rules.OBSERVED_WITHIN_RATE)})", "missed"),
                 ),
                 unit="count:inf/s",
                 stacked=True,
@@ -214,11 +207,7 @@ def _cost() -> Section:
                 read="Money by the verdict on the block of time that it accrued in. insufficient: too few inferences to say.",
                 formula="cost_in_sla_state_total, rate over 1h x 3600",
                 missing=NO_PRICE,
-                queries=(
-                    Query(
-                        f"{total(('state', 'currency'), promql.rate(catalog.COST_IN_SLA_STATE))} * {HOUR_SECONDS}", "{{state}} {{currency}}"
-                    ),
-                ),
+                queries=(Query(f"{total(('state', 'currency'), of(rules.VERDICT_COST))} * {HOUR_SECONDS}", "{{state}} {{currency}}"),),
                 unit=MONEY,
                 stacked=True,
                 width=8,
@@ -228,7 +217,7 @@ def _cost() -> Section:
                 read="How many inferences were served while the SLA was met, missed, or not judged.",
                 formula="inferences_in_sla_state_total, rate over 1h",
                 missing=NO_SLA,
-                queries=(Query(total(("state",), promql.rate(catalog.INFERENCES_IN_SLA_STATE)), "{{state}}"),),
+                queries=(Query(total(("state",), of(rules.VERDICT_INFERENCES)), "{{state}}"),),
                 unit="count:inf/s",
                 stacked=True,
                 width=8,

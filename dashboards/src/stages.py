@@ -6,7 +6,7 @@ from dashboards.src import promql, rules
 from dashboards.src.bundle import SERVER, STAGES, Page, Section, link
 from dashboards.src.figures import NO_RULES
 from dashboards.src.grafana import Bars, Query, Series, Text
-from dashboards.src.promql import ON_SERVER, increase, largest, of, quantile, quotient, rate, total
+from dashboards.src.promql import ON_MODEL, ON_SERVER, largest, mean, most, of, quotient, slices, total
 from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
@@ -20,11 +20,10 @@ _STAGE_WORDS = {
     "serialisation": "purple",
     "other": "#8e8e8e",
 }
-_SHARE = quotient(
-    total(("stage",), increase(catalog.STAGE_DURATION, promql.SUM)),
-    f"sum({increase(catalog.STAGE_DURATION, promql.SUM)})",
-    "on () group_left ()",
-)
+_SHARE = quotient(total(("stage",), slices(rules.STAGE_SECONDS)), f"sum({slices(rules.STAGE_SECONDS)})", "on () group_left ()")
+_SECONDS = total(("stage",), of(rules.STAGE_SECONDS))
+_MOST_QUEUED = mean(rules.STAGE_SECONDS, at_end=True, stage="queue")
+"""Inferences that waited, on average: which models queue most."""
 
 
 def page() -> Page:
@@ -107,11 +106,7 @@ def _time() -> Section:
                 missing=NO_SPANS,
                 queries=(
                     Query(
-                        quotient(
-                            total(("stage",), rate(catalog.STAGE_DURATION, promql.SUM)),
-                            f"sum({rate(catalog.INFERENCE_DURATION, promql.COUNT)})",
-                            "on () group_left ()",
-                        ),
+                        quotient(_SECONDS, f"sum({of(rules.DURATION_BUCKETS, le='+Inf')})", "on () group_left ()"),
                         "{{stage}}",
                     ),
                 ),
@@ -126,11 +121,7 @@ def _time() -> Section:
                 missing=NO_SPANS,
                 queries=(
                     Query(
-                        quotient(
-                            total(("stage",), rate(catalog.STAGE_DURATION, promql.SUM)),
-                            f"sum({rate(catalog.STAGE_DURATION, promql.SUM)})",
-                            "on () group_left ()",
-                        ),
+                        quotient(_SECONDS, f"sum({of(rules.STAGE_SECONDS)})", "on () group_left ()"),
                         "{{stage}}",
                     ),
                 ),
@@ -139,35 +130,32 @@ def _time() -> Section:
                 maximum=1,
             ),
             Series(
-                title="Share of the queue, and its limit",
+                title="Share of the queue, and its limit, the ten that queue most",
                 read="Each model's share of time in the queue. Over the dashed line while the SLA is missed, the alert fires.",
                 formula='share5m of stage="queue"',
                 missing=NO_RULES,
                 queries=(
-                    Query(of(rules.STAGE_SHARE, stage="queue"), "{{server}} {{model}}"),
+                    Query(most(of(rules.STAGE_SHARE, stage="queue"), ON_MODEL, _MOST_QUEUED), "{{server}} {{model}}"),
                     Query(f"max({of(rules.QUEUE_THRESHOLD)})", "alert's limit", dashed=True),
                 ),
                 unit="percentunit",
                 maximum=1,
             ),
             Series(
-                title="Queue time against arrivals",
+                title="Queue time against arrivals, the ten that queue most",
                 read="Mean time in the queue (left) and inferences a second (right). Queue that rises with load: more capacity;"
                 " queue at low"
                 " load: the batch's delay.",
-                formula="mean queue seconds; inferences_observed_total, rate",
+                formula="mean queue seconds, 5m; inferences_observed_total, rate over 5m",
                 missing=NO_SPANS,
                 queries=(
                     Query(
-                        quotient(
-                            total(("server", "model"), rate(catalog.STAGE_DURATION, promql.SUM, stage="queue")),
-                            total(("server", "model"), rate(catalog.STAGE_DURATION, promql.COUNT, stage="queue")),
-                        ),
+                        most(of(rules.STAGE_MEAN, stage="queue"), ON_MODEL, _MOST_QUEUED),
                         "{{server}} {{model}} queue",
                         plain=True,
                     ),
                     Query(
-                        total(("server", "model"), rate(catalog.INFERENCES_OBSERVED)),
+                        most(of(rules.OBSERVED_RATE), ON_MODEL, _MOST_QUEUED),
                         "{{server}} {{model}} arrivals",
                         right="count:inf/s",
                     ),
@@ -183,24 +171,28 @@ def _quantiles() -> Section:
         "Quantiles",
         (
             Series(
-                title="p99 by stage",
-                read="The slowest of a hundred in each stage. Not to be added up: they are different inferences. Points are"
-                " traces: click one.",
-                formula="histogram_quantile(0.99) over stage_duration_seconds",
+                title="p99 by stage, of the slowest model",
+                read="The slowest of a hundred in each stage, of the model where that takes longest. Not to be added up: they are"
+                " different inferences. Points are traces: click one.",
+                formula="histogram_quantile(0.99) over stage_duration_seconds, 5m, by model; the largest",
                 missing=NO_SPANS,
-                queries=(Query(quantile(0.99, catalog.STAGE_DURATION, ("stage",)), "{{stage}}", exemplars=True),),
+                queries=(
+                    Query(largest(("stage",), of(rules.STAGE_QUANTILE)), "{{stage}}"),
+                    Query(promql.traces(catalog.STAGE_DURATION, ("stage",)), "{{stage}}", exemplars=True),
+                ),
                 unit="s",
                 logarithmic=True,
             ),
             Series(
                 title="Duration p50, p99 and target",
-                read="All of an inference. Points are traces: click one.",
-                formula="histogram_quantile over inference_duration_seconds; sla_target_seconds",
+                read="All of an inference; where several servers have a model, on the slowest of them. Points are traces: click one.",
+                formula="histogram_quantile over inference_duration_seconds, 5m, by server; sla_target_seconds; the largest",
                 missing=NO_SPANS,
                 queries=(
-                    Query(quantile(0.5, catalog.INFERENCE_DURATION, ("model",)), "{{model}} p50"),
-                    Query(quantile(0.99, catalog.INFERENCE_DURATION, ("model",)), "{{model}} p99", exemplars=True),
+                    Query(largest(("model",), of(rules.DURATION["p50"])), "{{model}} p50"),
+                    Query(largest(("model",), of(rules.DURATION["p99"])), "{{model}} p99"),
                     Query(largest(("model",), of(catalog.SLA_TARGET, signal="duration")), "{{model}} target", dashed=True),
+                    Query(promql.traces(catalog.INFERENCE_DURATION, ("model",)), "{{model}}", exemplars=True),
                 ),
                 unit="s",
                 logarithmic=True,
@@ -221,11 +213,7 @@ def _parts() -> Section:
                 missing="the server tells no parts",
                 queries=(
                     Query(
-                        quotient(
-                            total(("stage", "part"), rate(catalog.STAGE_PART_SECONDS)),
-                            f"sum({rate(catalog.INFERENCES_OBSERVED)})",
-                            "on () group_left ()",
-                        ),
+                        quotient(total(("stage", "part"), of(rules.STAGE_PART)), f"sum({of(rules.OBSERVED_RATE)})", "on () group_left ()"),
                         "{{part}} ({{stage}})",
                         plain=True,
                     ),

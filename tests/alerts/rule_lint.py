@@ -23,8 +23,13 @@ DASHBOARDS = tuple(f"infermeter-{name}" for name in ("fleet", "server", "stages"
 SUMS_OF_QUOTIENTS = {
     "instance:infermeter_inferences_within_sla:ratio_rate1h": "each model's inferences x its own share: the sum is of inferences",
     "instance:infermeter_capacity_used:ratio_rate1h": "each model's inferences over its own capacity: the sum is of machine time",
+    "server_state:infermeter_gpu_state_seconds:rate5m": "each GPU over the servers that report it: the sum is of GPUs",
+    "server:infermeter_gpu_power_watts:sum": "as above",
+    "server:infermeter_gpu_power_limit_watts:sum": "as above",
+    "server:infermeter_gpu_baseline_watts:sum": "as above",
+    "server_direction:infermeter_gpu_pcie_bytes:rate5m": "as above",
 }
-"""Records whose definition is a sum over models of quotients, and why that is no mean of ratios."""
+"""Records whose definition is a sum of quotients, and why that is no mean of ratios."""
 
 STATES_THAT_ARE_COUNTERS = {"infermeter_state_files_rejected_total": "counted at the start of a process alone, before anything scrapes it"}
 """Counters that are compared as they are, and why."""
@@ -127,9 +132,10 @@ def labels_kept(rule: Rule) -> list[str]:
 
 OVER_ALL = {
     "InfermeterExporterAbsent": "of the whole fleet",
+    "fleet_gpu:infermeter_gpu_servers:count": "one GPU, whoever reports it",
     "InfermeterBudgetForecastExceeded": "a budget without a cluster holds in each",
 }
-"""Alerts that look beyond a cluster, and why."""
+"""Rules that look beyond a server's job or a cluster, and why."""
 
 
 def division_guarded(rule: Rule) -> list[str]:
@@ -148,7 +154,14 @@ def division_guarded(rule: Rule) -> list[str]:
     return problems
 
 
-ABOVE_ZERO = {"server_model_bound:infermeter_capacity_at_sla_inferences_per_second:sum": "of capacities above 0 alone"}
+ABOVE_ZERO = {
+    "server_model_bound:infermeter_capacity_at_sla_inferences_per_second:sum": "of capacities above 0 alone",
+    "server:infermeter_inferences_divisible:rate5m": "of at least so many inferences as are evidence",
+    "server:infermeter_inferences_divisible:rate1h": "as above",
+    "server_model:infermeter_inferences_divisible:rate5m": "as above",
+    "server_model:infermeter_inferences_divisible:rate1h": "as above",
+    "fleet_gpu:infermeter_gpu_servers:count": "a count",
+}
 """Recorded series that are never 0, and why."""
 
 

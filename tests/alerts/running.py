@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -17,9 +18,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from tests.alerts.scenarios import ROOT, RULES, Case, Key, values
+from tests.alerts.scenarios import ROOT, RULES, Case, Key, rules, values
+from tests.dashboards.history import evaluated, levels, serving, store
 
 SOON_SECONDS = 60.0
+HOUR_SECONDS, HOURS_STEP_SECONDS = 3600, 300
+AHEAD_SECONDS = 20.0
+"""So long it may take to record the hours of a history."""
 
 
 class Receiver:
@@ -161,17 +166,39 @@ def alertmanager(folder: Path, receiver: str) -> Iterator[str]:
         yield address
 
 
+def of_hours() -> list[dict[str, Any]]:
+    """What is added up over days, `x[1d:1h]`, and what that is recorded from."""
+    recorded = [rule for rule in rules() if "record" in rule]
+    names = set(re.findall(r"([a-z_]+(?::[a-z0-9_]+)+)(?:{[^}]*})?\[\d+d:1h\]", " ".join(rule["expr"] for rule in recorded)))
+    while read := {name for rule in recorded if rule["record"] in names for name in named(rule["expr"])} - names:
+        names |= read
+    return [rule for rule in recorded if rule["record"] in names]
+
+
+def named(expr: str) -> set[str]:
+    return set(re.findall(r"[a-z_]+(?::[a-z0-9_]+)+", expr))
+
+
+def record_hours(folder: Path, ends: float, minutes: int) -> None:
+    """What a Prometheus would have recorded of the hours of a history, had it run by then."""
+    last = ends // HOURS_STEP_SECONDS * HOURS_STEP_SECONDS
+    start = last // HOUR_SECONDS * HOUR_SECONDS - (minutes // 60 + 1) * HOUR_SECONDS
+    for level in levels(of_hours()):
+        with serving(folder, folder / "data") as url:
+            store(folder, folder / "data", [*evaluated(url, level, start, last, HOURS_STEP_SECONDS), "# EOF"])
+
+
 @contextmanager
 def prometheus(folder: Path, cases: Mapping[str, tuple[Case, int]], managers: Sequence[str], *, held_seconds: int = 12) -> Iterator[str]:
-    """Its URL; its history ends now."""
+    """Its URL; its history ends when it starts."""
     address = f"127.0.0.1:{free_port()}"
     fast_rules(folder / "rules", held_seconds=held_seconds)
     config = {
         "rule_files": [f"{folder}/rules/*.yaml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(managers)}]}]},
     }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (folder / "history.om").write_text(history(cases, time.time()))
+    now = time.time() + AHEAD_SECONDS
+    (folder / "history.om").write_text(history(cases, now))
     made = subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", f"{folder}/history.om", f"{folder}/data"],
         capture_output=True,
@@ -179,6 +206,9 @@ def prometheus(folder: Path, cases: Mapping[str, tuple[Case, int]], managers: Se
         check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr
+    record_hours(folder, now, max(minutes for _, minutes in cases.values()))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    assert until(lambda: time.time() >= now)
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
     with process("prometheus", *arguments, log=folder / "prometheus.log"):
         assert until(lambda: get(f"http://{address}/api/v1/rules")["status"] == "success"), (folder / "prometheus.log").read_text()

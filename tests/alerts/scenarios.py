@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "alerts" / "rules").glob("*.yaml"))
 CASES = Path(__file__).parent / "cases"
 TARGET = {"cluster": "eu", "namespace": "ml", "job": "infermeter", "instance": "10.0.0.1:10470", "server": "chat"}
-_UNSERVED = ("up", "process_start_time_seconds")
+_UNSERVED = ("up", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total")
 """What the scraper or the Python client publishes, without `server`."""
 
 _SETTLED = (
@@ -211,6 +211,12 @@ def promtool_values(notation: str, steps: int) -> str:
     )
 
 
+def groups_in_order() -> list[str]:
+    """As promtool is to evaluate them: thresholds, what is recorded, alerts."""
+    groups = [group["name"] for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    return sorted(groups, key=lambda name: (name.endswith("-alerts"), name != "infermeter-thresholds"))
+
+
 def promtool_tests(chosen: Sequence[Case], *, evaluate: str) -> str:
     """A file for `promtool test rules`; its rule files have absolute paths."""
     tests = [
@@ -237,13 +243,11 @@ def promtool_tests(chosen: Sequence[Case], *, evaluate: str) -> str:
         }
         for case in chosen
     ]
-    groups = [group["name"] for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
-    recorded_first = sorted(groups, key=lambda name: (name.endswith("-alerts"), name != "infermeter-thresholds"))
     return yaml.safe_dump(
         {
             "rule_files": [str(path) for path in RULES],
             "evaluation_interval": evaluate,
-            "group_eval_order": recorded_first,
+            "group_eval_order": groups_in_order(),
             "tests": tests,
         },
         width=1000,

@@ -10,7 +10,7 @@ from infermeter.metrics import catalog
 CASES = cases()
 ALERTS = sorted({rule["alert"] for rule in alerting_rules()})
 SCRAPER = TARGET.keys() - {"server"}
-OF_OTHERS = ("up", "process_start_time_seconds", "node_load1")
+OF_OTHERS = ("up", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total", "node_load1")
 HISTOGRAM_SUFFIXES = ("_bucket", "_sum", "_count")
 
 

@@ -23,12 +23,14 @@ FAMILIES = {family.full_name: family for family in catalog.CATALOG}
 OUTSIDE = {outside.name: outside for outside in names.OUTSIDE}
 SUFFIXES = ("_bucket", "_sum", "_count")
 COUNTER_CALLS = ("rate", "irate", "increase")
+CHOOSING = ("topk", "bottomk")
 SETTLED = {family.full_name for family in names.SETTLED}
 RATIOS = ("server:infermeter_cost_idle:ratio_rate1h",)
 """Recorded from money by money, so without a currency to keep."""
 
 _LEVEL_WORDS = {
     "namespace": {"cluster", "namespace"},
+    "fleet": {"cluster"},
     "server": {"cluster", "namespace", "job", "server"},
     "instance": {"cluster", "namespace", "job", "server", "instance"},
     "gpu": {"gpu_uuid"},
@@ -101,7 +103,7 @@ def labels(node: Any) -> set[str]:
         return labels(node.vector_selector)
     if isinstance(node, promql.AggregateExpr):
         inner = labels(node.expr)
-        if str(node.op) in {"topk", "bottomk"}:
+        if str(node.op) in CHOOSING:
             return inner
         return set(node.modifier.labels) & inner if node.modifier else set()
     if isinstance(node, promql.BinaryExpr):
@@ -133,9 +135,9 @@ def money(node: Any) -> bool:
 
 def _selector(node: Any, parents: tuple[Any, ...]) -> Iterator[Finding]:
     name = node.name
-    matchers = {matcher.name: matcher.value for matcher in node.matchers.matchers}
+    matchers = {(matcher.name, matcher.value) for matcher in node.matchers.matchers}
     for label in _wanted_matchers(name):
-        if VARIABLE + label not in matchers.get(label, ""):
+        if not any(label == of and VARIABLE + label in value for of, value in matchers):
             yield "target-variables", f"{name} lacks {label}=~${label}"
     family = family_of(name)
     if family is None and name not in OUTSIDE and ":" not in name:
@@ -174,7 +176,7 @@ def _aggregate(node: Any) -> Iterator[Finding]:
     for inner, parents in walk(node.expr):
         if not isinstance(inner, promql.VectorSelector):
             continue
-        if inner.name.startswith("infermeter_window_"):
+        if inner.name.startswith("infermeter_window_") and operation not in CHOOSING:
             yield "window-never-aggregated", f"{operation} of {inner.name}"
         family = family_of(inner.name)
         if family is not None and catalog.GPU_UUID in family.labels and operation in {"sum", "avg"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
-from dashboards.src import rules
+from dashboards.src import limits, rules
 from dashboards.src.__main__ import pages as generated
 from dashboards.src.__main__ import text
 from dashboards.src.promql import of
@@ -58,6 +59,28 @@ def test_a_label_or_value_that_the_catalog_does_not_know_ends_the_generation() -
 def test_every_recorded_name_is_one_that_the_rules_record() -> None:
     recorded = {rule["record"] for rule in recording_rules()}
     assert {series.name for series in rules.RECORDED} <= recorded
+
+
+def test_every_limit_that_a_colour_goes_by_stands_in_the_file_of_thresholds(pages: list[dict[str, Any]]) -> None:
+    constants = {rule["expr"] for rule in recording_rules() if rule["record"].startswith(("threshold:", "colour:"))}
+    known = {0.0, 1.0} | {float(found[1]) for expr in constants if (found := re.fullmatch(r"vector\(([\d.]+)\)", expr))}
+    steps = re.findall(r"'value': (-?[\d.]+)[,}]", str([found for page in pages for found in thresholds_in(page)]))
+    assert len(steps) > 40
+    assert {float(step) for step in steps} <= known
+
+
+def thresholds_in(value: Any) -> list[Any]:
+    """Every list of steps, of a panel and of a table's cell."""
+    if isinstance(value, list):
+        return [found for part in value for found in thresholds_in(part)]
+    if not isinstance(value, dict):
+        return []
+    return [value["steps"]] if "steps" in value else [found for part in value.values() for found in thresholds_in(part)]
+
+
+def test_a_limit_that_nobody_has_set_ends_the_generation() -> None:
+    with pytest.raises(KeyError):
+        limits.limit("colour:infermeter_mood:ratio")
 
 
 def test_every_family_is_read_by_a_panel_or_a_rule_or_is_listed_with_its_reason(pages: list[dict[str, Any]]) -> None:
