@@ -155,6 +155,11 @@ ODD = {
     "a status with a message": lambda n: span(n, status=Status(code=2, message=f"m{n % 10}")).SerializeToString(),
     "a status code of another type": lambda n: span(n).SerializeToString() + b"\x7a\x05\x1d\x01\x00\x00\x00",
     "a text that is no UTF-8": lambda n: span(n, {"model": "ab"}).SerializeToString().replace(b"ab", b"\xff\xfe" if n == 20 else b"cd"),
+    "a text that is no UTF-8 in spans that aren't fit": lambda n: (
+        span(n, {"model": "ab"}, start_time_unix_nano=0).SerializeToString().replace(b"ab", b"\xff\xfe")
+    ),
+    "a text that ends in zeros": lambda n: span(n, {"model": "ab\x00\x00"}).SerializeToString(),
+    "texts that end in zeros": lambda n: span(n, {"model": f"{n % 10}\x00\x00"}).SerializeToString(),
     "a name that is no UTF-8": lambda n: span(n, name="ab").SerializeToString().replace(b"ab", b"\xff\xfe"),
     "a span too long": lambda n: span(n, {"prompt": "x" * 9000}).SerializeToString(),
     "a tag of six bytes": lambda n: span(n).SerializeToString() + b"\xd0\x80\x80\x80\x80\x00\x05",

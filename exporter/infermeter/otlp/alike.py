@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,8 @@ def _texts(octets: Matrix) -> Column:
     count, size = octets.shape
     try:
         if not size or (octets == octets[0]).all():
-            return np.full(count, octets[0].tobytes().decode(), np.object_)
+            text = octets[0].tobytes().decode()
+            return np.fromiter(repeat(text, count), np.object_, count)  # numpy's own text would lose zeros at the end
         raws = np.ascontiguousarray(octets).view(f"V{size}")[:, 0].tolist()
         known = {raw: raw.decode() for raw in set(raws)}
     except UnicodeDecodeError:
