@@ -25,7 +25,7 @@ from infermeter.cli import main
 
 READ_RULES = {path.stem: read(path.read_text()) for path in RULES}
 SWITCHED_ON: Json = {"rules": {"enabled": True}, "dashboards": {"enabled": True}}
-EXAMPLE_BUDGET = "namespace:infermeter_budget:per_30d"
+BUDGET = "namespace:infermeter_budget:per_30d"
 
 
 def of_kind(found: tuple[Json, ...], kind: str) -> list[Json]:
@@ -152,15 +152,23 @@ spec:
     assert pod["spec"]["volumes"][0]["configMap"]["name"] == config_map["metadata"]["name"]
 
 
-def test_the_charts_rules_are_those_of_alerts_but_for_the_example_of_a_budget() -> None:
-    found = rules_of(objects(release(SWITCHED_ON)))
-    assert found.keys() == READ_RULES.keys()
-    for name, groups in found.items():
-        wanted = [
-            {**group, "rules": [rule for rule in group["rules"] if rule.get("record") != EXAMPLE_BUDGET]}
-            for group in READ_RULES[name]["groups"]
-        ]
-        assert groups == [group for group in wanted if group["rules"]]
+def budgets() -> list[Json]:
+    """The examples of budgets in alerts/, as the chart takes them."""
+    found = (rule for groups in READ_RULES.values() for group in groups["groups"] for rule in group["rules"])
+    return [
+        {**rule["labels"], "per_30d": float(rule["expr"].removeprefix("vector(").removesuffix(")"))}
+        for rule in found
+        if rule.get("record") == BUDGET
+    ]
+
+
+WITH_BUDGETS: Json = {"rules": {"enabled": True, "budgets": budgets()}}
+
+
+def test_the_charts_rules_are_those_of_alerts_with_its_budgets_and_without_the_examples_of_budgets() -> None:
+    assert rules_of(objects(release(WITH_BUDGETS))) == {name: read_rules["groups"] for name, read_rules in READ_RULES.items()}
+    without = [rule for rule in all_rules(rules_of(objects(release(WITH_BUDGETS)))) if rule.get("record") != BUDGET]
+    assert all_rules(rules_of(objects(release(SWITCHED_ON)))) == without
 
 
 def written(folder: Path, groups: Mapping[str, list[Json]]) -> list[Path]:
@@ -189,7 +197,7 @@ def test_the_charts_rules_pass_promtool_and_the_shortest_cases_of_those_of_alert
 @pytest.mark.deploy
 @pytest.mark.parametrize("evaluate", ["5m", "30m"])
 def test_the_charts_rules_pass_every_case_of_those_of_alerts(evaluate: str, tmp_path: Path) -> None:
-    files = written(tmp_path, rules_of(objects(release(SWITCHED_ON))))
+    files = written(tmp_path, rules_of(objects(release(WITH_BUDGETS))))
     tried(tmp_path, files, [case for case in cases() if case.evaluate == evaluate], evaluate)
 
 
@@ -206,8 +214,8 @@ def test_an_alert_is_changed_or_left_out_by_its_name_and_nothing_else_is() -> No
     assert not any(rule.get("alert") == "InfermeterPriceStale" for rule in changed)
     by_record = {rule["record"]: rule for rule in changed if "record" in rule}
     assert by_record["threshold:infermeter_gpu_idle:ratio"]["expr"] == "vector(0.95)"
-    assert by_record[EXAMPLE_BUDGET] == {
-        "record": EXAMPLE_BUDGET,
+    assert by_record[BUDGET] == {
+        "record": BUDGET,
         "expr": "vector(12000)",
         "labels": {"namespace": "ml", "currency": "EUR"},
     }

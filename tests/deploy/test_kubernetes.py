@@ -257,9 +257,7 @@ def test_of_a_node_no_family_is_kept_by_which_a_server_is_judged() -> None:
     (monitor,) = (one for one in build(KUBERNETES / "node") if one["kind"] == "PodMonitor")
     (kept,) = monitor["spec"]["podMetricsEndpoints"][0]["metricRelabelings"]
     assert kept["action"] == "keep"
-    names = [
-        f"infermeter_{name}" for name in ("host_energy_joules_total", "gpu_power_watts", "build_info", "config_last_reload_successful")
-    ]
+    names = [f"infermeter_{name}" for name in ("host_energy_joules_total", "gpu_power_watts", "config_last_reload_successful")]
     assert all(re.fullmatch(kept["regex"], name) for name in names)
-    others = ("inferences_total", "energy_joules_total", "cost_total", "spans_received_total", "peak_load_ratio", "finding")
+    others = ("build_info", "inferences_total", "energy_joules_total", "cost_total", "spans_received_total", "peak_load_ratio", "finding")
     assert not any(re.fullmatch(kept["regex"], f"infermeter_{name}") for name in others)
