@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping, load_mappings
 from infermeter.model import InferenceBatch, SpanBatch, SpanEvents
-from infermeter.otlp.columns import TRACE_ID
+from infermeter.otlp.columns import TRACE_ID, events, objects
 from mapping.recordings import TESTS, decoded, unbounded
+from support import span_rows
 from unit.mapping.hand_made import Span, batches, mapper, mapping, ns
 
 RECORDINGS = {
@@ -159,12 +160,16 @@ def together(spans: Sequence[SpanBatch]) -> list[SpanBatch]:
     groups: dict[tuple[object, ...], list[SpanBatch]] = {}
     for one in spans:
         groups.setdefault((*one.resource.items(), one.scope, one.layout), []).append(one)
-    columns = ("trace_id", "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "events")
+    columns = ("trace_id", "span_id", "parent_id", "kind", "status", "start_ns", "end_ns")
     return [
         replace(
             group[0],
-            **{name: [value for one in group for value in getattr(one, name)] for name in columns},
-            attributes=tuple([value for one in group for value in one.attributes[i]] for i in range(len(group[0].attributes))),
+            **{name: np.concatenate([getattr(one, name) for one in group]) for name in columns},
+            attributes=tuple(
+                objects([value for one in group for value in span_rows.values(one.attributes[i], 1)])
+                for i in range(len(group[0].attributes))
+            ),
+            events=events([events for one in group for events in span_rows.events(one) or []]) if group[0].layout.events else None,
         )
         for group in groups.values()
     ]

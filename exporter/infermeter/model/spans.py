@@ -51,8 +51,8 @@ class SpanEvents:
 class SpanBatch:
     """Spans of one resource, one scope and one layout, as parallel columns in any order (all of one length, at least 1).
 
-    `trace_id` has 16 raw bytes in a row (dtype V16), `span_id` and `parent_id` their 8 bytes as one number, 0 for no parent: all checked, and
-    to be compared only. `kind` indexes SPAN_KINDS, `status` STATUS_CODES; `start_ns <= end_ns`. `attributes[i]` is the column of
+    `trace_id` has 16 raw bytes in a row (dtype V16), `span_id` and `parent_id` their 8 bytes as one number, 0 for no parent: all checked,
+    and to be compared only. `kind` indexes SPAN_KINDS, `status` STATUS_CODES; `start_ns <= end_ns`. `attributes[i]` is the column of
     `layout.keys[i]`, None where none of the spans has it (as a scalar). `events` is None where the layout doesn't want them.
     """
 
