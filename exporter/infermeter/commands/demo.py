@@ -98,14 +98,14 @@ async def _demo(scenario: Scenario, seconds: float, *, keep: bool) -> None:
         async def show() -> None:
             await _ready(http, f"{web}/-/ready")
             await _ready(http, f"{server_url}/ready")
-            print(f"metrics  {web}/metrics\nreport   {web}/api/v1/report\nserver   {server_url}/infer\n", flush=True)
+            print(f"page     {web}/\nmetrics  {web}/metrics\nreport   {web}/api/v1/report\nserver   {server_url}/infer\n", flush=True)
             await _alongside(
                 load.run(seconds, lambda elapsed: capacity * scenario.load_ratio(elapsed / seconds)),
                 _table(http, web, load),
             )
             print(f"\n{report_text(await _settled_report(http, web))}", flush=True)
             if keep:
-                print(f"\ncarrying on until Ctrl-C: {web}/metrics", flush=True)
+                print(f"\ncarrying on until Ctrl-C: {web}/", flush=True)
                 await load.run(math.inf, lambda _: capacity * scenario.load_ratio(1))
 
         await _first(show(), stop, sidecar, server)

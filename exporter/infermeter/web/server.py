@@ -194,9 +194,10 @@ class WebServer:
         policy = response.headers.get("Content-Security-Policy", POLICY)
         response.headers.update({**HEADERS, "Content-Security-Policy": policy, **self._access().headers})
 
-    async def _index(self, _: web.Request) -> web.Response:
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": self._page.policy}
-        return web.Response(body=self._page.body, headers=headers)
+    async def _index(self, request: web.Request) -> web.Response:
+        response = _response(request, self._page.body, "text/html; charset=utf-8", vary="Accept-Encoding")
+        response.headers["Content-Security-Policy"] = self._page.policy
+        return response
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
