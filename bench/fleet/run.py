@@ -266,7 +266,7 @@ def panels(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         for row in answers[store + AT_ALL]:
             took = statistics.median(row["seconds"]), statistics.median(row["cpu_seconds"])
             slowest.setdefault((row["page"], row["panel"]), {}).setdefault(store, []).append(took)
-    for (page, panel), by_store in sorted(slowest.items(), key=lambda item: -max(max(took) for took in item[1].values())):
+    for (page, panel), by_store in sorted(slowest.items(), key=lambda item: -max(max(took)[0] for took in item[1].values())):
         figures = " | ".join(" | ".join(marked(seconds) for seconds in max(by_store[store])) for store in stores)
         print(f"| {page} | {panel} | {len(by_store[stores[0]])} | {figures} |")
 

@@ -10,8 +10,6 @@ from dashboards.src.table import Column, Table
 
 from infermeter.metrics import catalog
 
-_STALEST = f"time() - {of(rules.GPU_LAST_SAMPLE)}{promql.AT_END}"
-
 
 def _exporters(expression: str) -> str:
     """Of all that is scraped what is a sidecar."""
@@ -205,7 +203,7 @@ def _spans() -> Section:
                 read="At 1 the oldest are evicted, incomplete: raise limits.pending_traces, or find why spans of one trace come far apart.",
                 formula="traces_pending / traces_pending_limit, the fullest replica of each server",
                 missing="no sidecar is scraped",
-                queries=(Query(largest(ON_SERVER, quotient(of(catalog.TRACES_PENDING), of(catalog.TRACES_PENDING_LIMIT))), "{{server}}"),),
+                queries=(Query(of(rules.TRACES_PENDING), "{{server}}"),),
                 unit="percentunit",
                 maximum=1,
                 width=8,
@@ -228,7 +226,7 @@ def _spans() -> Section:
                 " are dropped next.",
                 formula="forward_queue_bytes / forward_queue_limit_bytes, the fullest replica of each server",
                 missing="no forward.endpoint is set",
-                queries=(Query(largest(ON_SERVER, quotient(of(catalog.FORWARD_QUEUE), of(catalog.FORWARD_QUEUE_LIMIT))), "{{server}}"),),
+                queries=(Query(of(rules.FORWARD_QUEUE), "{{server}}"),),
                 unit="percentunit",
                 maximum=1,
                 width=8,
@@ -246,7 +244,7 @@ def _gpus() -> Section:
                 read="A second or two is normal. Rising: the driver hangs; states turn unknown and no idle verdict is given.",
                 formula="time() - gpu_last_sample_timestamp, the oldest GPU of each server",
                 missing="no GPU was ever read",
-                queries=(Query(most(f"time() - {of(rules.GPU_LAST_SAMPLE)}", ON_SERVER, _STALEST), "{{server}}"),),
+                queries=(Query(most(of(rules.GPU_READING_AGE), ON_SERVER, mean(rules.GPU_READING_AGE, at_end=True)), "{{server}}"),),
                 unit="s",
                 width=8,
             ),
@@ -284,7 +282,7 @@ def _process() -> Section:
                 formula="series / series_limit, the fullest replica of each server",
                 missing="no sidecar is scraped",
                 queries=(
-                    Query(largest(ON_SERVER, quotient(of(catalog.SERIES), of(catalog.SERIES_LIMIT))), "{{server}}"),
+                    Query(of(rules.SERIES), "{{server}}"),
                     Query(f"max({of(rules.SERIES_LIMIT_THRESHOLD)})", "alert's limit", dashed=True),
                 ),
                 unit="percentunit",

@@ -31,7 +31,7 @@ def _busiest(expression: str) -> str:
 
 
 def _target(signal: str) -> str:
-    return largest(ON_MODEL, of(catalog.SLA_TARGET, signal=signal))
+    return of(rules.SLA_TARGET, signal=signal)
 
 
 def _over_gpus(recorded: promql.Recorded) -> str:

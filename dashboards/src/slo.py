@@ -13,10 +13,10 @@ from infermeter.metrics import catalog
 
 WHERE = "{{server}} {{model}}"
 
-_TARGET = largest(ON_MODEL, of(catalog.SLA_TARGET, signal="duration"))
+_TARGET = of(rules.SLA_TARGET, signal="duration")
 _SLOWEST = quotient(
     f"{mean(rules.DURATION['p99'], at_end=True)}",
-    largest(ON_MODEL, of(catalog.SLA_TARGET, signal="duration") + promql.AT_END),
+    _TARGET + promql.AT_END,
     on(ON_MODEL),
 )
 """The mean of p99 over the target: which models are worst."""

@@ -191,7 +191,7 @@ def _quantiles() -> Section:
                 queries=(
                     Query(largest(("model",), of(rules.DURATION["p50"])), "{{model}} p50"),
                     Query(largest(("model",), of(rules.DURATION["p99"])), "{{model}} p99"),
-                    Query(largest(("model",), of(catalog.SLA_TARGET, signal="duration")), "{{model}} target", dashed=True),
+                    Query(largest(("model",), of(rules.SLA_TARGET, signal="duration")), "{{model}} target", dashed=True),
                     Query(promql.traces(catalog.INFERENCE_DURATION, ("model",)), "{{model}}", exemplars=True),
                 ),
                 unit="s",
