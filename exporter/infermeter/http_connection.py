@@ -26,7 +26,8 @@ class HttpConnection(web.RequestHandler):
     ) -> None:
         """`header_bytes` is the size of one field at most; of all of them together a peer makes this hold `headers_most` as many.
 
-        `idle_seconds` is how long it may rest between two requests, `linger_seconds` how long a body that nobody wants is dropped."""
+        `idle_seconds` is how long it may rest between two requests, `linger_seconds` how long a body that nobody wants is dropped.
+        """
         super().__init__(
             requests,
             loop=loop,

@@ -130,7 +130,9 @@ class _Reader:
         """Raises ConfigErrors if there are problems, in the order of the file; `where` is put before their paths."""
         if self.problems:
             found = sorted(self.problems, key=lambda problem: problem[0])
-            raise ConfigErrors(tuple(ConfigError(f"{where}{path}".removesuffix(": "), f"{problem} (line {line})") for line, path, problem in found))
+            raise ConfigErrors(
+                tuple(ConfigError(f"{where}{path}".removesuffix(": "), f"{problem} (line {line})") for line, path, problem in found)
+            )
 
     def entries(self, kind: type[Entry], root: Node, most: int) -> list[Entry]:
         """The entries of a list, without those that couldn't be read."""

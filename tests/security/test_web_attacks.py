@@ -121,6 +121,20 @@ def test_what_is_another_protocol_is_refused(data: bytes) -> None:
     assert answered(data) == [400]
 
 
+@pytest.mark.parametrize(("path", "status"), [(b"/-/healthy", 200), (b"/nowhere", 404)])
+@pytest.mark.parametrize("expected", [b"secret", b"secret \xd2", b"100-continue"])
+def test_what_a_request_expects_is_neither_repeated_nor_logged(
+    path: bytes, status: int, expected: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(port: int) -> None:
+        answer = await sent(port, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: " + expected + b"\r\n\r\n")
+        assert answer.statuses[-1] == status
+        assert b"secret" not in answer.data
+
+    against(scenario)
+    assert caplog.records == []
+
+
 def test_after_an_upgrade_that_there_is_not_nothing_more_is_read() -> None:
     head = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert answered(head + b"GET /metrics" + HEAD) == [200]

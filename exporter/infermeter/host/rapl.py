@@ -142,7 +142,9 @@ def _name(path: Path) -> str:
     try:
         return text_in(path / "name")
     except Unavailable as error:
-        raise Unavailable(f"RAPL: {error}; in a container, mount the host's /sys/class/powercap and /sys/devices/virtual/powercap below host_power.root") from error
+        raise Unavailable(
+            f"RAPL: {error}; in a container, mount the host's /sys/class/powercap and /sys/devices/virtual/powercap below host_power.root"
+        ) from error
 
 
 def _counter(zone: _Zone) -> int:

@@ -28,7 +28,8 @@ class _Wish(NamedTuple):
 def host_source(settings: HostPower, *, root: Path = Path("/"), gpu_source: str) -> HostSource | None:
     """The source that the configuration names; None for `none`. Nothing is asked yet.
 
-    `root` is where the file system begins, below which `settings.root` lies; `gpu_source` is the name of what reads the GPUs, `none` if nothing does.
+    `root` is where the file system begins, below which `settings.root` lies; `gpu_source` is the name of what reads the GPUs, `none`
+    if nothing does.
     Raises: ConfigError when the GPUs would be counted twice.
     """
     return SOURCES[settings.source](_Wish(root / settings.root.lstrip("/"), gpu_source))

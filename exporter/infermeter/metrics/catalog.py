@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from infermeter.advice.reference import FINDINGS
 from infermeter.model import (
+    STAGES,
     Component,
     Direction,
     EnergyKind,
@@ -172,8 +173,8 @@ TIME_PER_OUTPUT_TOKEN = Family(
 STAGE_DURATION = Family(
     "stage_duration_seconds",
     "histogram",
-    "Time of an inference by stage; the stages and other add up to its duration. Buckets of queue and compute; of the others sum and"
-    " count, and their buckets in the report.",
+    "Time of an inference by stage; the stages and other add up to its duration. Of other, the"
+    " remainder, sum and count; its buckets are in the report.",
     (MODEL, STAGE),
     absent="the server can't tell the stage",
 )
@@ -559,5 +560,5 @@ OPTIONAL: tuple[Family, ...] = (
 )
 """What is left out when there are more series than the limit, the first of these first. Nothing of GPUs, energy or cost is here."""
 
-STAGES_WITH_EDGES: tuple[Stage, ...] = ("queue", "compute")
-"""Stages whose histogram is exposed with its edges: an SLA is lost in these. Of the others sum and count are, for mean and share."""
+STAGES_WITH_EDGES: tuple[Stage, ...] = STAGES
+"""Stages whose histogram is exposed with its edges. Of `other`, a remainder, sum and count are, for mean and share."""

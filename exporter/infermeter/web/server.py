@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from aiohttp import web
@@ -58,6 +58,10 @@ _OF_BROWSERS = ("Origin", "Sec-Fetch-Site")
 """Headers that a browser sends with every POST, and nothing else does. Source: the WHATWG Fetch standard; W3C Fetch Metadata."""
 
 
+CONTINUE = "100-continue"
+RequestFactory: TypeAlias = Callable[..., Any]
+
+
 class WebServer:
     """`/metrics`, health, report, events, findings and reloading over HTTP.
 
@@ -105,6 +109,8 @@ class WebServer:
         """
         host, _, port = address.rpartition(":")
         await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101 - `setup` made it
+        self._runner.server.request_factory = _expecting_nothing_odd(self._runner.server.request_factory)
         if self._watch is not None:
             self._watch.start()
         if self._access().context is None:
@@ -250,6 +256,19 @@ def _cut_off_when_stalled(listening: socket.socket) -> None:
     """Sets the limit on a listening socket, whose connections inherit it. Source: tcp(7); Linux alone has it."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
+
+
+def _expecting_nothing_odd(made: RequestFactory) -> RequestFactory:
+    """Requests without what they expect, unless that is to be told to go on: aiohttp would repeat it, or fail at it and log it."""
+
+    def request(message: Any, *parts: Any) -> Any:  # noqa: ANN401 - as aiohttp's parsers make them
+        if message.headers.get("Expect", CONTINUE).lower() != CONTINUE:
+            headers = message.headers.copy()
+            del headers["Expect"]
+            message = message._replace(headers=type(message.headers)(headers))
+        return made(message, *parts)
+
+    return request
 
 
 class _Connection(HttpConnection):

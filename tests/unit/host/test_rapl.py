@@ -192,7 +192,9 @@ def test_without_permission_it_says_what_to_do_and_counts_no_part() -> None:
 def test_zones_that_a_container_masks_are_told_with_what_to_mount(tmp_path: Path) -> None:
     (tmp_path / "sys/class/powercap").mkdir(parents=True)
     (tmp_path / "sys/class/powercap/intel-rapl:0").symlink_to(tmp_path / "masked")
-    with pytest.raises(Unavailable, match=r"mount the host's /sys/class/powercap and /sys/devices/virtual/powercap below host_power\.root$"):
+    with pytest.raises(
+        Unavailable, match=r"mount the host's /sys/class/powercap and /sys/devices/virtual/powercap below host_power\.root$"
+    ):
         RaplSource(tmp_path).read(0)
 
 
