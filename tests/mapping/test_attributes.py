@@ -11,6 +11,7 @@ from infermeter import cli
 from infermeter.mapping import shipped_mappings
 from infermeter.mapping.rules import Attribute, Label, Match, Part, Rule, ServerMapping, operators
 from mapping.recordings import TESTS, decoded, mapped, unbounded
+from support import span_rows
 
 REVIEWED = {
     # Infermeter's own layout
@@ -161,7 +162,7 @@ def test_what_people_wrote_is_in_the_spans_and_is_never_copied_out_of_them(name:
     path: Path = TESTS / "mapping" / "cases" / name
     assert any(prompt in path.read_bytes() for prompt in PROMPTS)
     batches = decoded(path, unbounded("auto")).batches
-    told = repr([(batch.resource, *(list(column) for column in batch.attributes), batch.events) for batch in batches])
+    told = repr([row for batch in batches for row in span_rows.rows(batch)])
     assert {key for batch in batches for key in batch.layout.keys} <= REVIEWED.keys()
     _, inferences, _ = mapped("auto", [path])
     told += repr(inferences.model)
