@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from infermeter.ledger.sla import allowed_miss_ratio
@@ -11,6 +12,9 @@ from infermeter.model import SlaState, SlaTarget
 
 _EXACT_TO: Final = 1_200
 """Up to so many inferences the tail is summed in whole numbers; beyond, in logarithms, to about 1e-9."""
+
+_KEPT: Final = 256
+"""SLAs, and confidences, whose fractions are kept: making one takes longer than all else that a verdict takes."""
 
 _NEGLIGIBLE: Final = 1e-18
 _NEGLIGIBLE_OF_ONE: Final = 1e-9
@@ -23,11 +27,21 @@ def verdict(sla: SlaTarget, *, observed: int, within: int, confidence: float) ->
     the lower bound is > p exactly if P(X >= k; n, p) < alpha. Since alpha is
     below one half, only the tail on k's side of the mean can be that small.
     """
-    misses, miss_ratio = observed - within, allowed_miss_ratio(sla)
-    alpha = 1 - Fraction(repr(confidence))
-    if misses < miss_ratio * observed:
+    misses, miss_ratio = observed - within, _allowed_miss_ratio(sla)
+    alpha = _chance_of_error(confidence, exact=observed <= _EXACT_TO)
+    if misses * miss_ratio.denominator < miss_ratio.numerator * observed:
         return "met" if at_most(misses, observed, miss_ratio) <= alpha else "insufficient"
     return "missed" if misses and 1 - at_most(misses - 1, observed, miss_ratio) < alpha else "insufficient"
+
+
+_allowed_miss_ratio = lru_cache(_KEPT)(allowed_miss_ratio)
+
+
+@lru_cache(_KEPT)
+def _chance_of_error(confidence: float, *, exact: bool) -> Fraction | float:
+    """1 - confidence, as confidence is written in decimals; as a float for what is itself one."""
+    alpha = 1 - Fraction(repr(confidence))
+    return alpha if exact else float(alpha)
 
 
 def least_observed(sla: SlaTarget, *, confidence: float) -> int | None:
