@@ -100,8 +100,9 @@ class Arrivals:
         amounts[:, TOKENS_INPUT : TOKENS_OUTPUT + 1] = tokens
         amounts[:, TOLD_INPUT : TOLD_OUTPUT + 1] = (told >= 0) & ok[:, None]
         tally(self.tallies, codes, amounts)
-        other_ns = durations_ns - np.maximum(batch.stages_ns, 0).sum(axis=1)
-        stages_ns = np.column_stack((batch.stages_ns, other_ns))
+        stages_ns = np.empty((len(codes), len(STAGES) + 1), np.int64)
+        stages_ns[:, :-1] = batch.stages_ns
+        stages_ns[:, -1] = durations_ns - np.add.reduce(np.maximum(batch.stages_ns, 0).T)
         self._measure(batch, codes, signals_ns, stages_ns, ok)
         for stage, quality in batch.quality.items():
             self.rate(stage, quality)
@@ -140,10 +141,12 @@ class Arrivals:
 
     def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
         for part in parts:
-            counted = ok[part.rows]
+            rows, ns = part.rows, part.ns
+            if not ok.all():
+                counted = ok[rows]
+                rows, ns = rows[counted], ns[counted]
             sums = widened(self._part_ns.get((part.stage, part.part), np.zeros(0)), len(self.names))
-            np.add.at(sums, codes[part.rows[counted]], part.ns[counted])
-            self._part_ns[part.stage, part.part] = sums
+            self._part_ns[part.stage, part.part] = sums + np.bincount(codes[rows], ns, len(sums))
 
     def _widen(self) -> None:
         models = len(self.names)

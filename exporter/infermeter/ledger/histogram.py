@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from infermeter.ledger.columns import tally, widened
+from infermeter.ledger.columns import count_in, tally, widened
 from infermeter.ledger.instants import SECOND_NS, nanoseconds
 from infermeter.ledger.sla import targets_ns
 from infermeter.model import SIGNALS, STAGES, Bools, Exemplar, Histogram, Ints, Signal, SlaTarget, Stage
@@ -75,7 +75,7 @@ class Histograms:
         places[:, len(SIGNALS) :] = np.searchsorted(self._stage_edges_ns, stages_ns) + self._stage_offsets + rows[:, None]
         values = np.concatenate((signals_ns, stages_ns), axis=1)
         told = values >= 0
-        np.add.at(self._counts.reshape(-1), places[told], 1)
+        count_in(self._counts.reshape(-1), places[told])
         tally(self._sums_ns, codes, np.where(told, values, 0).astype(np.float64))
         self._remember(places[:, : len(SIGNALS)], told[:, : len(SIGNALS)], values, ends_ns, trace_of)
 

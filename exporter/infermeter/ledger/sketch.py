@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from infermeter.ledger.columns import count_in
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.model import Ints
 
@@ -68,10 +69,11 @@ class SlotSketches:
 
     def add(self, slots: Ints, keys: Ints) -> None:
         """Counts each key in its slot."""
-        for slot in np.unique(slots).tolist():
-            chosen = keys[slots == slot]
+        distinct = _distinct(slots)
+        for slot in distinct:
+            chosen = keys if len(distinct) == 1 else keys[slots == slot]
             self._dense(slot, int(chosen.max()) + 1)
-            np.add.at(self._filling[slot], chosen, 1)
+            count_in(self._filling[slot], chosen)
 
     def take(self, slot: int) -> Packed:
         """The keys of a slot that has closed, and their counts; the slot is forgotten."""
@@ -98,6 +100,16 @@ class SlotSketches:
         counts[keys] += packed
         keys = np.flatnonzero(counts)
         self._packed[slot] = _small(keys), _small(counts[keys])
+
+
+def _distinct(slots: Ints) -> list[int]:
+    """The slots that there are, ascending; almost always one or two that follow each other."""
+    if not len(slots):
+        return []
+    first, last = int(slots.min()), int(slots.max())
+    if last - first > len(slots):
+        return np.unique(slots).tolist()  # type: ignore[no-any-return]  # integers, says the array
+    return [first + offset for offset in np.flatnonzero(np.bincount(slots - first)).tolist()]
 
 
 def _small(values: Ints) -> npt.NDArray[Any]:

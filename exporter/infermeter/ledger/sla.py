@@ -61,8 +61,8 @@ def holds(sla: SlaTarget, *, observed: int, within: int) -> bool:
 
 def is_within(signals_ns: Ints, limits_ns: Ints, ok: Bools) -> Bools:
     """Which inferences ended well and met every target that they have a value for; equal to the target is within. Arrays as `SIGNALS`."""
-    within: Bools = ok & (signals_ns <= limits_ns).all(axis=1)
-    return within
+    within: Bools = np.logical_and.reduce((signals_ns <= limits_ns).T, initial=True)
+    return ok & within
 
 
 @dataclass(slots=True, eq=False)

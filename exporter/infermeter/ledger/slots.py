@@ -8,6 +8,7 @@ from typing import Final, overload
 
 import numpy as np
 
+from infermeter.ledger.columns import sums_by
 from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
 from infermeter.ledger.running import GAUGE_FIELDS
 from infermeter.ledger.tariff import COMPONENTS
@@ -18,7 +19,7 @@ OBSERVED, OK, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, PREFILL_NS, DECODE_NS, FIRST_
 FIRST_MISSED_STAGE: Final = FIRST_STAGE + len(STAGES) + 1
 _COUNTS: Final = FIRST_MISSED_STAGE + len(STAGES) + 1
 """PREFILL_NS up to the first token without the queue, DECODE_NS from it on; from FIRST_STAGE on in each of STAGES, and in none, and
-from FIRST_MISSED_STAGE on the same of those that missed the SLA without an error."""
+from FIRST_MISSED_STAGE on what of it is in the signals that missed the SLA, of those without an error."""
 COST, JOULES, BUSY_SECONDS, COMPUTE_SECONDS = range(4)
 _AMOUNTS: Final = 4
 ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
@@ -64,23 +65,31 @@ class Slots:
         self._counts.widen(models)
         self._amounts.widen(models)
 
-    def count(
-        self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, missed: Bools, tokens: Ints, phases_ns: Ints, stages_ns: Ints
-    ) -> None:
-        """Books inferences in their slots; `missed`: ended well, and not within the SLA that there is.
+    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints, phases_ns: Ints, stages_ns: Ints) -> None:
+        """Books inferences in their slots.
 
         `tokens` has shape (n, 2), input and output, `phases_ns` (n, 2), prefill and decode, `stages_ns` (n, 5), the last being `other`.
         """
-        counts = np.column_stack((np.ones_like(codes), ok, within, tokens, phases_ns, stages_ns))
-        self._book(slots, codes, 0, counts.astype(np.int64))
-        if missed.any():
-            self._book(slots[missed], codes[missed], FIRST_MISSED_STAGE, stages_ns[missed])
+        counts = np.empty((len(codes), FIRST_MISSED_STAGE), np.int64)
+        counts[:, OBSERVED], counts[:, OK], counts[:, WITHIN] = 1, ok, within
+        counts[:, TOKENS_INPUT : TOKENS_OUTPUT + 1] = tokens
+        counts[:, PREFILL_NS : DECODE_NS + 1] = phases_ns
+        counts[:, FIRST_STAGE:] = stages_ns
+        self._book(slots, codes, 0, counts)
+
+    def count_missed(self, slots: Ints, codes: Ints, stages_ns: Ints) -> None:
+        """Books where the time went of those that missed the SLA and ended well: shape (n, 5), as `missed_stages_ns`."""
+        self._book(slots, codes, FIRST_MISSED_STAGE, stages_ns)
 
     def _book(self, slots: Ints, codes: Ints, first: int, counts: Ints) -> None:
-        """Adds columns of counts, the first of which is `first`; shape (n, columns)."""
-        width = counts.shape[1]
-        places = codes[:, None] * _COUNTS + np.arange(first, first + width)
-        self._counts.book(np.repeat(slots, width), places.ravel(), counts.ravel())
+        """Adds columns of counts, the first of which is `first`; shape (n, columns), n may be 0."""
+        if not len(slots):
+            return
+        first_slot, models = int(slots.min()), int(codes.max()) + 1
+        keys, sums = sums_by((slots - first_slot) * models + codes, counts)
+        for key, row in zip(keys.tolist(), sums, strict=True):
+            slot, code = divmod(key, models)
+            self._counts.row(first_slot + slot)[code, first : first + len(row)] += row
 
     def settle(self, slot: int, models: Floats, server: Floats) -> None:
         """Adds a settled tick: `models` of shape (models, 3), `server` (3,): up to BUSY_SECONDS and IDLE_SECONDS."""

@@ -38,7 +38,7 @@ def tolerated(signals_ns: Ints, fixed_ns: Ints, limits_ns: Ints, ok: Bools) -> F
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = np.where(grows_ns > 0, left_ns / grows_ns, np.where(left_ns >= 0, np.inf, 0.0))
     factors[signals_ns < 0] = np.inf
-    smallest: Floats = np.clip(factors.min(axis=1), 0.0, None)
+    smallest: Floats = np.maximum(np.minimum.reduce(factors.T), 0.0)
     return np.where(ok, smallest, 0.0)
 
 
@@ -53,13 +53,16 @@ class Slowdowns(WindowSketches):
         chosen = booked.limits_ns[rows, 0] >= 0
         if not chosen.any():
             return
-        rows = rows[chosen]
-        fixed_ns = booked.stages_ns[rows][:, _FIXED].sum(axis=1)
-        signals_ns, limits_ns, ok = booked.signals_ns[rows], booked.limits_ns[rows], booked.ok[rows]
-        for offset, grows_ns in ((0, signals_ns), (BUCKETS, _alone(signals_ns, booked.stages_ns[rows, _QUEUE]))):
-            factors = tolerated(grows_ns, fixed_ns, limits_ns, ok)
-            places = offset + bucket_of((np.minimum(factors, _MOST) * SECOND_NS).astype(np.int64))
-            self.add(slots[chosen], booked.codes[rows] * self.width + places)
+        if not chosen.all():
+            rows, slots = rows[chosen], slots[chosen]
+        stages_ns, signals_ns, limits_ns = booked.stages_ns[rows], booked.signals_ns[rows], booked.limits_ns[rows]
+        fixed_ns = np.add.reduce([stages_ns[:, stage] for stage in _FIXED])
+        waiting, alone = (
+            bucket_of((np.minimum(tolerated(grows_ns, fixed_ns, limits_ns, booked.ok[rows]), _MOST) * SECOND_NS).astype(np.int64))
+            for grows_ns in (signals_ns, _alone(signals_ns, stages_ns[:, _QUEUE]))
+        )
+        first = booked.codes[rows] * self.width
+        self.add(np.concatenate((slots, slots)), np.concatenate((first + waiting, first + BUCKETS + alone)))
 
     def at_sla(self, window: Window, code: int, sla: SlaTarget, *, confidence: float) -> float | None:
         """The largest factor at which the inferences of a window would prove the SLA to be met; None if there are too few to prove it."""
@@ -83,9 +86,10 @@ class Slowdowns(WindowSketches):
 def _alone(signals_ns: Ints, queue_ns: Ints) -> Ints:
     """What each signal would have been without waiting; the time per token has none."""
     alone_ns = signals_ns.copy()
+    waited_ns = np.maximum(queue_ns, 0)
     for signal in _WAITING:
-        told = alone_ns[:, signal] >= 0
-        alone_ns[told, signal] = np.maximum(alone_ns[told, signal] - np.maximum(queue_ns[told], 0), 0)
+        told_ns = signals_ns[:, signal]
+        alone_ns[:, signal] = np.where(told_ns >= 0, np.maximum(told_ns - waited_ns, 0), told_ns)
     return alone_ns
 
 

@@ -188,7 +188,10 @@ class Spans:
         column = self.attribute(key)
         if column is None:
             return (None,) * len(self)
-        return [value if isinstance(value, str) else None for value in column.tolist()]
+        values: list[str | None] = column.tolist()
+        if set(map(type, values)) == {str}:
+            return values
+        return [value if isinstance(value, str) else None for value in values]
 
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
@@ -251,7 +254,14 @@ class Table:
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
         if key not in self._numbers:
-            self._numbers[key] = np.concatenate([group.numbers(key) for group in self.groups])
+            columns = [group.attribute(key) for group in self.groups]
+            told = [column for column in columns if column is not None]
+            if not told:
+                self._numbers[key] = np.full(len(self), np.nan)
+            elif len(told) == len(columns) and all(column.dtype != np.object_ for column in told):
+                self._numbers[key] = numbers(np.concatenate(told))
+            else:
+                self._numbers[key] = np.concatenate([group.numbers(key) for group in self.groups])
         return self._numbers[key]
 
     def seconds(self, key: str) -> Floats:

@@ -18,7 +18,10 @@ from infermeter.model import SpanFilter
 from infermeter.otlp.template import Matrix, Template, matrix_of, template_of
 
 LEAST_ROWS: Final = 16
-"""So many spans of one length, or of one template, are worth the fixed costs of a matrix."""
+"""So many spans of one length are worth making a template, and asking every one that there is."""
+
+FEW_ROWS: Final = 6
+"""So many are worth asking the first template of their length: by then it reads them in less time than protobuf's parser."""
 
 LONGEST_BYTES: Final = 8192
 """Longer spans hold prompts, or something else that makes each of them different."""
@@ -62,6 +65,8 @@ class Templates:
         for length_bytes, group in of_length.items():
             if len(group) >= LEAST_ROWS and length_bytes <= LONGEST_BYTES and len(scope) <= LONGEST_SCOPE:
                 others += self._fitting(group, scope, alike)
+            elif len(group) >= FEW_ROWS and (known := self._known.get((scope, length_bytes))):
+                others += _Left(group, matrix_of(group)).without_fitting(known[0], alike).raws
             else:
                 others += group
         return alike, others
@@ -99,10 +104,10 @@ class _Left(NamedTuple):
 
     def without_fitting(self, template: Template, alike: list[Alike]) -> _Left:
         """Those that don't fit; the others are alike. All of them, if too few fit."""
-        if len(self.raws) < LEAST_ROWS:
+        if len(self.raws) < FEW_ROWS:
             return self
         odd = template.misfits(self.matrix)
-        if len(self.raws) - len(odd) < LEAST_ROWS:
+        if len(self.raws) - len(odd) < FEW_ROWS:
             return self
         if not len(odd):
             alike.append(Alike(template, self.matrix))
