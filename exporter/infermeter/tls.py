@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -38,6 +39,14 @@ def server_context(choice: TlsChoice) -> ssl.SSLContext:
     """Reads the files. Raises: ConfigError that names the file, and tells nothing of what it holds."""
     for path in choice.files:
         pem_in(path)
+    try:
+        return _context(choice)
+    except OSError as error:  # since it was read just now
+        raise ConfigError(" or ".join(map(str, choice.files)), f"can't be read any more: {error.strerror}") from None
+
+
+def _context(choice: TlsChoice) -> ssl.SSLContext:
+    """Raises: ConfigError; OSError where a file isn't there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = choice.minimum, choice.maximum
     if choice.prefers_own_order:
@@ -63,12 +72,16 @@ def server_context(choice: TlsChoice) -> ssl.SSLContext:
 
 
 def pem_in(path: Path) -> bytes:
-    """What a file of certificates or a key holds. Raises: ConfigError that names the file."""
+    """What a file of certificates or a key holds; a pipe would keep its reader waiting. Raises: ConfigError that names the file."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(str(path), "is no file")
         with path.open("rb") as file:
             content = file.read(PEM_BYTES_MOST + 1)
     except OSError as error:
         raise ConfigError(str(path), f"can't be read: {error.strerror}") from None
+    except ValueError:  # a NUL
+        raise ConfigError(str(path), "is no path") from None
     if len(content) > PEM_BYTES_MOST:
         raise ConfigError(str(path), f"longer than {PEM_BYTES_MOST} bytes")
     return content

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import ssl
-from pathlib import Path
+from pathlib import Path, PosixPath
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -43,6 +45,33 @@ def test_files_that_are_not_there_too_long_or_no_certificate_are_named(tmp_path:
     assert refusal(TlsChoice(text, pem.key_file)).startswith(f"{text}: is no certificate")
     unfit = f"{text}: holds no certificate in PEM"
     assert refusal(TlsChoice(pem.cert_file, pem.key_file, client_ca_file=text, clients="required")) == unfit
+
+
+class RenewedMeanwhile(PosixPath):
+    """A file that is taken away as soon as it was looked at."""
+
+    def open(self, *arguments: Any, **named: Any) -> Any:
+        opened = super().open(*arguments, **named)
+        self.unlink()
+        return opened
+
+
+def test_files_that_go_while_they_are_read_are_no_mistake_of_ours(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pem = authority.pem("server", "127.0.0.1")
+    going = RenewedMeanwhile(authority.ca_file)
+    told = f"{pem.cert_file} or {pem.key_file} or {authority.ca_file}: can't be read any more: No such file or directory"
+    assert refusal(TlsChoice(pem.cert_file, pem.key_file, client_ca_file=going, clients="required")) == told
+    going = RenewedMeanwhile(pem.key_file)
+    assert refusal(TlsChoice(pem.cert_file, going)) == f"{pem.cert_file} or {going}: can't be read any more: No such file or directory"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    pem = Authority(tmp_path).pem("server", "127.0.0.1")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, told in ((pipe, "is no file"), (tmp_path, "is no file"), (Path("a\0b"), "is no path")):
+        assert refusal(TlsChoice(pem.cert_file, path)) == f"{path}: {told}"
 
 
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(tmp_path: Path) -> None:
