@@ -56,6 +56,9 @@ def answered(*parts: bytes, **changes: Any) -> list[int]:
         "/-/../metrics",
         "/-/healthy/../../metrics",
         "/METRICS",
+        "/%6detrics",
+        "/-/%72eady",
+        "/api%2fv1/report",
         "/%ff",
     ],
 )

@@ -96,6 +96,8 @@ def _choice(tls: TlsServer, folder: Path) -> TlsChoice:
 
 def _notes(file: WebFile, path: str) -> Iterable[str]:
     """What it says in vain, or at a risk."""
+    if file == WebFile():
+        yield f"{path}: says nothing, so everybody is let in, in plain HTTP"
     if file.http_server_config.http2:
         yield f"{path}: http_server_config.http2: HTTP/1.1 is spoken whatever stands here"
     if file.basic_auth_users and file.tls_server_config is None:

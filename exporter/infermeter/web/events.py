@@ -21,10 +21,14 @@ WRITE_SECONDS = 5.0
 class EventStream:
     """One frame for all listeners, made only while somebody listens; a slow listener misses frames, and is dropped if it stops reading."""
 
-    def __init__(self, source: Callable[[], bytes], *, interval_seconds: float) -> None:
-        """`source` gives the data of an event: one line."""
+    def __init__(self, source: Callable[[], bytes], *, interval_seconds: float, admission: Callable[[], object]) -> None:
+        """`source` gives the data of an event: one line.
+
+        `admission` is what says who may listen: once it is another object than when a stream began, that ends, and its listener asks again.
+        """
         self._source = source
         self._interval_seconds = interval_seconds
+        self._admission = admission
         self._frame = b""
         self._made_at = float("-inf")
         self._listeners = 0
@@ -35,21 +39,21 @@ class EventStream:
         self._closing.set()
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
-        """Streams events until the listener leaves, stops reading, or the server stops."""
+        """Streams events until the listener leaves, stops reading, others may listen, or the server stops."""
         if self._listeners >= LISTENERS or self._closing.is_set():
             return web.Response(status=503, text="too many listeners\n", headers={"Retry-After": "5"})
         self._listeners += 1
         try:
-            return await self._stream(request, self._newest())
+            return await self._stream(request, self._newest(), self._admission())
         finally:
             self._listeners -= 1
 
-    async def _stream(self, request: web.Request, frame: bytes) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, frame: bytes, admitted: object) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         await response.prepare(request)
         try:
             await _write(response, frame)
-            while not await self._closes_within(self._interval_seconds):
+            while not await self._closes_within(self._interval_seconds) and self._admission() is admitted:
                 newest = self._newest()
                 if newest is not frame:
                     await _write(response, frame := newest)

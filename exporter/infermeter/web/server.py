@@ -93,8 +93,8 @@ class WebServer:
         self._ready = ready
         self._page = page
         self._reload = reload
-        self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds)
         self._watch = access
+        self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds, admission=self._access)
         self._admission = Admission(self._access, failures_per_minute=auth_failures_per_minute)
         self._header_seconds = header_seconds
         self._listener: asyncio.Server | TlsListener | None = None
@@ -191,8 +191,12 @@ class WebServer:
 
     @web.middleware
     async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Whoever isn't let in learns no more than that, also of what isn't there."""
-        return await self._admission.refusal(request) or await handler(request)
+        """Whoever isn't let in learns no more than that, also of what isn't there; and no path is spelt in two ways."""
+        if (refusal := await self._admission.refusal(request)) is not None:
+            return refusal
+        if "%" in request.rel_url.raw_path:  # who guards a path before us compares it as it is written
+            raise web.HTTPNotFound
+        return await handler(request)
 
     async def _with_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         if "Upgrade" in request.headers:  # nothing else is spoken here, and what follows would be kept, and never read

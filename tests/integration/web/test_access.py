@@ -367,6 +367,21 @@ def test_changed_passwords_hold_without_a_restart_also_those_that_were_remembere
     against(scenario, file)
 
 
+def test_a_stream_of_events_ends_once_others_may_listen(tmp_path: Path) -> None:
+    file = written(tmp_path, USERS)
+
+    async def scenario(session: aiohttp.ClientSession, address: str, _: FileWatch[Access]) -> None:
+        url = f"http://{address}/api/v1/report/events"
+        async with session.get(url, headers=ALICE) as stream:
+            assert await stream.content.readline() == b"event: report\n"
+            written(tmp_path, f"basic_auth_users: {{alice: '{OTHER_HASH}'}}")
+            async with asyncio.timeout(SOON_SECONDS):
+                await stream.read()
+        assert await status(session, url, headers=ALICE) == 401
+
+    against(scenario, file, events_interval_seconds=LOOK_SECONDS)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -94,6 +94,9 @@ def test_what_is_said_in_vain_or_at_a_risk_is_noted(tmp_path: Path) -> None:
     )
     file.write_text("http_server_config: {http2: false}")
     assert read_access(str(file)).content.notes == ()
+    for nothing in ("", "basic_auth_users: {}"):
+        file.write_text(nothing)
+        assert read_access(str(file)).content.notes == (f"{file}: says nothing, so everybody is let in, in plain HTTP",)
 
 
 def test_what_is_held_shows_no_hash() -> None:
