@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from infermeter.metrics import catalog
 from infermeter.metrics.families import Families, Point
@@ -24,7 +23,7 @@ def thrifty(families: Families) -> Families:
 def _edged(point: Point) -> Point:
     if point.labels[catalog.STAGE.name] in catalog.STAGES_WITH_EDGES or not isinstance(point.value, Histogram):
         return point
-    return replace(point, value=Histogram((), (sum(point.value.counts),), point.value.sum_seconds))
+    return Point(point.labels, Histogram((), (sum(point.value.counts),), point.value.sum_seconds))
 
 
 def within(families: Families, room: int) -> tuple[Families, int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import isfinite
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import Family, Label
@@ -27,8 +26,7 @@ from infermeter.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One value, or one histogram, of a family. Labels that have no value are not there."""
 
     labels: Mapping[str, str]

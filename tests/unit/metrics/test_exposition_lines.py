@@ -1,0 +1,211 @@
+"""What the writer writes is what prometheus_client writes of the same points, byte for byte."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from math import inf, nan
+from sys import float_info
+from types import FunctionType, ModuleType
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as LibraryExemplar
+from prometheus_client.samples import Sample
+from prometheus_client.utils import floatToGoString
+
+from infermeter.metrics.exposition import Exposition
+from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Header, Writer, number
+from infermeter.metrics.families import Point
+from infermeter.model import Exemplar, Histogram
+from support.snapshots import llm, rich_snapshot
+
+Page = Sequence[tuple[Header, Sequence[Point]]]
+FORMATS: dict[str, Callable[[Collector], bytes]] = {TEXT: generate_latest, OPENMETRICS: openmetrics.generate_latest}
+
+HOSTILE = 'a"b\\c\nd\re\x00f{}=,# %s %(x)s %% {0} \u2028\u00e9\U0001f600'
+texts = st.one_of(st.just(HOSTILE), st.text(st.characters(exclude_categories=("Cs",)), max_size=8))
+names = st.sampled_from(("a", "b_0", "le_", "model", "server", "stage", "z9"))
+numbers = st.one_of(
+    st.floats(allow_nan=False),
+    st.integers(-(2**63), 2**63),
+    st.sampled_from((0.0, -0.0, 999_999.9999999999, 1e6, 1_000_000, 123_456_789.125, 1e15, 1e16, 1.5e16, 1e22, 1e-5, 5e-324, 10**300)),
+)
+exemplars = st.builds(Exemplar, trace_id=texts, value_seconds=st.floats(0, 1e9), time_ns=st.integers(0, 2**63))
+
+
+@st.composite
+def histograms(draw: st.DrawFn) -> Histogram:
+    edges = tuple(sorted(draw(st.sets(st.floats(1e-9, 1e12), max_size=3))))
+    buckets = len(edges) + 1
+    counts = draw(st.lists(st.integers(0, 2**40) | st.just(0), min_size=buckets, max_size=buckets))
+    traced = draw(st.just(()) | st.lists(st.none() | exemplars, min_size=buckets, max_size=buckets))
+    return Histogram(edges, tuple(counts), draw(numbers), tuple(traced))
+
+
+@st.composite
+def families(draw: st.DrawFn) -> tuple[Header, list[Point]]:
+    kind = draw(st.sampled_from(("counter", "gauge", "histogram")))
+    name = f"x_{draw(names)}{'_total' if kind == 'counter' else ''}"
+    header = Header(name, kind, draw(texts), draw(st.sampled_from(("", "seconds"))))
+    labels = st.dictionaries(names.map(lambda text: f"l{text}"), texts, max_size=3)
+    values = histograms() if kind == "histogram" else numbers
+    return header, draw(st.lists(st.builds(Point, labels, values), min_size=1, max_size=3))
+
+
+pages = st.lists(families(), max_size=3, unique_by=lambda family: family[0].name)
+
+
+class Told(Collector):
+    """The same points as the library's formatters want them."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def collect(self) -> Iterable[Metric]:
+        return (metric(header, points) for header, points in self._page)
+
+
+def metric(header: Header, points: Sequence[Point]) -> Metric:
+    """The library adds `_total` to the name of a counter itself, and the unit to any name: hence both are put right afterwards."""
+    told = Metric(header.name, header.help, header.kind)
+    told.name, told.unit = header.name.removesuffix("_total") if header.kind == "counter" else header.name, header.unit
+    for point in points:
+        if isinstance(point.value, Histogram):
+            told.samples.extend(buckets(header.name, point, point.value))
+        else:
+            told.samples.append(Sample(header.name, dict(point.labels), point.value))
+    return told
+
+
+def buckets(name: str, point: Point, histogram: Histogram) -> Iterable[Sample]:
+    edges = (*map(floatToGoString, histogram.edges_seconds), "+Inf")
+    total = 0
+    for edge, total, traced in zip(edges, accumulate(histogram.counts), histogram.exemplars or (None,) * len(edges), strict=True):
+        exemplar = None if traced is None else LibraryExemplar({"trace_id": traced.trace_id}, traced.value_seconds, traced.time_ns / 1e9)
+        yield Sample(f"{name}_bucket", {**point.labels, "le": edge}, total, exemplar=exemplar)
+    yield Sample(f"{name}_count", dict(point.labels), total)
+    yield Sample(f"{name}_sum", dict(point.labels), histogram.sum_seconds)
+
+
+def by_the_library(page: Page, content_type: str) -> bytes:
+    return FORMATS[content_type](Told(page))
+
+
+def test_content_types_are_the_librarys() -> None:
+    assert (TEXT, OPENMETRICS) == (CONTENT_TYPE_PLAIN_0_0_4, openmetrics.CONTENT_TYPE_LATEST)
+
+
+@settings(max_examples=300, deadline=None)
+@given(numbers)
+@example(inf)
+@example(-inf)
+@example(nan)
+@example(float_info.max)
+@example(-1e7)
+@example(True)  # noqa: FBT003 - a truth value is a number, too
+def test_a_number_is_written_as_the_library_writes_it(value: float) -> None:
+    assert number(value) == floatToGoString(value)
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+@settings(max_examples=40, deadline=None)
+@given(page=pages)
+def test_a_page_is_the_librarys_byte_for_byte(content_type: str, page: Page) -> None:
+    assert Writer().page(page, content_type) == by_the_library(page, content_type)
+
+
+@settings(max_examples=25, deadline=None)
+@given(first=pages, second=pages)
+def test_what_was_written_before_changes_no_page(first: Page, second: Page) -> None:
+    writer = Writer()
+    for page, content_type in ((first, TEXT), (second, TEXT), (second, OPENMETRICS), (first, OPENMETRICS), (first, TEXT)):
+        assert writer.page(page, content_type) == by_the_library(page, content_type)
+
+
+COUNTER = Header("x_total", "counter", "Counts.")
+DURATION = Header("x_seconds", "histogram", "Takes.", "seconds")
+
+
+def one(labels: dict[str, str], value: float | Histogram) -> list[Point]:
+    return [Point(labels, value)]
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+@pytest.mark.parametrize(
+    "later",
+    [
+        [(COUNTER, one({"model": "a"}, 2))],
+        [(COUNTER, one({"model": "b"}, 2))],
+        [(COUNTER, one({"name": "a"}, 2))],
+        [(COUNTER, [*one({"model": "a"}, 2), *one({"model": "b"}, 3)])],
+        [(COUNTER._replace(help="Counts more."), one({"model": "a"}, 2))],
+        [(DURATION, one({"model": "a"}, Histogram((1.0,), (1, 2), 3.0)))],
+        [(DURATION, one({"model": "a"}, Histogram((1.0, 4.0), (0, 0, 2), 9.0)))],
+        [(DURATION, one({"model": "a"}, Histogram((2.0,), (0, 2), 9.0)))],
+        [(DURATION, one({"model": "b"}, Histogram((1.0,), (0, 2), 9.0, (None, Exemplar("ab", 5.0, 7)))))],
+        [],
+    ],
+    ids=["value", "label's value", "label's name", "a point more", "help", "counts", "an edge more", "another edge", "exemplar", "nothing"],
+)
+def test_what_has_changed_since_the_page_before_is_written_as_it_is_now(content_type: str, later: Page) -> None:
+    writer = Writer()
+    writer.page([(COUNTER, one({"model": "a"}, 1)), (DURATION, one({"model": "a"}, Histogram((1.0,), (0, 2), 9.0)))], content_type)
+    assert writer.page(later, content_type) == by_the_library(later, content_type)
+
+
+def test_exemplars_of_the_one_format_are_not_in_the_other() -> None:
+    writer = Writer()
+    page = [(DURATION, one({}, Histogram((1.0,), (0, 2), 9.0, (None, Exemplar("ab", 5.0, 7_000_000_000)))))]
+    lines = [b'x_seconds_bucket{le="+Inf"} 2.0 # {trace_id="ab"} 5.0 7.0' in writer.page(page, kind) for kind in (OPENMETRICS, TEXT) * 2]
+    assert lines == [True, False, True, False]
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+def test_buckets_without_counts_for_each_edge_are_a_mistake_and_no_page(content_type: str) -> None:
+    for counts in ((1,), (1, 2, 3)):
+        with pytest.raises(TypeError):
+            Writer().page([(DURATION, one({}, Histogram((1.0,), counts, 1.0)))], content_type)
+
+
+def test_exemplars_without_one_for_each_bucket_are_a_mistake_and_no_page() -> None:
+    with pytest.raises(TypeError):
+        Writer().page([(DURATION, one({}, Histogram((1.0,), (1, 2), 1.0, (None,))))], OPENMETRICS)
+
+
+def test_what_no_format_can_hold_is_a_mistake_and_no_page() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        Writer().page([(COUNTER, one({"model": "\udc80"}, 1))], TEXT)
+    with pytest.raises(OverflowError):
+        Writer().page([(COUNTER, one({}, 10**400))], TEXT)
+
+
+def test_what_a_vanished_model_has_taken_is_given_back() -> None:
+    def held(exposition: Exposition) -> int:
+        gc.collect()
+        return sum(name in referred for referred in strings_of(exposition))
+
+    name = "a-model-that-nobody-asks-for-any-more"
+    exposition = Exposition()
+    exposition.render(rich_snapshot(models=(llm(name), llm("b"))), TEXT)
+    assert held(exposition) > 0
+    exposition.render(rich_snapshot(models=(llm("b"),)), TEXT)
+    assert held(exposition) == 0
+
+
+def strings_of(thing: object) -> list[str]:
+    """Every text that is reachable from it, apart from what modules and classes hold."""
+    seen: dict[int, object] = {}
+    left = [thing]
+    while left:
+        one = left.pop()
+        if id(one) not in seen and not isinstance(one, type | ModuleType | FunctionType):
+            seen[id(one)] = one
+            left += gc.get_referents(one)
+    return [one for one in seen.values() if isinstance(one, str)]
