@@ -162,7 +162,8 @@ class Planted:
 
     meanwhile: Codes = frozenset()
     says: Mapping[str, object] = field(default_factory=dict)
-    """What else must be so: `bound`, `workload` of every model, and `reached`: that its capacity was, and nothing models it."""
+    """What else must be so: `bound`, `workload` of every model, `lever`, the stage that a missed SLA is due to, and `reached`: that its
+    capacity was, and nothing models it."""
 
 
 @dataclass(frozen=True)

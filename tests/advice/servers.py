@@ -301,6 +301,50 @@ def missed_at_15_per_cent() -> Planted:
     return Planted(of("sla_missed", "scale_out_useless", model="m"), work=[single(poisson(0.25), service=0.6)], config=configured(sla=SLA))
 
 
+def chat(rate: Callable[[float], float], *, seconds_a_token: float = 0.05, most: int = 16, prefill: float = 0.1) -> Work:
+    """Answers of a hundred tokens on the mean, so many at once."""
+    rng = np.random.default_rng(7)
+    came = arrivals(rate, most_per_second=6.0, seconds=SECONDS, rng=rng)
+    lengths = 50.0 + rng.integers(0, 100, len(came))
+    return Work(
+        continuous_batching(came, lengths, step_seconds=seconds_a_token, per_sequence_seconds=0.0, most=most, prefill_seconds=prefill),
+        tokens=True,
+    )
+
+
+def first_tokens_late_by_waiting() -> Planted:
+    """An answer takes five seconds to compute, and most wait for less: still it is the wait alone by which first tokens are late."""
+    return Planted(
+        of("sla_missed", "scale_out", model="m"),
+        work=[chat(lambda time: 2.3 if time % 1200 < 200 else 1.2)],
+        cards=[Card(busy=0.95)],
+        config=configured(sla=Sla(0.99, None, 1.0, 0.2)),
+        says={"lever": "queue", "bound": "unknown"},
+    )
+
+
+def first_tokens_late_by_prefill() -> Planted:
+    """Nobody waits for a place, but long prompts take long to read."""
+    return Planted(
+        of("sla_missed", model="m"),
+        work=[chat(lambda _: 0.3, prefill=1.2)],
+        cards=[Card(busy=0.5)],
+        config=configured(sla=Sla(0.99, None, 1.0, 0.5)),
+        says={"lever": "compute"},
+    )
+
+
+def further_tokens_late_behind_a_queue() -> Planted:
+    """Nearly all of the time is spent waiting, which nobody minds: batches are slow, and no replica makes them faster."""
+    return Planted(
+        of("sla_missed", model="m"),
+        work=[chat(lambda _: 2.9, seconds_a_token=0.06, prefill=0.0)],
+        cards=[Card(busy=0.95)],
+        config=configured(sla=Sla(0.99, None, None, 0.05)),
+        says={"lever": "compute"},
+    )
+
+
 def missed_by_bursts() -> Planted:
     """Once a minute 16 ask at once, and the last of them are late: most inferences hardly wait, those that are late do nothing else.
 

@@ -21,5 +21,9 @@ def test_of_a_server_exactly_what_is_true_is_told(server: str) -> None:
         assert capacity is not None
         assert capacity.reached
         assert capacity.modelled_per_second is None
+    if "lever" in planted.says:
+        assert {finding.evidence["dominant_stage"] for finding in outcome.said.findings if finding.code == "sla_missed"} == {
+            planted.says["lever"]
+        }
     if "workload" in planted.says:
         assert set(outcome.said.workloads.values()) == {planted.says["workload"]}

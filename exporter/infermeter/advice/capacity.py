@@ -8,7 +8,7 @@ from typing import Final
 
 from infermeter.advice.batching import could_batch
 from infermeter.advice.premises import Premises, Seen, dominant, fails, is_early_sample
-from infermeter.model import Finding, ModelFacts, ModelWindow, Stage
+from infermeter.model import Finding, ModelFacts, ModelWindow, Signal, SlaTarget, Stage
 
 OVER_PROVISIONED = "over_provisioned"
 SLA_MISSED = "sla_missed"
@@ -17,6 +17,8 @@ SCALE_OUT_USELESS = "scale_out_useless"
 
 MOST_UNEXPLAINED_RATIO: Final = 0.2
 """Of the time; with more of it that is neither idle nor any inference's, the demand that is seen isn't all there is."""
+
+_SIGNALS: Final[Mapping[Signal, str]] = {"duration": "duration", "ttft": "time to first token", "tpot": "time per output token"}
 
 
 def over_provisioned(premises: Premises) -> tuple[Finding, ...]:
@@ -93,8 +95,7 @@ def scale_out_useless(premises: Premises) -> tuple[Finding, ...]:
                 "window": seen.window.window.label,
                 **_stage(seen.late_ratios),
             },
-            what_to_do="Don't add replicas: what is late is as late alone. "
-            f"Shorten {dominant(seen.late_ratios)}, or move to a faster device.",
+            what_to_do=f"Don't add replicas: what is late is as late alone. {_lever(seen.late_ratios)}{_faster(seen.late_ratios)}.",
             falsified_by="With less traffic on each replica the quantile falls below the target.",
         )
         for seen in _late(premises)
@@ -117,6 +118,7 @@ def _missed(model: ModelFacts, window: ModelWindow, seen: Seen | None) -> Findin
     evidence: dict[str, float | str] = {"window": window.window.label, "inferences_observed": window.inferences_observed}
     evidence |= {f"{signal}_at_quantile_seconds": seconds for signal, seconds in window.latency_at_sla_quantile_seconds.items()}
     if model.sla is not None:
+        evidence |= {f"{signal}_target_seconds": seconds for signal, seconds in _targets(model.sla).items()}
         evidence["quantile_ratio"] = model.sla.quantile_ratio
     if window.misses is not None:
         evidence["within_ratio"] = 1 - window.misses.inferences / window.misses.observed
@@ -125,8 +127,7 @@ def _missed(model: ModelFacts, window: ModelWindow, seen: Seen | None) -> Findin
     if not fails(window):
         late = {} if seen is None else seen.late_ratios
         evidence |= _stage(late)
-        largest = f"Shorten {dominant(late)}, where most of the time of the late ones goes" if late else "Look at what is late"
-        what_to_do = f"{largest}; until then everything else changes little."
+        what_to_do = f"{_lever(late)}{_signals(model, window)}; until then everything else changes little."
     return Finding(
         code=SLA_MISSED,
         level="warning",
@@ -135,6 +136,34 @@ def _missed(model: ModelFacts, window: ModelWindow, seen: Seen | None) -> Findin
         what_to_do=what_to_do,
         falsified_by="window_sla_state is met, or the target isn't what users need.",
     )
+
+
+def _targets(sla: SlaTarget) -> dict[Signal, float]:
+    told: dict[Signal, float | None] = {"duration": sla.duration_seconds, "ttft": sla.ttft_seconds, "tpot": sla.tpot_seconds}
+    return {signal: seconds for signal, seconds in told.items() if seconds is not None}
+
+
+def _lever(late: Mapping[Stage, float]) -> str:
+    """What to shorten of those that are late."""
+    if not late:
+        return "Look at what is late"
+    stage = dominant(late)
+    if stage == "other":
+        return "Look at traces of the late ones: most of what makes them late is in no stage that the server's spans tell"
+    return f"Shorten {stage}, the largest part of what makes the late ones late"
+
+
+def _faster(late: Mapping[Stage, float]) -> str:
+    """No faster device copies or parses faster."""
+    return ", or move to a faster device" if dominant(late) in ("compute", "other") else ""
+
+
+def _signals(model: ModelFacts, window: ModelWindow) -> str:
+    """Which of the targets are missed at the quantile, in words; nothing where they are only together."""
+    targets = {} if model.sla is None else _targets(model.sla)
+    told = window.latency_at_sla_quantile_seconds.items()
+    over = [_SIGNALS[signal] for signal, seconds in told if seconds > targets.get(signal, math.inf)]
+    return f" ({', '.join(over)})" if over else ""
 
 
 def _stage(ratios: Mapping[Stage, float]) -> dict[str, float | str]:

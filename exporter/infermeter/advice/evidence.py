@@ -28,6 +28,7 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
     price_as_of_ns = premises.price_as_of_ns
     gauges = ledger.gauges
     served = [model for model in ledger.models if _is_served(model, ledger)]
+    longest_seconds = _longest_seconds(served)
     return SizingEvidence(
         products=tuple(sorted(gpu.identity.product or "unknown" for gpu in gpus)),
         gpus=sum(gpu.identity.share_ratio for gpu in gpus),
@@ -51,7 +52,7 @@ def sizing_evidence(premises: Premises) -> SizingEvidence | None:
                 inferences=model.windows[-1].inferences_observed if model.windows else 0,
                 quantile_ratio=_NO_SLA if model.sla is None else model.sla.quantile_ratio,
                 slowdowns=_slowdowns(model, None if ledger.thin else window),
-                longest_service_ratio=_longest_service_ratio(model, served),
+                longest_service_ratio=_longest_service_ratio(model, longest_seconds),
             )
             for model in served
         ),
@@ -78,14 +79,18 @@ def _slowdowns(model: ModelFacts, window: ServerWindow | None) -> tuple[Slowdown
     return told.slowdowns if queued <= (told.inferences_observed * busy / (1 - busy) + _BY_CHANCE) * longest else ()
 
 
-def _longest_service_ratio(model: ModelFacts, served: Sequence[ModelFacts]) -> float | None:
-    """None where a model's own isn't known: without an SLA no quantile is told."""
+def _longest_seconds(served: Sequence[ModelFacts]) -> float | None:
+    """The longest of the models' durations at the quantile; None where a model's own isn't known: without an SLA no quantile is told."""
+    told = [one.windows[-1].latency_at_sla_quantile_seconds.get("duration") if one.windows else None for one in served]
+    longest = [seconds for seconds in told if seconds is not None]
+    return max(longest) if longest and len(longest) == len(served) else None
+
+
+def _longest_service_ratio(model: ModelFacts, longest_seconds: float | None) -> float | None:
     if not model.windows or not model.windows[-1].inferences_observed:
         return None
     mean_seconds = model.windows[-1].stage_seconds.get("compute", 0.0) / model.windows[-1].inferences_observed
-    told = [one.windows[-1].latency_at_sla_quantile_seconds.get("duration") if one.windows else None for one in served]
-    longest = [seconds for seconds in told if seconds is not None]
-    return max(longest) / mean_seconds if mean_seconds > 0 and len(longest) == len(served) else None
+    return longest_seconds / mean_seconds if longest_seconds is not None and mean_seconds > 0 else None
 
 
 def _busy_ratio(window: ServerWindow) -> float | None:

@@ -22,7 +22,8 @@ class Seen:
     """A model in the longest window.
 
     `ratios`: every stage that is told, and `other`, as a part of the inferences' time; `missed_ratios` the same of those that ended well
-    and missed the SLA: empty unless it is proven to be missed, and not by errors, since a few late ones say nothing.
+    and missed the SLA, as a part of the signals that they missed: empty unless it is proven to be missed, and not by errors, since a few
+    late ones say nothing.
     """
 
     model: ModelFacts
@@ -42,7 +43,7 @@ class Seen:
 
     @property
     def late_ratios(self) -> Mapping[Stage, float]:
-        """Where the time goes of those that are late; of all where none is."""
+        """Where the time goes that makes those late which are; of all where none is."""
         return self.missed_ratios or self.ratios
 
     @property

@@ -80,10 +80,12 @@ FINDINGS: tuple[Entry, ...] = (
         "warning",
         f"{_LONGEST}: so many inferences miss a target, or fail, that the SLA is missed with `ledger.confidence`.",
         (),
-        "`within_ratio`, `error_ratio`, the signals at the SLA's quantile, `dominant_stage` of those that are late and its part "
-        "(`dominant_ratio`; not where errors are most of the misses), `inferences_observed`, `window`",
-        "shorten the stage that the late ones spend most time in; errors first, where they are most of it",
+        "`within_ratio`, `error_ratio`, the signals at the SLA's quantile and their targets, `dominant_stage` of what makes the late ones "
+        "late and its part (`dominant_ratio`; not where errors are most of the misses), `inferences_observed`, `window`",
+        "shorten the stage that makes the late ones late; errors first, where they are most of it",
         "Clopper and Pearson 1934, lower bound of the miss share",
+        "Of a late first token the queue and what computes before it count, of late tokens after it what computes from it on; a queue is "
+        "taken to be before the first token, and a stage that may lie on either side of it counts as `other` for as much as may. "
         "A burst that is over still holds until it leaves the window. Silent while the spans are no fair sample, and "
         "for the first quarter of "
         "an hour where they are one of which that isn't known yet.",

@@ -17,6 +17,7 @@ from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
 from infermeter.ledger.facts import model_facts, server_gauges, told
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
+from infermeter.ledger.misses import missed, missed_stages_ns
 from infermeter.ledger.server_capacity import ServerCapacity
 from infermeter.ledger.settlement import Settlement
 from infermeter.ledger.slots import Slots
@@ -84,7 +85,7 @@ class Ledger:
         booked = self._arrivals.add(inferences, last_ns)
         self._widen()
         self._capacity.add(booked, inferences.start_ns, per_observed=self._coverage.per_observed)
-        self._place(booked, np.minimum(inferences.end_ns, last_ns), now_ns)
+        self._place(inferences, booked, np.minimum(inferences.end_ns, last_ns), now_ns)
         self._compute_between(inferences, booked.codes, last_ns)
 
     def add_server_reading(self, reading: ServerReading) -> None:
@@ -268,7 +269,7 @@ class Ledger:
         interval_seconds = self._config.server.metrics_interval
         return concurrency(self._slots.sums(closed - slots, closed), coverage_ratio=ratio, interval_seconds=interval_seconds)
 
-    def _place(self, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
+    def _place(self, inferences: InferenceBatch, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
         """Puts inferences into the slot in which they ended; those whose slot has closed, or that ended before the start, are late."""
         since_start = ends_ns >= self._start_ns
         slots = np.maximum((ends_ns - 1) // SLOT_NS, self._slots.first_slot)
@@ -278,17 +279,20 @@ class Ledger:
         if not on_time.all():
             self._arrivals.late(booked.codes[~on_time])
         rows = np.flatnonzero(on_time)
-        slots = slots[rows]
+        slots, misses = slots[rows], missed(booked)[rows]
         self._slots.count(
             slots,
             booked.codes[rows],
             ok=booked.ok[rows],
             within=booked.within[rows],
-            missed=(booked.ok & ~booked.within & (booked.limits_ns[:, 0] >= 0))[rows],
             tokens=booked.tokens[rows],
             phases_ns=booked.phases_ns[rows],
             stages_ns=booked.stages_ns[rows],
         )
+        if misses.any():
+            rows_missed = rows[misses]
+            stages_ns = missed_stages_ns(booked, inferences.parts, rows_missed)
+            self._slots.count_missed(slots[misses], booked.codes[rows_missed], stages_ns)
         self._quantiles.count(slots, booked, rows)
         self._slowdowns.count(slots, booked, rows)
 

@@ -59,7 +59,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Misses:
-    """Of the `observed` inferences that the SLA in force judged, those that missed it: `errors` too, which are not in `stage_seconds`."""
+    """Of the `observed` inferences that the SLA in force judged, those that missed it: `errors` too, which are not in `stage_seconds`.
+
+    `stage_seconds` are those of the signals that were missed: without what is after the first token where only that came late, and of what
+    is in no other stage for sure, `other`.
+    """
 
     observed: int
     inferences: int

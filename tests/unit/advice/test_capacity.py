@@ -6,7 +6,7 @@ import pytest
 
 from infermeter.advice.capacity import over_provisioned, scale_out, scale_out_useless, sla_missed
 from infermeter.config import Advice, Config, Server
-from infermeter.model import CoverageBias, HardwareWindow, LedgerSnapshot, ModelFacts
+from infermeter.model import CoverageBias, HardwareWindow, LedgerSnapshot, ModelFacts, Signal, SlaTarget, Stage
 from unit.advice.premised import S, ledger, model, one, premises, window
 
 LATE = window({"queue": 100.0, "compute": 900.0}, late={"queue": 90.0, "compute": 10.0}, latency_at_sla_quantile_seconds={"duration": 3.0})
@@ -62,13 +62,36 @@ def test_an_sla_that_is_missed_is_a_finding_with_where_the_time_of_the_late_ones
         "window": "1h",
         "inferences_observed": 1000,
         "duration_at_quantile_seconds": 3.0,
+        "duration_target_seconds": 2.0,
         "quantile_ratio": 0.99,
         "within_ratio": 0.95,
         "error_ratio": 0.0,
         "dominant_stage": "queue",
         "dominant_ratio": 0.9,
     }
-    assert finding.what_to_do.startswith("Shorten queue")
+    assert finding.what_to_do.startswith("Shorten queue, the largest part of what makes the late ones late (duration);")
+
+
+def test_only_targets_that_are_missed_at_the_quantile_are_named() -> None:
+    sla = SlaTarget(0.99, duration_seconds=2.0, ttft_seconds=0.5, tpot_seconds=0.1)
+    at_quantile: dict[Signal, float] = {"duration": 2.0, "ttft": 0.51, "tpot": 0.11}
+    finding = one(sla_missed(premises(seen(model(replace(LATE, latency_at_sla_quantile_seconds=at_quantile), sla=sla)))))
+    assert "(time to first token, time per output token)" in finding.what_to_do
+    alone = replace(LATE, latency_at_sla_quantile_seconds={"duration": 1.9})
+    assert "(" not in one(sla_missed(premises(seen(model(alone, sla=sla))))).what_to_do
+
+
+def test_where_no_stage_is_known_to_make_them_late_nobody_is_told_to_shorten_one() -> None:
+    told = window({"compute": 900.0}, late={"queue": 10.0, "other": 90.0})
+    (missed,), (useless,) = (rule(premises(seen(model(told), utilisation=0.15))) for rule in (sla_missed, scale_out_useless))
+    assert missed.what_to_do.startswith("Look at traces of the late ones")
+    assert "Look at traces" in useless.what_to_do
+
+
+@pytest.mark.parametrize(("stage", "faster"), [("compute", True), ("serialisation", False), ("transfer", False), ("other", True)])
+def test_a_faster_device_is_named_where_it_may_help(stage: Stage, *, faster: bool) -> None:
+    told = window({"compute": 900.0}, late={"queue": 10.0, stage: 90.0})
+    assert ("faster device" in one(scale_out_useless(premises(seen(model(told), utilisation=0.15)))).what_to_do) is faster
 
 
 def test_where_errors_miss_it_nobody_is_sent_after_a_stage() -> None:
