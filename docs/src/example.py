@@ -37,6 +37,11 @@ class Example:
         (found,) = [float(row["value"]) for row in self.report[family] if labels.items() <= row["labels"].items()]
         return found
 
+    def evidence(self, code: str) -> Mapping[str, Any]:
+        """What a finding rests on."""
+        (found,) = [finding["evidence"] for finding in self.report["report"]["findings"] if finding["code"] == code]
+        return dict(found)
+
     @property
     def window(self) -> Mapping[str, Any]:
         """The counts behind its only window."""
@@ -67,6 +72,7 @@ def figures(example: Example) -> Mapping[str, object]:
     capacity = example.value("capacity_at_sla_inferences_per_second", bound="observed")
     steps = {step: example.value("waterfall_cost", step=step) for step in STEPS}
     energy = {use: example.value("energy_joules_total", use=use) for use in ("active", "idle")}
+    seconds = {row["labels"]["stage"]: row["sum"] for row in example.report["stage_duration_seconds"]}
     return {
         "cost": f"{cost:.2f}",
         "hours": f"{window['accrued_seconds'] / 3600:g}",
@@ -92,6 +98,9 @@ def figures(example: Example) -> Mapping[str, object]:
         "money_idle_share": f"{steps['idle'] / cost:.0%}",
         "joules_idle_share": f"{energy['idle'] / sum(energy.values()):.0%}",
         "baseline": f"{example.value('gpu_baseline_watts'):.0f}",
+        "queue_all": f"{seconds['queue'] / sum(seconds.values()):.0%}",
+        "queue_late": f"{example.evidence('sla_missed')['dominant_ratio']:.0%}",
+        "replicas": example.evidence("scale_out")["replicas_needed"],
         "peak": f"{example.value('peak_load_ratio'):.2f}",
         "replayed": replayed.section(example.report, "WHERE THE MONEY WENT"),
         **{f"{step}_cost": f"{value:.3f}" for step, value in steps.items()},

@@ -47,6 +47,19 @@ def test_its_counts_are_those_of_the_example(replayed: example.Example, answers:
     assert window["cost"] == pytest.approx(USD_PER_SECOND * window["accrued_seconds"])
 
 
+def test_what_makes_the_late_ones_late_is_the_queue_as_the_page_says(replayed: example.Example, answers: list[chat.Answer]) -> None:
+    queue = whole = 0.0
+    for answer in answers:
+        first, after = answer.first - answer.asked, answer.ended + chat.DETOKENISE_SECONDS - answer.first
+        if first > TTFT_SECONDS:
+            queue += answer.began - answer.asked - chat.TOKENISE_SECONDS
+            whole += first
+        if round(after / (answer.tokens - 1), 9) > TPOT_SECONDS:
+            whole += after
+    evidence = replayed.evidence("sla_missed")
+    assert (evidence["dominant_stage"], evidence["dominant_ratio"]) == ("queue", pytest.approx(queue / whole, rel=1e-6))
+
+
 def test_its_waterfall_is_what_the_page_s_formulas_give(replayed: example.Example, answers: list[chat.Answer]) -> None:
     time = sum(seconds for seconds, _ in chat.PHASES)
     cost, busy, ok, good = USD_PER_SECOND * time, busy_seconds(answers), len(answers), sum(map(within, answers))
