@@ -1,7 +1,8 @@
 """OTLP exports as two servers send them, encoded beforehand as protobuf or as JSON.
 
-vllm: one span `llm_request` an inference, 14 attributes, some 690 bytes. triton: an ensemble of two models, 5 spans an inference with 2 to
-5 events each, some 270 bytes a span.
+vllm: one span `llm_request` an inference, 14 attributes, some 690 bytes. triton: a BLS model that calls another, 5 spans an inference with
+3 to 5 events each, some 230 bytes a span. In JSON they are written as a Collector and as Triton do: Triton's opentelemetry-cpp sorts
+keys and leaves out what is unset (tests/captures/triton), which makes 570 bytes a span.
 
 Every id begins with the four bytes MARK, which stand nowhere else. Whoever sends a body puts other bytes in their place: so each export has
 ids of its own, and children still name their parents. All spans end within the second before the bodies were made.
@@ -51,7 +52,8 @@ def bodies(shape: str, encoding: str, spans: int, *, count: int, seed: int = 7) 
         sent = request.resource_spans[0].scope_spans[0].spans
         ids = sum(2 + bool(span.parent_span_id) for span in sent)
         mark = MARK.hex().encode() if encoding == "json" else MARK
-        pieces = tuple((_json(request) if encoding == "json" else request.SerializeToString()).split(mark))
+        encoded = _json(request, as_triton=shape == "triton") if encoding == "json" else request.SerializeToString()
+        pieces = tuple(encoded.split(mark))
         if len(pieces) == ids + 1:  # else chance has put the mark elsewhere too: draw again
             result.append(Body(pieces, len(sent), len(sent) // (TRITON_SPANS if shape == "triton" else 1)))
     return result
@@ -60,21 +62,11 @@ def bodies(shape: str, encoding: str, spans: int, *, count: int, seed: int = 7) 
 class _Export:
     """One export under construction: one resource, one scope."""
 
-    def __init__(self, service: str, scope: str, numbers: random.Random) -> None:
+    def __init__(self, resource: Mapping[str, str], scope: str, numbers: random.Random) -> None:
         self.request = ExportTraceServiceRequest()
         self._numbers = numbers
         resource_spans = self.request.resource_spans.add()
-        about = {
-            "service.name": service,
-            "service.instance.id": f"{numbers.getrandbits(128):032x}",
-            "service.version": "0.11.0",
-            "telemetry.sdk.language": "python",
-            "telemetry.sdk.name": "opentelemetry",
-            "telemetry.sdk.version": "1.38.0",
-            "host.name": "gpu-node-17",
-            "k8s.pod.name": "server-7d9f7c6b5-x2x5z",
-        }
-        resource_spans.resource.attributes.extend(_attributes(about))
+        resource_spans.resource.attributes.extend(_attributes(resource))
         scope_spans = resource_spans.scope_spans.add()
         scope_spans.scope.name = scope
         self._spans = scope_spans.spans
@@ -82,29 +74,38 @@ class _Export:
     def trace_id(self) -> bytes:
         return MARK + self._numbers.randbytes(12)
 
+    def span_id(self) -> bytes:
+        return MARK + self._numbers.randbytes(4)
+
     def span(
         self,
         name: str,
-        trace_id: bytes,
-        parent_id: bytes,
+        ids: tuple[bytes, bytes, bytes],
         instants_ns: tuple[int, int],
         attributes: Mapping[str, str | int | float],
         events: Mapping[str, int],
-    ) -> bytes:
-        """Adds a SERVER span; its id."""
-        span = self._spans.add(trace_id=trace_id, span_id=MARK + self._numbers.randbytes(4), parent_span_id=parent_id, name=name)
-        span.kind = Span.SPAN_KIND_SERVER
-        span.flags = 0x100
+    ) -> Span:
+        """Adds a SERVER span of this trace, id and parent."""
+        span = self._spans.add(trace_id=ids[0], span_id=ids[1], parent_span_id=ids[2], name=name, kind=Span.SPAN_KIND_SERVER)
         span.start_time_unix_nano, span.end_time_unix_nano = instants_ns
         span.attributes.extend(_attributes(attributes))
         for event, time_ns in events.items():
             span.events.add(name=event, time_unix_nano=time_ns)
-        span.status.SetInParent()
-        return span.span_id
+        return span
 
 
 def _vllm(spans: int, numbers: random.Random, now_ns: int) -> ExportTraceServiceRequest:
-    export = _Export("vllm-prod", "vllm.llm_engine", numbers)
+    resource = {
+        "service.name": "vllm-prod",
+        "service.instance.id": f"{numbers.getrandbits(128):032x}",
+        "service.version": "0.11.0",
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": "1.38.0",
+        "host.name": "gpu-node-17",
+        "k8s.pod.name": "server-7d9f7c6b5-x2x5z",
+    }
+    export = _Export(resource, "vllm.llm_engine", numbers)
     for _ in range(spans):
         queue, prefill, decode = numbers.expovariate(40), numbers.expovariate(10), numbers.expovariate(0.8)
         duration = queue + prefill + decode
@@ -125,33 +126,59 @@ def _vllm(spans: int, numbers: random.Random, now_ns: int) -> ExportTraceService
             "gen_ai.latency.time_in_model_decode": decode,
             "gen_ai.latency.time_in_model_inference": prefill + decode,
         }
-        caller = MARK + numbers.randbytes(4)
-        export.span("llm_request", export.trace_id(), caller, (end - int(duration * SECOND_NS), end), about, {})
+        ids = export.trace_id(), export.span_id(), export.span_id()
+        span = export.span("llm_request", ids, (end - int(duration * SECOND_NS), end), about, {})
+        span.flags = 0x100
+        span.status.SetInParent()
     return export.request
 
 
 def _triton(spans: int, numbers: random.Random, now_ns: int) -> ExportTraceServiceRequest:
-    export = _Export("triton-inference-server", "triton-server", numbers)
-    for number in range(1, spans // TRITON_SPANS + 1):
+    resource = {
+        "telemetry.sdk.version": "1.13.0",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.language": "cpp",
+        "host.name": "gpu-node-17",
+        "service.name": "triton-inference-server",
+    }
+    export = _Export(resource, "triton-server", numbers)
+    for number in range(1, 2 * (spans // TRITON_SPANS), 2):
         queue, copy_in, infer, copy_out = (int(numbers.expovariate(rate) * SECOND_NS) for rate in (500, 3000, 100, 3000))
         end = now_ns - numbers.randrange(SECOND_NS)
-        done = end - 200_000
-        computing = done - copy_in - infer - copy_out
-        queued = computing - queue
-        asked = queued - 2_000
-        begin = asked - 150_000
-        trace_id = export.trace_id()
-        received = {"HTTP_RECV_START": begin, "HTTP_RECV_END": begin + 90_000}
-        answered = {"INFER_RESPONSE_COMPLETE": done, "HTTP_SEND_START": end - 100_000, "HTTP_SEND_END": end}
-        root = export.span("InferRequest", trace_id, b"", (begin, end), {}, received | answered)
-        for model in ("preprocess", "resnet50"):
-            about = {"triton.model_name": model, "triton.model_version": 1, "triton.trace_id": number, "triton.trace_parent_id": number}
-            waited = {"REQUEST_START": asked, "QUEUE_START": queued, "REQUEST_END": done}
-            step = export.span(model, trace_id, root, (asked, done), about, waited)
-            copied = {"COMPUTE_START": computing, "COMPUTE_INPUT_END": computing + copy_in}
-            computed = {"COMPUTE_OUTPUT_START": done - copy_out, "COMPUTE_END": done}
-            export.span("compute", trace_id, step, (computing, done), {}, copied | computed)
+        inner = _stages(end - 300_000, queue, copy_in, infer, copy_out)
+        outer = _stages(end - 200_000, numbers.randrange(20_000, 90_000), 20_000, end - 230_000 - inner[0]["REQUEST_START"], 10_000)
+        begin = outer[0]["REQUEST_START"] - 50_000
+        received = {"HTTP_RECV_START": begin - 20_000, "HTTP_RECV_END": begin - 10_000}
+        answered = {"INFER_RESPONSE_COMPLETE": end - 205_000, "HTTP_SEND_START": end - 100_000, "HTTP_SEND_END": end - 5_000}
+        trace_id, root, caller, called = export.trace_id(), export.span_id(), export.span_id(), export.span_id()
+        for model, ids, stages, about in (
+            ("resnet50", (called, caller), inner, {"triton.trace_id": number + 1, "triton.trace_parent_id": number}),
+            (
+                "pipeline",
+                (caller, root),
+                outer,
+                {"triton.trace_id": number, "triton.trace_parent_id": 0, "triton.request_id": f"r-{number}"},
+            ),
+        ):
+            waited, computed = stages
+            copied = computed["COMPUTE_START"], computed["COMPUTE_END"]
+            export.span("compute", (trace_id, export.span_id(), ids[0]), copied, {}, computed)
+            asked = waited["REQUEST_START"], waited["REQUEST_END"]
+            export.span(model, (trace_id, *ids), asked, {"triton.model_name": model, "triton.model_version": 1} | about, waited)
+        export.span("InferRequest", (trace_id, root, b""), (begin, end), {}, received | answered)
     return export.request
+
+
+def _stages(done: int, queue: int, copy_in: int, infer: int, copy_out: int) -> tuple[dict[str, int], dict[str, int]]:
+    """The events of a model's span and of its `compute`, which ends at `done`; all in nanoseconds."""
+    told = done - copy_out
+    computing = told - infer
+    copying = computing - copy_in
+    queued = copying - queue
+    return (
+        {"REQUEST_START": queued - 10_000, "QUEUE_START": queued, "REQUEST_END": done + 20_000},
+        {"COMPUTE_START": copying, "COMPUTE_INPUT_END": computing, "COMPUTE_OUTPUT_START": told, "COMPUTE_END": done},
+    )
 
 
 SHAPES: dict[str, Callable[[int, random.Random, int], ExportTraceServiceRequest]] = {"vllm": _vllm, "triton": _triton}
@@ -162,8 +189,11 @@ def _attributes(about: Mapping[str, str | int | float]) -> list[KeyValue]:
     return [KeyValue(key=key, value=AnyValue(**{fields[type(value)]: value})) for key, value in about.items()]
 
 
-def _json(request: ExportTraceServiceRequest) -> bytes:
-    """The request as OTLP/JSON: ids are hex, 64-bit integers strings. Source: OTLP specification, "JSON Protobuf Encoding"."""
+def _json(request: ExportTraceServiceRequest, *, as_triton: bool) -> bytes:
+    """The request as OTLP/JSON: ids are hex, 64-bit integers strings. Source: OTLP specification, "JSON Protobuf Encoding".
+
+    A Collector writes keys in the order of the schema; Triton sorts them.
+    """
     return json.dumps(
         {
             "resourceSpans": [
@@ -178,24 +208,28 @@ def _json(request: ExportTraceServiceRequest) -> bytes:
             ]
         },
         separators=(",", ":"),
+        sort_keys=as_triton,
     ).encode()
 
 
 def _json_span(span: Span) -> dict[str, Any]:
     parent = {"parentSpanId": span.parent_span_id.hex()} if span.parent_span_id else {}
+    flags = {"flags": span.flags} if span.flags else {}
+    attributes = {"attributes": _json_attributes(span.attributes)} if span.attributes else {}
     events = {"events": [{"timeUnixNano": str(e.time_unix_nano), "name": e.name} for e in span.events]} if span.events else {}
+    status = {"status": {}} if span.HasField("status") else {}
     return {
         "traceId": span.trace_id.hex(),
         "spanId": span.span_id.hex(),
         **parent,
-        "flags": span.flags,
+        **flags,
         "name": span.name,
         "kind": span.kind,
         "startTimeUnixNano": str(span.start_time_unix_nano),
         "endTimeUnixNano": str(span.end_time_unix_nano),
-        "attributes": _json_attributes(span.attributes),
+        **attributes,
         **events,
-        "status": {},
+        **status,
     }
 
 

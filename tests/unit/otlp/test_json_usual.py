@@ -1,0 +1,205 @@
+"""What is read together is what would be read one by one, and what isn't as usual isn't read together."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from infermeter.otlp.json import decode_json
+from support.json_scopes import WANTED, read_one_by_one, read_together
+from unit.otlp.exports import END_NS, PARENT, SPAN, START_NS, TRACE
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+USUAL: dict[str, Any] = {
+    "traceId": TRACE.hex(),
+    "spanId": SPAN.hex(),
+    "parentSpanId": PARENT.hex(),
+    "name": "model",
+    "kind": 2,
+    "startTimeUnixNano": str(START_NS),
+    "endTimeUnixNano": str(END_NS),
+    "attributes": [{"key": "model", "value": {"stringValue": "m"}}, {"key": "tokens", "value": {"intValue": "5"}}],
+    "events": [{"name": "first", "timeUnixNano": str(START_NS + 5)}, {"name": "second", "timeUnixNano": str(START_NS + 7)}],
+    "status": {"code": 1},
+}
+ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in USUAL.items() if name != key}
+
+
+def attribute(value: object, key: object = "tokens") -> dict[str, Any]:
+    return {"attributes": [{"key": key, "value": value}]}
+
+
+def test_spans_of_several_layouts_are_read_together_in_the_order_of_their_first_ones() -> None:
+    names = ["again", "other", "InferRequest", "and again", "model", "other"]
+    spans = [USUAL | {"name": name, "spanId": f"{number:016x}"} for number, name in enumerate(names, 1)]
+    assert read_together(spans) == read_one_by_one(spans) is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"traceId": "ABCDEFabcdef00112233445566778899"},
+        {"parentSpanId": ""},
+        {"parentSpanId": "0" * 16},
+        {"kind": "SPAN_KIND_CLIENT"},
+        {"kind": "NEW"},
+        {"kind": None},
+        {"kind": 99},
+        {"kind": -1},
+        {"status": {}},
+        {"status": None},
+        {"status": {"code": "STATUS_CODE_ERROR"}},
+        {"status": {"code": 7}},
+        {"startTimeUnixNano": "7"},
+        {"startTimeUnixNano": f" +{START_NS} "},
+        {"startTimeUnixNano": str(START_NS).translate(ARABIC)},
+        {"endTimeUnixNano": str(2**63 - 2)},
+        {"attributes": []},
+        {"events": []},
+        {"name": ""},
+        {"parent_span_id": "read only where the other is missing"},
+        attribute({}),
+        attribute(None),
+        attribute([]),
+        attribute("stringValue"),
+        attribute(["stringValue"]),
+        attribute({"stringValue": "text"}),
+        attribute({"stringValue": None}),
+        attribute({"stringValue": None, "intValue": 3}),
+        attribute({"intValue": 5}),
+        attribute({"intValue": True}),
+        attribute({"intValue": "9223372036854775808"}),
+        attribute({"intValue": "many"}),
+        attribute({"doubleValue": 1}),
+        attribute({"doubleValue": 1.5}),
+        attribute({"doubleValue": "NaN"}),
+        attribute({"doubleValue": False}),
+        attribute({"boolValue": False}),
+        attribute({"double_value": 2.5}),
+        attribute({"intValue": 2}, key=""),
+        {"attributes": [{"key": "tokens", "value": {"intValue": number}} for number in (1, 2)]},
+        {"attributes": [{"key": "tokens"}]},
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_senders_write_this_way_too_is_read_together(other: dict[str, Any], *, alone: bool) -> None:
+    spans = [USUAL | other] if alone else [USUAL, USUAL | other, USUAL]
+    assert read_together(spans) == read_one_by_one(spans) is not None
+
+
+@pytest.mark.parametrize("key", ["parentSpanId", "name", "kind", "attributes", "events", "status"])
+def test_what_is_missing_is_unset(key: str) -> None:
+    for spans in ([without(key)], [without(key), USUAL]):
+        assert read_together(spans) == read_one_by_one(spans) is not None
+
+
+def test_times_may_all_be_numbers() -> None:
+    spans = [USUAL | {"startTimeUnixNano": START_NS, "endTimeUnixNano": END_NS, "events": [{"name": "e", "timeUnixNano": START_NS}]}]
+    assert read_together(spans) == read_one_by_one(spans) is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"traceId": "00" * 16},
+        {"traceId": "0" * 30 + "  "},
+        {"traceId": "zz" * 16},
+        {"traceId": "\uff11" * 32},
+        {"traceId": 5},
+        {"traceId": None},
+        {"spanId": "00" * 8},
+        {"spanId": "ab " * 5 + "a"},
+        {"parentSpanId": "ab"},
+        {"parentSpanId": None},
+        {"parentSpanId": 0},
+        {"parentSpanId": []},
+        {"kind": True},
+        {"kind": 2.0},
+        {"kind": []},
+        {"name": None},
+        {"name": 5},
+        {"name": []},
+        {"status": []},
+        {"status": ""},
+        {"status": {"code": 1.0}},
+        {"startTimeUnixNano": "yesterday"},
+        {"startTimeUnixNano": START_NS},
+        {"startTimeUnixNano": True},
+        {"startTimeUnixNano": None},
+        {"startTimeUnixNano": "0"},
+        {"startTimeUnixNano": "-5"},
+        {"startTimeUnixNano": str(END_NS + 1)},
+        {"endTimeUnixNano": "9999999999999999999"},
+        {"endTimeUnixNano": str(2**63)},
+        {"endTimeUnixNano": "9" * 25},
+        {"endTimeUnixNano": "9" * 5000},
+        {"attributes": {}},
+        {"attributes": ""},
+        {"attributes": None},
+        {"attributes": [5]},
+        {"attributes": [[]]},
+        {"attributes": ["key"]},
+        {"attributes": [{"value": {"intValue": 1}}]},
+        {"attributes": [{"key": None}]},
+        {"attributes": [{"key": []}]},
+        {"attributes": [{"key": 5}]},
+        {"events": {}},
+        {"events": "none"},
+        {"events": [5]},
+        {"events": ["name"]},
+        {"events": [{"name": "no time"}]},
+        {"events": [{"timeUnixNano": str(START_NS)}]},
+        {"events": [{"name": [], "timeUnixNano": str(START_NS)}]},
+        {"events": [{"name": 5, "timeUnixNano": str(START_NS)}]},
+        {"events": [{"name": "zero", "timeUnixNano": "0"}]},
+        {"events": [{"name": "snake", "time_unix_nano": str(START_NS)}]},
+    ],
+)
+def test_what_is_unusual_is_not_read_together(other: dict[str, Any]) -> None:
+    assert read_together([USUAL, USUAL | other]) is None
+
+
+@pytest.mark.parametrize("key", ["traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano"])
+def test_a_span_without_id_or_time_is_not_read_together(key: str) -> None:
+    assert read_together([USUAL, without(key)]) is None
+
+
+def test_a_parent_in_snake_case_is_not_overlooked() -> None:
+    assert read_together([USUAL, without("parentSpanId") | {"parent_span_id": PARENT.hex()}]) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "second"),
+    [
+        ("spanId", "1" * 15, "2" * 17),
+        ("traceId", "1" * 30, "2" * 34),
+        ("spanId", "1" * 16 + "2" * 16, ""),
+        ("parentSpanId", "1" * 32, ""),
+        ("startTimeUnixNano", str(START_NS)[:-1], f"{START_NS}0"),
+        ("startTimeUnixNano", f"{START_NS},{START_NS}", str(START_NS)),
+        ("startTimeUnixNano", f"{START_NS},{START_NS}", ""),
+    ],
+)
+def test_a_value_never_takes_digits_of_its_neighbour(key: str, first: str, second: str) -> None:
+    read = read_together([USUAL | {key: first}, USUAL | {key: second}])
+    assert read in (None, read_one_by_one([USUAL | {key: first}, USUAL | {key: second}]))
+    assert read is None or key == "startTimeUnixNano"
+
+
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(CAPTURES)) for path in CAPTURES.glob("triton/**/0*.json")))
+def test_what_triton_sends_is_read_together(name: str) -> None:
+    (resource_spans,) = orjson.loads((CAPTURES / name).read_bytes())["resourceSpans"]
+    (scope_spans,) = resource_spans["scopeSpans"]
+    assert read_together(scope_spans["spans"]) == read_one_by_one(scope_spans["spans"]) is not None
+
+
+def test_one_scope_that_is_unusual_leaves_the_others_as_they_are() -> None:
+    scopes = [{"spans": [USUAL]}, {"spans": []}, {"spans": [USUAL | {"spanId": "0a", "name": "InferRequest"}, USUAL | {"kind": 2.0}]}]
+    export = decode_json(orjson.dumps({"resourceSpans": [{"scopeSpans": scopes}]}), WANTED)
+    assert (export.spans, export.malformed, export.outermost) == (3, 1, (SPAN, SPAN))
+    assert [batch.kind.tolist() for batch in export.batches] == [[2], [2]]
