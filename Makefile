@@ -59,8 +59,8 @@ test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, 
 	@.ci/need chromium
 	@$(PYTEST) tests/page -m page
 
-test-deploy: $(READY)  ## deploy/ by validators from npm, kubectl's kustomize, every case of the chart's rules, the Compose demo's processes (3 minutes)
-	@.ci/need prometheus nodejs npm
+test-deploy: $(READY)  ## deploy/ by validators from npm, kubectl's kustomize, vmalert, every case of the chart's rules, the Compose demo's processes (3 minutes)
+	@.ci/need prometheus nodejs npm victoria-metrics
 	@$(PYTEST) tests/deploy -m deploy
 
 coverage: $(READY)  ## the fast suite, and what it leaves untried

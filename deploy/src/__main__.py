@@ -23,6 +23,7 @@ GENERATED = (
     *(f"kubernetes/components/{name}/kustomization.yaml" for name in sidecar.CHANGES),
     "kubernetes/overlays/**/*.*",
     "mimir/rules.yaml",
+    "victoriametrics/rules/*.yaml",
     "helm/infermeter/files/*/*",
     "helm/infermeter/values.schema.json",
     "helm/infermeter/README.md",

@@ -1,6 +1,7 @@
 """The same rules and dashboards, in the formats of other stacks. Pure: from what is read to what is written.
 
-Nothing is added here, and nothing left out: thresholds, severities and queries stand in alerts/rules and dashboards alone.
+Nothing is added here, and nothing left out but what an older vmalert refuses: thresholds, severities and queries stand in alerts/rules and
+dashboards alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ MIMIR_RULES_A_GROUP: Final = 20
 """Mimir's default for ruler_max_rules_per_rule_group; it refuses a group with more."""
 
 MIMIR_NAMESPACE: Final = "infermeter"
+NEWER_THAN_VMALERT: Final = "keep_firing_for"
+"""A rule's key that vmalert knows since mid-2023; an older one refuses the file that has it. Without it an alert ends a little sooner."""
+
 FOLDER: Final = "Infermeter"
 LABELS: Final = {"app.kubernetes.io/name": "infermeter", "app.kubernetes.io/part-of": "infermeter"}
 
@@ -29,6 +33,7 @@ def files(rules: Mapping[str, Json], dashboards: Mapping[str, Json]) -> Mapping[
         **{f"kubernetes/{path}": text for path, text in resources.items()},
         "kubernetes/kustomization.yaml": yaml_text(kustomization(["podmonitor.yaml", *resources])),
         "mimir/rules.yaml": yaml_text(mimir_rules(rules)),
+        **{f"victoriametrics/rules/{name}.yaml": yaml_text(vmalert_rules(read)) for name, read in rules.items()},
     }
 
 
@@ -64,6 +69,16 @@ def kustomization(resources: Sequence[str]) -> Json:
 def mimir_rules(rules: Mapping[str, Json]) -> Json:
     """All groups in one namespace, as `mimirtool rules load` takes them."""
     return {"namespace": MIMIR_NAMESPACE, "groups": [part for read in rules.values() for group in read["groups"] for part in _parts(group)]}
+
+
+def vmalert_rules(read: Json) -> Json:
+    """A file of rules as every vmalert takes it."""
+    return {
+        "groups": [
+            {**group, "rules": [{key: value for key, value in rule.items() if key != NEWER_THAN_VMALERT} for rule in group["rules"]]}
+            for group in read["groups"]
+        ]
+    }
 
 
 def _parts(group: Json) -> Iterator[Json]:

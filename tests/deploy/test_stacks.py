@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "alerts" / "rules").glob("*.yaml")}
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "dashboards").glob("*.json")}
-OF_STACKS = ("kubernetes/rules/", "kubernetes/dashboards/", "kubernetes/kustomization.yaml", "mimir/")
+OF_STACKS = ("kubernetes/rules/", "kubernetes/dashboards/", "kubernetes/kustomization.yaml", "mimir/", "victoriametrics/")
 OBJECTS = {path: yaml.safe_load(text) for path, text in generated().items() if path.startswith(OF_STACKS)}
 
 CONFIG_MAP_BYTES = 1024 * 1024
@@ -95,6 +95,29 @@ def test_a_group_of_41_rules_becomes_three_for_mimir() -> None:
     rules = [{"record": f"a:b:c{i}", "expr": "1"} for i in range(41)]
     told = stacks.mimir_rules({"recording": {"groups": [{"name": "many", "interval": "1m", "rules": rules}]}})
     assert [(group["name"], len(group["rules"])) for group in told["groups"]] == [("many-1", 20), ("many-2", 20), ("many-3", 1)]
+
+
+def test_a_vmalert_of_any_age_gets_every_rule_as_it_is_without_the_one_key_that_an_old_one_refuses() -> None:
+    told = {path.removeprefix("victoriametrics/rules/"): read for path, read in OBJECTS.items() if path.startswith("victoriametrics/")}
+    left_out = 0
+    for name, read in RULES.items():
+        for group, source in zip(told.pop(f"{name}.yaml")["groups"], read["groups"], strict=True):
+            for rule, original in zip(group.pop("rules"), source["rules"], strict=True):
+                left_out += original.keys() - rule.keys() == {"keep_firing_for"}
+                assert rule == {key: value for key, value in original.items() if key != "keep_firing_for"}
+            assert group == {key: value for key, value in source.items() if key != "rules"}
+    assert told == {}
+    assert left_out > 0, "no rule has the key any longer: serve alerts/rules as they are"
+
+
+@pytest.mark.deploy
+def test_debians_vmalert_takes_them_and_refuses_a_key_that_it_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        yaml.safe_dump({"groups": [{"name": "one", "rules": [{"alert": "A", "expr": "1", "since": "1m"}]}]})
+    )
+    for folder, taken in ((DEPLOY / "victoriametrics" / "rules", True), (tmp_path, False)):
+        done = subprocess.run(["vmalert", "-dryRun", f"-rule={folder}/*.yaml"], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode == 0) is taken, done.stderr
 
 
 def test_promtool_takes_the_rules_that_mimir_gets(tmp_path: Path) -> None:
