@@ -61,6 +61,7 @@ class Histograms:
         self._counts = np.zeros((0, self._width), np.int64)
         self._sums_ns = np.zeros((0, _FAMILIES))
         self._exemplars: dict[int, tuple[bytes, int, int]] = {}
+        self._buckets: dict[tuple[Signal, int | None], tuple[tuple[float, ...], list[int]]] = {}
 
     def widen(self, models: int) -> None:
         """Makes room for this many models."""
@@ -99,18 +100,25 @@ class Histograms:
 
     def signal(self, code: int, signal: Signal, sla: SlaTarget | None) -> Histogram:
         """One model's histogram of a signal, on the base edges and the target of this SLA, one of the configured, with exemplars."""
-        column = SIGNALS.index(signal)
-        grid, edges, target = self._signals[column], BASE_EDGES_SECONDS[signal], targets_ns(sla)[column]
-        if target is not None and target not in map(nanoseconds, edges):
-            edges = tuple(sorted((*edges, target / SECOND_NS)))
-        ends = np.searchsorted(grid.edges_ns, [nanoseconds(edge) for edge in edges]) + 1
-        bounds = [0, *ends.tolist(), len(grid.edges_ns) + 1]
+        column, target = SIGNALS.index(signal), targets_ns(sla)[SIGNALS.index(signal)]
+        if (signal, target) not in self._buckets:
+            self._buckets[signal, target] = self._buckets_of(signal, target)
+        edges, bounds = self._buckets[signal, target]
+        grid, first = self._signals[column], code * self._width + self._signals[column].offset
         return Histogram(
             edges_seconds=edges,
-            counts=tuple(int(self._counts[code, grid.offset + a : grid.offset + b].sum()) for a, b in pairwise(bounds)),
+            counts=tuple(np.add.reduceat(self._counts[code, grid.offset : grid.stop], bounds[:-1]).tolist()),
             sum_seconds=float(self._sums_ns[code, column]) / SECOND_NS,
-            exemplars=tuple(self._exemplar(code * self._width + grid.offset, a, b) for a, b in pairwise(bounds)),
+            exemplars=tuple(self._exemplar(first + a, first + b) for a, b in pairwise(bounds)),
         )
+
+    def _buckets_of(self, signal: Signal, target_ns: int | None) -> tuple[tuple[float, ...], list[int]]:
+        """The edges with this target among them, and where each of their buckets begins among the grid's; last where the last one ends."""
+        edges, grid = BASE_EDGES_SECONDS[signal], self._signals[SIGNALS.index(signal)]
+        if target_ns is not None and target_ns not in map(nanoseconds, edges):
+            edges = tuple(sorted((*edges, target_ns / SECOND_NS)))
+        ends = np.searchsorted(grid.edges_ns, [nanoseconds(edge) for edge in edges]) + 1
+        return edges, [0, *ends.tolist(), len(grid.edges_ns) + 1]
 
     def stage(self, code: int, stage: Stage) -> Histogram:
         """One model's histogram of a stage, or of `other`."""
@@ -118,10 +126,11 @@ class Histograms:
         counts = self._counts[code, self._stages[column].offset : self._stages[column].stop]
         return Histogram(STAGE_EDGES_SECONDS, tuple(counts.tolist()), float(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
 
-    def _exemplar(self, row: int, first: int, stop: int) -> Exemplar | None:
-        """The latest of the grid's buckets [first, stop)."""
-        candidates = [found for place in range(row + first, row + stop) if (found := self._exemplars.get(place)) is not None]
-        if not candidates:
-            return None
-        trace_id, value_ns, end_ns = max(candidates, key=lambda found: found[2])
-        return Exemplar(trace_id.hex(), value_ns / SECOND_NS, end_ns)
+    def _exemplar(self, first: int, stop: int) -> Exemplar | None:
+        """The latest of the places [first, stop)."""
+        latest: tuple[bytes, int, int] | None = None
+        for place in range(first, stop):
+            found = self._exemplars.get(place)
+            if found is not None and (latest is None or found[2] > latest[2]):
+                latest = found
+        return None if latest is None else Exemplar(latest[0].hex(), latest[1] / SECOND_NS, latest[2])

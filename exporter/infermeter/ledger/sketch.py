@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -47,8 +48,15 @@ def quantile_bucket(counts: Ints, quantile: float) -> int | None:
     total = int(cumulative[-1])
     if total == 0:
         return None
-    rank = max(1, math.ceil(Fraction(repr(quantile)) * total))
+    exactly = _exactly(quantile)
+    rank = max(1, -(-exactly.numerator * total // exactly.denominator))
     return int(np.searchsorted(cumulative, rank))
+
+
+@lru_cache(64)
+def _exactly(quantile: float) -> Fraction:
+    """As it is written in decimals."""
+    return Fraction(repr(quantile))
 
 
 _NONE: Final = np.empty(0, np.int64)

@@ -146,9 +146,11 @@ class WindowReader:
         tokens_input, tokens_output = self._tokens.choose(code, of_spans, self._served_tokens)
         prefill_ns, decode_ns = counts[columns.PREFILL_NS], counts[columns.DECODE_NS]
         cost = amounts[columns.COST] if self._priced else None
-        judged = self._is_long_enough and self._covers_durations(code)
+        covers_durations = self._covers_durations(code)
+        judged = self._is_long_enough and covers_durations
         is_whole = counts[columns.OK] > 0 and not self._is_unnamed(code)
-        evidence = self._evidence(code, told.sla_since) if is_fair and sla is not None and told.sla_since is not None else None
+        since = told.sla_since if is_fair and covers_durations and sla is not None else None
+        evidence = None if since is None else self._evidence(code, since)
         divisible = judged and ok >= _LEAST_INFERENCES and self._is_counted and (is_whole or self._is_all(code))
         return ModelWindow(
             window=self._window,
@@ -333,7 +335,7 @@ class WindowReader:
     def _evidence(self, code: int, since: int) -> Judged | None:
         """What the verdict goes by; None: the window is too short yet."""
         judged = self._judged(since)
-        if judged.server[columns.ACCRUED_SECONDS] < _LEAST_SECONDS or not self._covers_durations(code):
+        if judged.server[columns.ACCRUED_SECONDS] < _LEAST_SECONDS:
             return None
         observed, within = judged.counts[code, [columns.OBSERVED, columns.WITHIN]].tolist()
         return Judged(observed, within, self._confidence)
