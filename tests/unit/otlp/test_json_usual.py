@@ -70,6 +70,7 @@ def test_spans_of_several_layouts_are_read_together_in_the_order_of_their_first_
         attribute(["stringValue"]),
         attribute({"stringValue": "text"}),
         attribute({"stringValue": None}),
+        attribute({"stringValue": 5}),
         attribute({"stringValue": None, "intValue": 3}),
         attribute({"intValue": 5}),
         attribute({"intValue": True}),
@@ -112,6 +113,8 @@ def test_times_may_all_be_numbers() -> None:
         {"traceId": "\uff11" * 32},
         {"traceId": 5},
         {"traceId": None},
+        {"traceId": " " * 32},
+        {"spanId": " " * 16},
         {"spanId": "00" * 8},
         {"spanId": "ab " * 5 + "a"},
         {"parentSpanId": "ab"},
@@ -128,6 +131,9 @@ def test_times_may_all_be_numbers() -> None:
         {"status": ""},
         {"status": {"code": 1.0}},
         {"startTimeUnixNano": "yesterday"},
+        {"startTimeUnixNano": "179000000000000000x"},
+        {"startTimeUnixNano": "179000000000000000/"},
+        {"startTimeUnixNano": "179000000000,000000"},
         {"startTimeUnixNano": START_NS},
         {"startTimeUnixNano": True},
         {"startTimeUnixNano": None},
@@ -186,9 +192,22 @@ def test_a_parent_in_snake_case_is_not_overlooked() -> None:
     ],
 )
 def test_a_value_never_takes_digits_of_its_neighbour(key: str, first: str, second: str) -> None:
-    read = read_together([USUAL | {key: first}, USUAL | {key: second}])
-    assert read in (None, read_one_by_one([USUAL | {key: first}, USUAL | {key: second}]))
-    assert read is None or key == "startTimeUnixNano"
+    assert read_together([USUAL | {key: first}, USUAL | {key: second}]) is None
+
+
+def test_two_numbers_in_one_text_are_not_the_numbers_of_two() -> None:
+    assert read_together([USUAL | {"startTimeUnixNano": f"{START_NS},{START_NS}"}]) is None
+    assert read_together([USUAL | {"events": [{"name": "both", "timeUnixNano": f"{START_NS},{START_NS}"}]}]) is None
+
+
+def test_texts_of_other_lengths_are_times_where_each_is() -> None:
+    spans = [USUAL | {"startTimeUnixNano": time} for time in (str(START_NS)[:-1], f"0{START_NS}")]
+    assert read_together(spans) == read_one_by_one(spans) is not None
+
+
+@pytest.mark.parametrize("nothing", [0, [], {}, False, None])
+def test_only_an_empty_text_is_no_parent(nothing: object) -> None:
+    assert read_together([USUAL | {"parentSpanId": ""}, USUAL | {"parentSpanId": nothing}]) is None
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(CAPTURES)) for path in CAPTURES.glob("triton/**/0*.json")))
