@@ -48,6 +48,25 @@ LIST: Final[Json] = {"type": "array"}
 TEXTS: Final[Json] = {"type": "object", "additionalProperties": {"type": "string"}}
 URL: Final[Json] = {"type": "string", "pattern": "^(https?://.+)?$"}
 QUANTITY: Final[Json] = {"type": "string", "pattern": "^[0-9]+(Ki|Mi|Gi|Ti)?$"}
+NAME: Final[Json] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"}
+"""A DNS label, as services have to be called; too long ones are cut."""
+
+LABEL_VALUE: Final[Json] = {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"}
+AMOUNTS: Final[Json] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        name: {"type": ["string", "number"], "pattern": "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}
+        for name in ("cpu", "memory", "ephemeral-storage")
+    },
+}
+"""Of what a container may ask for: no GPU, which it would take from its server."""
+
+RESOURCES: Final[Json] = {"type": "object", "additionalProperties": False, "properties": {"requests": AMOUNTS, "limits": AMOUNTS}}
+VARIABLES: Final[Json] = {
+    "type": "array",
+    "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "minLength": 1}, "value": TEXT}},
+}
 
 
 class Value(NamedTuple):
@@ -75,8 +94,8 @@ VALUES: Final[Sequence[Value]] = (
         "sidecar: what lies around a sidecar; deployment, daemonset: an exporter by itself",
         _one_of("sidecar", "deployment", "daemonset"),
     ),
-    Value("nameOverride", "in the chart's name's place, in labels", TEXT),
-    Value("fullnameOverride", "in the place of release and chart, in the names of objects", TEXT),
+    Value("nameOverride", "in the chart's name's place, in labels", NAME),
+    Value("fullnameOverride", "in the place of release and chart, in the names of objects", NAME),
     Value("image.repository", "the image, with your registry before it", {"type": "string", "minLength": 1}),
     Value("image.tag", "default: the chart's appVersion", TEXT),
     Value("image.pullPolicy", "as Kubernetes takes it", _one_of("Always", "IfNotPresent", "Never")),
@@ -88,10 +107,10 @@ VALUES: Final[Sequence[Value]] = (
         "sidecar.podLabel",
         "value of the label `infermeter` on the server's pods; default: the release's name. `scrape` hands them to the "
         "PodMonitor of deploy/kubernetes: then set monitor.kind: none",
-        {"type": "string", "maxLength": 63},
+        LABEL_VALUE,
     ),
-    Value("resources", "requests and limits of the container", OBJECT),
-    Value("env", "more variables, as in a container: for ${env:NAME} in `config`", LIST),
+    Value("resources", "requests and limits of the container: of cpu, memory and ephemeral-storage, and never of a GPU", RESOURCES),
+    Value("env", "more variables, as in a container: for ${env:NAME} in `config`", VARIABLES),
     Value("gpu.visible", "shows the node's GPUs without requesting one (NVIDIA_VISIBLE_DEVICES=all, utility alone)", SWITCH),
     Value(
         "gpu.runtimeClassName",

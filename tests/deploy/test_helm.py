@@ -78,12 +78,40 @@ def test_every_value_is_described_once_and_the_schema_is_strict() -> None:
         {"rules": {"budgets": [{"namespace": "ml", "per_30d": 5}]}},
         {"monitor": {"kind": "both"}},
         {"config": ["server"]},
+        {"config": {"listen": {"web": "0.0.0.0:9000"}}},
+        {"config": {"listen": {"web": "127.0.0.1:10470"}}},
+        {"config": 'listen: {web: "0.0.0.0:9000"}'},
+        {"config": {"server": {"name": "chat"}}, "existingConfigMap": "chat"},
+        {"mode": "daemonset", "state": {"kind": "persistentVolumeClaim"}},
+        {"nameOverride": "My_Name"},
+        {"fullnameOverride": "chat one"},
+        {"sidecar": {"podLabel": "a/b"}},
+        {"env": [{"name": "SHARE", "value": 1}]},
+        {"env": [{"value": "1"}]},
+        {"resources": {"limits": {"memory": "512MB"}}},
+        {"resources": {"limits": {"nvidia.com/gpu": 1}}},
         {"gpu": {"request": 1}},
     ],
 )
 def test_values_that_mean_nothing_are_refused(wrong: Json) -> None:
     with pytest.raises(HelmError):
         release(wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"config": {"listen": {"web": "[::]:10470", "otlp_grpc": None}}},
+        {"config": {"listen": None}},
+        {"config": "listen:"},
+        {"config": ""},
+        {"existingConfigMap": "chat"},
+        {"resources": {"limits": {"cpu": 0.5, "memory": "1.5Gi"}}},
+        {"env": [{"name": "SHARE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
+    ],
+)
+def test_values_that_are_near_those_are_taken(right: Json) -> None:
+    assert release(right)
 
 
 @pytest.mark.parametrize("name", VALUES)
