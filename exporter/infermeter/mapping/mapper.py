@@ -111,11 +111,13 @@ class Mapper:
 
     def _timely(self, spans: Spans, now_ns: int) -> Spans | None:
         """Those that are neither too old nor in the future."""
+        if not self._bounded:
+            return spans
         latest_ns = now_ns + round(self._limits.future * 1e9)
         earliest_ns = now_ns - round(self._limits.age * 1e9)
-        future, ancient = spans.end_ns > latest_ns, spans.end_ns < earliest_ns
-        if not self._bounded or not (future.any() or ancient.any()):
+        if spans.end_ns.max() <= latest_ns and spans.end_ns.min() >= earliest_ns:
             return spans
+        future, ancient = spans.end_ns > latest_ns, spans.end_ns < earliest_ns
         self.spans_dropped["future"] += int(future.sum())
         self.spans_dropped["ancient"] += int(ancient.sum())
         timely = ~(future | ancient)
@@ -128,6 +130,9 @@ class Mapper:
         waits = free & spans.selected() if free.any() else free
         for candidate in spans.plan.candidates:
             mine = rule == candidate.number
+            if not candidate.subtree and mine.all():
+                self._arrived.setdefault(candidate.number, []).append(spans)
+                return
             if candidate.subtree:
                 waits = waits | mine
             elif mine.any():
