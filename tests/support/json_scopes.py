@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infermeter.errors import DecodeError
-from infermeter.model import Layout, SpanBatch
+from infermeter.model import Layout, SpanBatch, SpanFilter
 from infermeter.otlp.columns import span_batches
 from infermeter.otlp.json_spans import JsonSpans
 from infermeter.otlp.json_usual import usual_spans
@@ -25,17 +25,17 @@ WANTED = Wanted(
 """A filter with a layout of each sort, and one that two names share."""
 
 
-def read_together(spans: Sequence[Any]) -> tuple[object, ...] | None:
+def read_together(spans: Sequence[Any], wanted: SpanFilter = WANTED) -> tuple[object, ...] | None:
     """Everything of the batches, and the ids of the first and the last span; None where not all is as usual."""
-    read = usual_spans({}, "scope", spans, WANTED)
+    read = usual_spans({}, "scope", spans, wanted)
     return None if read is None else (_told(read[0]), read[1])
 
 
-def read_one_by_one(spans: Sequence[Any]) -> tuple[object, ...] | None:
+def read_one_by_one(spans: Sequence[Any], wanted: SpanFilter = WANTED) -> tuple[object, ...] | None:
     """The same, as it is where nothing is as usual; None for what is refused."""
     try:
         columns = JsonSpans(spans)
-        return _told(span_batches({}, "scope", columns, WANTED)), (columns.span_id[0], columns.span_id[-1])
+        return _told(span_batches({}, "scope", columns, wanted)), (columns.span_id[0], columns.span_id[-1])
     except DecodeError:
         return None
 
