@@ -97,7 +97,7 @@ def _index() -> Iterator[str]:
 
 def _page(name: str, page: Mapping[str, Any]) -> Iterator[str]:
     known = facts(page["mapping"])
-    yield f"# Beside {page['title']}\n"
+    yield f"# Beside {re.sub('^A(?=n?y? )', 'a', page['title'])}\n"
     yield "<!-- made by `make docs` from the server's mapping and docs/src/quickstarts.yaml: don't edit it -->\n"
     yield f"{page['about'].strip()}\n"
     yield "## 1. The server\n"
@@ -137,7 +137,9 @@ def _seen(page: Mapping[str, Any], known: Facts) -> Iterator[str]:
         yield "What its spans tell:\n"
         yield f"{known.table}\n"
     for text in known.told.get("own metrics", []):
-        yield f"What is read of its own metrics ({text.replace(': ', '): ', 1)}.\n"
+        where, _, what = text.partition(": ")
+        if where:
+            yield f"What is read of its own metrics ({where}): {what}.\n"
 
 
 def _tried(page: Mapping[str, Any], known: Facts) -> Iterator[str]:
