@@ -55,7 +55,11 @@ def decode_json(body: bytes, wanted: SpanFilter) -> Export:
 
 
 def outlined_json(body: bytes) -> Iterator[Outline]:
-    """The outlines of the spans of an export that `decode_json` takes."""
+    """The outlines of the spans of an export that `decode_json` takes.
+
+    Raises:
+        DecodeError: what wasn't wanted there, and is looked at here, has the wrong type.
+    """
     for resource_spans in objects_in(orjson.loads(body), *_RESOURCE_SPANS):
         for scope_spans in objects_in(resource_spans, *_SCOPE_SPANS):
             columns = JsonSpans(spans := objects_in(scope_spans, "spans"))

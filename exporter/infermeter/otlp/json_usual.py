@@ -8,8 +8,9 @@ nothing is returned, and the scope's spans are read one by one (json_spans.py): 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from operator import contains
 from types import NoneType
 from typing import Any, Final, TypeAlias
@@ -58,9 +59,11 @@ def _usual_spans(resource: Mapping[str, AttributeValue], scope: str, spans: Sequ
     kind = _codes([span.get("kind") for span in spans], kind_code, len(SPAN_KINDS))
     status = _codes(_status_codes(spans), status_code, len(STATUS_CODES))
     names = [span.get("name", "") for span in spans]
-    by_name = {name: wanted.layout(scope, name) for name in _different_texts(names)}
-    layouts = list(dict.fromkeys(by_name.values()))
-    numbers = {name: layouts.index(layout) for name, layout in by_name.items()}
+    different = dict.fromkeys(names)
+    _must({str}.issuperset(map(type, different)))
+    of_name = {name: wanted.layout(scope, name) for name in different}
+    layouts = list(dict.fromkeys(of_name.values()))
+    numbers = {name: layouts.index(layout) for name, layout in of_name.items()}
     number = np.array([numbers[name] for name in names], np.intp)
     batches: list[SpanBatch] = []
     for layout in layouts:
@@ -127,10 +130,10 @@ def _integers(column: list[Any]) -> Ints:
     return np.array(list(map(int, column)), np.int64)
 
 
-def _codes(column: list[Any], read: Callable[[object], int], count: int) -> npt.NDArray[np.uint8]:
+def _codes(column: list[Any], read: Callable[[object], int], codes: int) -> npt.NDArray[np.uint8]:
     """The codes with those that don't exist (yet) as 0, unspecified."""
     _must({int, str, NoneType}.issuperset(map(type, column)))  # True and 1.0 are the same as 1
-    known = {told: code if 0 <= (code := read(told)) < count else 0 for told in set(column)}
+    known = {told: code if 0 <= (code := read(told)) < codes else 0 for told in set(column)}
     if len(known) == 1:
         return np.full(len(column), known.popitem()[1], np.uint8)
     return np.array([known[told] for told in column], np.uint8)
@@ -143,13 +146,6 @@ def _status_codes(spans: Sequence[Object]) -> list[Any]:
     if not any(statuses):
         return [None] * len(statuses)
     return [status.get("code") if status else None for status in statuses]
-
-
-def _different_texts(texts: list[Any]) -> dict[str, None]:
-    """Each of them once, in the order in which they first come."""
-    different = dict.fromkeys(texts)
-    _must({str}.issuperset(map(type, different)))
-    return different
 
 
 def _lists(spans: Sequence[Object], name: str) -> list[list[Any]]:
@@ -196,11 +192,12 @@ def _events(spans: Sequence[Object]) -> SpanEvents:
     """The events of the spans, each with a time."""
     of_spans = _lists(spans, "events")
     every = list(chain.from_iterable(of_spans))
-    names = [event["name"] for event in every]
-    numbers = {name: number for number, name in enumerate(_different_texts(names))}
+    numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # a new name gets the next number
+    name = np.array([numbers[event["name"]] for event in every], np.int64)
+    _must({str}.issuperset(map(type, numbers)))
     return SpanEvents(
         names=tuple(numbers),
         row=np.repeat(np.arange(len(of_spans)), np.fromiter(map(len, of_spans), np.int64, len(of_spans))),
-        name=np.array([numbers[name] for name in names], np.int64),
+        name=name,
         time_ns=_instants([event["timeUnixNano"] for event in every]) if every else np.empty(0, np.int64),
     )

@@ -6,7 +6,7 @@ import pytest
 
 from infermeter.errors import DecodeError
 from infermeter.model import AttributeValue
-from infermeter.otlp.json import decode_json
+from infermeter.otlp.json import decode_json, outlined_json
 from support import span_rows
 from unit.otlp.exports import END_NS, PARENT, SPAN, START_NS, TRACE, Wanted, wants
 
@@ -244,3 +244,10 @@ def test_the_published_example_is_read() -> None:
     path = CAPTURES / "published" / "opentelemetry-proto" / "trace.json"
     (batch,) = decode_json(path.read_bytes(), wants("my.span.attr", name="I'm a server span")).batches
     assert (batch.scope, batch.kind.tolist(), span_rows.attributes(batch)) == ("my.library", [2], [["some value"]])
+
+
+def test_an_outline_looks_at_what_nobody_wanted() -> None:
+    body = with_key({"events": [{"name": 5}]})
+    assert decode_json(body, wants()).spans == 1
+    with pytest.raises(DecodeError, match="name has the wrong type"):
+        list(outlined_json(body))
