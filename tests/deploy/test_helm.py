@@ -291,6 +291,35 @@ def test_otlp_is_open_to_whom_the_values_name_and_nobody_else() -> None:
     assert [port["port"] for rule in closed["spec"]["ingress"] for port in rule["ports"]] == [10470]
 
 
+def texts_within(found: Any) -> list[str]:
+    if isinstance(found, Mapping):
+        return [text for value in found.values() for text in texts_within(value)]
+    if isinstance(found, list):
+        return [text for value in found for text in texts_within(value)]
+    return [found] if isinstance(found, str) else []
+
+
+def test_names_that_look_like_numbers_stay_texts() -> None:
+    given: Json = {
+        "mode": "deployment",
+        "fullnameOverride": "1001",
+        "existingConfigMap": "1002",
+        "state": {"kind": "persistentVolumeClaim", "existingClaim": "1003"},
+        "gpu": {"runtimeClassName": "1004"},
+        "priorityClassName": "1005",
+        "networkPolicy": {"monitoringNamespace": "1006"},
+    }
+    found = objects(release({**given, "nameOverride": "1009"}, name="1010"))
+    assert {"1001", "1002", "1003", "1004", "1005", "1006"} <= {text for one in found for text in texts_within(one)}
+    names = {label: text for one in found for label, text in one["metadata"]["labels"].items()}
+    assert (names["app.kubernetes.io/name"], names["app.kubernetes.io/instance"]) == ("1009", "1010")
+    claim = objects(release({"mode": "deployment", "state": {"kind": "persistentVolumeClaim", "storageClassName": "1007"}}))
+    assert [one["spec"]["storageClassName"] for one in of_kind(claim, "PersistentVolumeClaim")] == ["1007"]
+    labelled = objects(release({"sidecar": {"podLabel": "1008"}}))
+    assert "1008" in [text for one in of_kind(labelled, "PodMonitor") for text in texts_within(one)]
+    assert 'infermeter: "1008"' in release({"sidecar": {"podLabel": "1008"}})["NOTES.txt"]
+
+
 def test_names_stay_within_what_kubernetes_takes_however_long_the_release_is_called() -> None:
     for one in objects(release({**SWITCHED_ON, "mode": "deployment"}, name="a" * 53)):
         assert len(one["metadata"]["name"]) <= 253

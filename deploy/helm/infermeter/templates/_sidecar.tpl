@@ -14,7 +14,7 @@ Before Kubernetes 1.29 set sidecar.native: false, and include "infermeter.sideca
 */}}
 
 {{- define "infermeter.sidecar.labels" -}}
-infermeter: {{ default (include "infermeter.fullname" .) .Values.sidecar.podLabel }}
+infermeter: {{ default (include "infermeter.fullname" .) .Values.sidecar.podLabel | quote }}
 {{- end -}}
 
 {{- define "infermeter.sidecar.initContainer" -}}
@@ -116,10 +116,10 @@ volumeMounts:
 
 {{- define "infermeter.volumes" -}}
 - name: infermeter-config
-  configMap: {name: {{ include "infermeter.configMap" . }}}
+  configMap: {name: {{ include "infermeter.configMap" . | quote }}}
 - name: infermeter-state
   {{- if and (eq .Values.state.kind "persistentVolumeClaim") (eq .Values.mode "deployment") }}
-  persistentVolumeClaim: {claimName: {{ default (include "infermeter.fullname" .) .Values.state.existingClaim }}}
+  persistentVolumeClaim: {claimName: {{ default (include "infermeter.fullname" .) .Values.state.existingClaim | quote }}}
   {{- else }}
   emptyDir: {sizeLimit: {{ .Values.state.size }}}
   {{- end }}
