@@ -149,9 +149,11 @@ class _Builder:
         return _Built(Mapping(_line(start), tuple(entries)), *_extent(values))
 
     def _check(self, event: yaml.ScalarEvent) -> None:
-        """Refuses a text that could never be written: half of a character, as an escape tells it."""
+        """Refuses a text that could never be written, or name a file: half of a character, or a NUL, as escapes tell them."""
         if not is_text(event.value):
             raise self._refusal(event, "holds half of a surrogate pair, which is no character")
+        if "\0" in event.value:
+            raise self._refusal(event, "holds a NUL")
 
     def _refusal(self, event: yaml.Event, problem: str) -> ConfigError:
         return ConfigError(self._where, f"line {_line(event)}: {problem}")

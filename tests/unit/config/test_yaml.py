@@ -55,6 +55,7 @@ def test_an_alias_is_what_its_anchor_holds() -> None:
         ("? [a]\n: 1", "line 1: a key must be a word"),
         ('a: 1\nb: "\\ud800"', "line 2: holds half of a surrogate pair, which is no character"),
         ('{"\\udfff": 1}', "line 1: holds half of a surrogate pair, which is no character"),
+        ('a: 1\nb: "/etc/a\\0b"', "line 2: holds a NUL"),
         ("a: &a {b: 1}\nc:\n  <<: *a", "line 3: merge keys (`<<`) are not taken"),
         ("a: *nowhere", "line 1: an alias without an anchor before it"),
         ("a: &a [*a]", "line 1: an alias without an anchor before it"),
