@@ -34,6 +34,7 @@ from infermeter.otlp import access as otlp_access
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
+from infermeter.otlp.turns import Turns
 from infermeter.prices.in_force import Quote
 from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.readers import Readers, Takers
@@ -170,12 +171,14 @@ class Sidecar:
             if config.forward.endpoint is not None
             else None
         )
+        turns = Turns()
         self._receiver = Receiver(
             self._meter.wanted,
             self._consume,
             config.limits,
-            overloaded=self._memory.exceeded,
+            overloaded=lambda: self._memory.exceeded() or turns.spent(),
             accepted=self.forwarder.offer if self.forwarder else None,
+            turns=turns,
         )
         self._exposition = Exposition((ProcessCollector(registry=None),))
         self._flush: asyncio.TimerHandle | None = None

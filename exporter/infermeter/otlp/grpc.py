@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import BoundedSemaphore
 from typing import Any, NoReturn
@@ -20,7 +20,6 @@ import grpc
 from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.file_watch import FileWatch
-from infermeter.model import Export
 from infermeter.otlp.access import OPEN, Access, Certificates
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
 from infermeter.otlp.receiver import Packing, Receiver
@@ -56,6 +55,7 @@ class GrpcReceiver:
         self._server: grpc.Server | None = None
         self._arriving: dict[grpc.ServicerContext, asyncio.TimerHandle] = {}
         self._free = BoundedSemaphore(_CONCURRENT_EXPORTS)
+        self._waiting: set[asyncio.Task[None]] = set()
 
     async def start(self, address: str) -> int:
         """Listens at `host:port` (port 0: any) and returns the port.
@@ -146,13 +146,15 @@ class GrpcReceiver:
             _abort(context, DecodeError("the export broke off"))
         answer: Future[bytes] = Future()
         passed_by = sidecars_told(next(iter(_metadata(context, PASSED_BY)), ""))
-        loop.call_soon_threadsafe(self._take, body, passed_by, context, answer)
+        loop.call_soon_threadsafe(self._came, body, passed_by, context, answer)
+        with suppress(TimeoutError):
+            answer.exception(self._receiver.limits.request_time)
+        if answer.cancel():  # its turn hasn't come: nothing of it will be taken, which the loop counts
+            _abort(context, Overloaded("not taken in time"))
         try:
-            return answer.result(self._receiver.limits.request_time)
+            return answer.result()
         except (DecodeError, Overloaded) as error:
             _abort(context, error)
-        except TimeoutError:
-            _abort(context, Overloaded("not decoded in time"))  # it will be: the retry is then recognised
 
     def _refuse_signal(self, loop: asyncio.AbstractEventLoop, _messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """In a thread of grpcio's: the answer to metrics and logs."""
@@ -187,35 +189,54 @@ class GrpcReceiver:
             self._arriving.pop(context).cancel()
             self._receiver.refuse(DecodeError(), "grpc")
 
-    def _take(self, body: bytes, passed_by: Sequence[str], context: grpc.ServicerContext, answer: Future[bytes]) -> None:
-        """On the loop: decodes one export and settles its answer."""
+    def _came(self, body: bytes, passed_by: Sequence[str], context: grpc.ServicerContext, answer: Future[bytes]) -> None:
+        """On the loop: takes one export, at once or when it is its turn."""
         with suppress(KeyError):  # it may come in the very moment in which it was given up
             self._arriving.pop(context).cancel()
+        if self._receiver.turns.free():
+            with self._refusals_counted(answer), self._receiver.receiving() as hold:
+                hold(len(body))
+                self._take(body, passed_by, answer)
+        else:
+            waiting = asyncio.create_task(self._wait(body, passed_by, answer))
+            self._waiting.add(waiting)
+            waiting.add_done_callback(self._waiting.discard)
+
+    async def _wait(self, body: bytes, passed_by: Sequence[str], answer: Future[bytes]) -> None:
+        """On the loop: takes one export when it is its turn."""
+        with self._refusals_counted(answer), self._receiver.receiving() as hold:
+            hold(len(body))
+            await self._receiver.turns.take(lambda: self._take(body, passed_by, answer))
+
+    @contextmanager
+    def _refusals_counted(self, answer: Future[bytes]) -> Iterator[None]:
+        """On the loop: an export that is refused within, and one that nobody waits for any more, is counted and answered so."""
         try:
-            export = self._decoded(body, passed_by)
+            yield
         except (DecodeError, Overloaded) as error:
             self._receiver.refuse(error, "grpc")
-            answer.set_exception(error)
-        except BaseException:
-            answer.cancel()
+            if answer.running() or answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+        except BaseException:  # a mistake of ours, or the end
+            if answer.running() or answer.set_running_or_notify_cancel():
+                answer.set_exception(CancelledError())
             raise
-        else:
-            answer.set_result(success("protobuf", rejected=export.malformed, message=UNFIT_SPANS if export.malformed else ""))
 
-    def _decoded(self, body: bytes, passed_by: Sequence[str]) -> Export:
-        """On the loop: takes one export.
+    def _take(self, body: bytes, passed_by: Sequence[str], answer: Future[bytes]) -> None:
+        """On the loop: decodes one export and settles its answer, unless nobody waits for that any more.
 
         Raises:
             DecodeError, Overloaded: as in REFUSALS.
         """
-        with self._receiver.receiving() as hold:
-            hold(len(body))
-            if len(body) > self._limit_bytes:
-                raise TooLarge("more than limits.body_bytes")
-            if body.startswith(_ZLIB):
-                raise WrongContentType("the message is packed in another way than gzip")
-            packing: Packing = "gzip" if body.startswith(_GZIP) else "identity"
-            return self._receiver.take(body, "protobuf", packing, "grpc", passed_by=passed_by)
+        if not answer.set_running_or_notify_cancel():
+            raise Overloaded("not taken in time")
+        if len(body) > self._limit_bytes:
+            raise TooLarge("more than limits.body_bytes")
+        if body.startswith(_ZLIB):
+            raise WrongContentType("the message is packed in another way than gzip")
+        packing: Packing = "gzip" if body.startswith(_GZIP) else "identity"
+        export = self._receiver.take(body, "protobuf", packing, "grpc", passed_by=passed_by)
+        answer.set_result(success("protobuf", rejected=export.malformed, message=UNFIT_SPANS if export.malformed else ""))
 
 
 def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:

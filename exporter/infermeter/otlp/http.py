@@ -136,7 +136,7 @@ class HttpReceiver:
             if request.path != _TRACES:
                 raise WrongSignal("only traces are taken here: nothing of this export was kept")
             passed_by = sidecars_told(request.headers.get(PASSED_BY, ""))
-            return self._receiver.take(body, encoding, packing, "http", passed_by=passed_by)
+            return await self._receiver.turns.take(lambda: self._receiver.take(body, encoding, packing, "http", passed_by=passed_by))
 
     async def _body(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
         """The body as it was sent, within its bounds of bytes and time."""

@@ -18,6 +18,7 @@ from infermeter.otlp.parts import check_parts
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.refusals import REFUSALS, Reason, Refusal
 from infermeter.otlp.templates import Templates
+from infermeter.otlp.turns import Turns
 
 Protocol: TypeAlias = Literal["grpc", "http", "file"]
 Packing: TypeAlias = Literal["identity", "gzip"]
@@ -29,7 +30,8 @@ REMEMBERED_EXPORTS = 4096
 class Receiver:
     """What both transports share; it belongs to the event loop. It knows nothing of sockets.
 
-    `spans_received` is by protocol and includes what is dropped here; `exports_refused` is by protocol and reason.
+    `spans_received` is by protocol and includes what is dropped here; `exports_refused` is by protocol and reason. `turns` is where the
+    transports wait before they hand an export over.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Receiver:
         *,
         overloaded: Callable[[], bool],
         accepted: Callable[[Accepted], None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`accepted` gets, as it was sent, what of the transports was consumed; None: nobody wants it."""
         self.limits = limits
         self.spans_received: Counter[Protocol] = Counter({"grpc": 0, "http": 0})
         self.exports_refused: Counter[tuple[Protocol, Reason]] = Counter()
         self.spans_dropped: Counter[Literal["malformed", "duplicate"]] = Counter({"malformed": 0, "duplicate": 0})
+        self.turns = turns or Turns()
         self._wanted = wanted
         self._templates = Templates(wanted)
         self._consume = consume
@@ -92,6 +96,8 @@ class Receiver:
             Overloaded: at once, or by the function.
         """
         self._admit()
+        if self.turns.full():
+            raise Overloaded("too many exports wait")
         held_bytes = 0
 
         def hold(count_bytes: int) -> None:

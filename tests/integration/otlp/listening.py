@@ -11,6 +11,7 @@ from infermeter.model import Export
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
+from infermeter.otlp.turns import Turns
 from unit.otlp.exports import wants
 
 ANSWER_SECONDS = 10
@@ -65,9 +66,9 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(limits: Limits | None = None) -> AsyncIterator[Listening]:
+async def listening(limits: Limits | None = None, turns: Turns | None = None) -> AsyncIterator[Listening]:
     intake = Intake()
-    receiver = Receiver(wants("key"), intake.consume, limits or Limits(), overloaded=lambda: intake.overloaded)
+    receiver = Receiver(wants("key"), intake.consume, limits or Limits(), overloaded=lambda: intake.overloaded, turns=turns)
     http, by_grpc = HttpReceiver(receiver), GrpcReceiver(receiver)
     now = Listening(intake, receiver, http, by_grpc, await http.start("127.0.0.1:0"), await by_grpc.start("127.0.0.1:0"))
     try:
