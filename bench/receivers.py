@@ -50,12 +50,12 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def infermeter(kind: str, *, core: int | None = None, gpu: str = "{source: simulated}") -> Iterator[Receiver]:
-    """`infermeter serve`, ready."""
+def infermeter(kind: str, *, core: int | None = None, gpu: str = "{source: simulated}", more: str = "") -> Iterator[Receiver]:
+    """`infermeter serve`, ready; `more` are further lines of its configuration."""
     web, http, grpc = free_ports(3)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "infermeter.yaml"
-        config.write_text(CONFIGURATION.format(kind=kind, gpu=gpu, web=web, http=http, grpc=grpc))
+        config.write_text(CONFIGURATION.format(kind=kind, gpu=gpu, web=web, http=http, grpc=grpc) + more)
         with _running(
             [sys.executable, "-m", "infermeter", "serve", "--config", str(config)],
             core=core,

@@ -61,14 +61,17 @@ class Histograms:
         self._counts = np.zeros((0, self._width), np.int64)
         self._sums_ns = np.zeros((0, _FAMILIES))
         self._exemplars: dict[int, tuple[bytes, int, int]] = {}
+        self._rows: list[list[int]] | None = None
         self._buckets: dict[tuple[Signal, int | None], tuple[tuple[float, ...], list[int]]] = {}
 
     def widen(self, models: int) -> None:
         """Makes room for this many models."""
+        self._rows = None
         self._counts, self._sums_ns = widened(self._counts, models), widened(self._sums_ns, models)
 
     def add(self, codes: Ints, signals_ns: Ints, stages_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
         """Books inferences; `trace_of` tells the trace id of the i-th, asked only for those that become exemplars."""
+        self._rows = None
         rows = codes * self._width
         places = np.empty((len(codes), _FAMILIES), np.int64)
         for column, grid in enumerate(self._signals):
@@ -96,7 +99,7 @@ class Histograms:
     def has(self, code: int, family: Signal | Stage) -> bool:
         """Whether anything was counted for the model in this family."""
         grid = self._signals[SIGNALS.index(family)] if family in SIGNALS else self._stages[STAGES_AND_OTHER.index(family)]
-        return bool(self._counts[code, grid.offset : grid.stop].any())
+        return any(self._row(code)[grid.offset : grid.stop])
 
     def signal(self, code: int, signal: Signal, sla: SlaTarget | None) -> Histogram:
         """One model's histogram of a signal, on the base edges and the target of this SLA, one of the configured, with exemplars."""
@@ -104,10 +107,11 @@ class Histograms:
         if (signal, target) not in self._buckets:
             self._buckets[signal, target] = self._buckets_of(signal, target)
         edges, bounds = self._buckets[signal, target]
-        grid, first = self._signals[column], code * self._width + self._signals[column].offset
+        offset, row = self._signals[column].offset, self._row(code)
+        first = code * self._width + offset
         return Histogram(
             edges_seconds=edges,
-            counts=tuple(np.add.reduceat(self._counts[code, grid.offset : grid.stop], bounds[:-1]).tolist()),
+            counts=tuple(sum(row[offset + a : offset + b]) for a, b in pairwise(bounds)),
             sum_seconds=float(self._sums_ns[code, column]) / SECOND_NS,
             exemplars=tuple(self._exemplar(first + a, first + b) for a, b in pairwise(bounds)),
         )
@@ -123,8 +127,14 @@ class Histograms:
     def stage(self, code: int, stage: Stage) -> Histogram:
         """One model's histogram of a stage, or of `other`."""
         column = STAGES_AND_OTHER.index(stage)
-        counts = self._counts[code, self._stages[column].offset : self._stages[column].stop]
-        return Histogram(STAGE_EDGES_SECONDS, tuple(counts.tolist()), float(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
+        counts = self._row(code)[self._stages[column].offset : self._stages[column].stop]
+        return Histogram(STAGE_EDGES_SECONDS, tuple(counts), float(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
+
+    def _row(self, code: int) -> list[int]:
+        """A model's counts. All are read out at once: of many models all are asked for, and in pieces too small for numpy."""
+        if self._rows is None:
+            self._rows = self._counts.tolist()
+        return self._rows[code]
 
     def _exemplar(self, first: int, stop: int) -> Exemplar | None:
         """The latest of the places [first, stop)."""

@@ -10,8 +10,10 @@ from infermeter.model import Histogram
 
 
 def series_of(points: Sequence[Point]) -> int:
-    """How many series these points are: a histogram is its buckets, one for what is above the last edge, its sum and its count."""
-    return sum(len(point.value.edges_seconds) + 3 if isinstance(point.value, Histogram) else 1 for point in points)
+    """How many series a family's points are: a histogram is its buckets, one for what is above the last edge, its sum and its count."""
+    if not points or not isinstance(points[0].value, Histogram):
+        return len(points)
+    return sum(len(point.value.edges_seconds) + 3 for point in points if isinstance(point.value, Histogram))
 
 
 def thrifty(families: Families) -> Families:
@@ -26,13 +28,14 @@ def _edged(point: Point) -> Point:
     return Point(point.labels, Histogram((), (sum(point.value.counts),), point.value.sum_seconds))
 
 
-def within(families: Families, room: int) -> tuple[Families, int]:
-    """The families that fit into `room` series, and how many series were left out.
+def within(families: Families, room: int) -> tuple[Families, int, int]:
+    """The families that fit into `room` series, how many series they are, and how many were left out.
 
     Optional families give up points in the catalog's order, the last point first, until the rest fits. What isn't optional stays
     even if it doesn't fit.
     """
-    excess = sum(series_of(points) for points in families.values()) - room
+    whole = sum(map(series_of, families.values()))
+    excess = whole - room
     kept = dict(families)
     left_out = 0
     for family in catalog.OPTIONAL:
@@ -42,4 +45,4 @@ def within(families: Families, room: int) -> tuple[Families, int]:
             del points[-1]
         if points:
             kept[family] = points
-    return kept, left_out
+    return kept, whole - left_out, left_out

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from infermeter.metrics import catalog
 from infermeter.metrics.accept import prefers_openmetrics
-from infermeter.metrics.budget import series_of, thrifty, within
+from infermeter.metrics.budget import thrifty, within
 from infermeter.metrics.catalog import Family
 from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Header, Writer
 from infermeter.metrics.families import Families, Point, families
@@ -40,10 +40,9 @@ class Exposition:
         """The body and its content type for a request with this `Accept` header; whatever it says, there is an answer."""
         process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
         exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
-        exposed, left_out = within(thrifty(families(snapshot)), snapshot.series_limit - exempt)
+        exposed, series, left_out = within(thrifty(families(snapshot)), snapshot.series_limit - exempt)
         self._overflowed += left_out
-        series = exempt + sum(series_of(points) for points in exposed.values())
-        every = {**exposed, **_exporters_own(snapshot, series, self._overflowed)}
+        every = {**exposed, **_exporters_own(snapshot, exempt + series, self._overflowed)}
         told = [(_HEADERS[family], every[family]) for family in catalog.CATALOG if family in every]
         content_type = OPENMETRICS if prefers_openmetrics(accept) else TEXT
         return self._writer.page((*told, *map(_of_process, process)), content_type), content_type

@@ -12,7 +12,6 @@ the order of labels (by name) are prometheus_client's, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
 from math import inf, isnan
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -119,18 +118,28 @@ def _values(points: Sequence[Point], *, with_exemplars: bool) -> list[str]:
     """What goes into the places of a template: cumulative counts of the buckets, then count and sum, or one number."""
     values: list[str] = []
     for _, value in points:
-        if not isinstance(value, Histogram):
+        if isinstance(value, Histogram):
+            cumulative = _cumulative(value.counts)
+            told = map(_traced, cumulative, value.exemplars) if with_exemplars and value.exemplars else cumulative
+            values += *told, cumulative[-1], number(value.sum_seconds)
+        else:
             values.append(number(value))
-            continue
-        total, text = 0, "0.0"
-        for count, exemplar in zip(value.counts, (with_exemplars and value.exemplars) or repeat(None), strict=False):
-            if count:  # most are empty
-                total += count
-                text = number(total)
-            values.append(text if exemplar is None else text + _exemplar(exemplar))
-        values += text, number(value.sum_seconds)
     return values
 
 
-def _exemplar(exemplar: Exemplar) -> str:
-    return f' # {{trace_id="{_escaped(exemplar.trace_id)}"}} {number(exemplar.value_seconds)} {exemplar.time_ns / 1e9}'
+def _cumulative(counts: Sequence[int]) -> list[str]:
+    told: list[str] = []
+    total, text = 0, "0.0"
+    for count in counts:
+        if count:  # many are empty
+            total += count
+            text = number(total)
+        told.append(text)
+    return told
+
+
+def _traced(count: str, exemplar: Exemplar | None) -> str:
+    if exemplar is None:
+        return count
+    trace_id = exemplar.trace_id if exemplar.trace_id.isalnum() else _escaped(exemplar.trace_id)
+    return f'{count} # {{trace_id="{trace_id}"}} {number(exemplar.value_seconds)} {exemplar.time_ns / 1e9}'

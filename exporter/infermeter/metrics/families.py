@@ -39,6 +39,8 @@ Families: TypeAlias = Mapping[Family, Sequence[Point]]
 CANDIDATES_TOLD: Final = 3
 """Of all that are priced; the report has the others."""
 
+_LABELS: Final = {family: tuple(label.name for label in family.labels) for family in catalog.CATALOG}
+
 _Key = TypeVar("_Key", bound=str | tuple[str, str])
 
 
@@ -53,9 +55,9 @@ class _Points:
         if value is None or not isfinite(value.sum_seconds if isinstance(value, Histogram) else value):
             return
         named = {"server": self._server}
-        for label, text in zip(family.labels, labels, strict=True):
+        for name, text in zip(_LABELS[family], labels, strict=True):
             if text is not None:
-                named[label.name] = _text(text)
+                named[name] = text if text.isascii() else _text(text)
         self._points[family].append(Point(named, value))
 
     def families(self) -> Families:
@@ -280,4 +282,4 @@ def _seconds(ns: int | None) -> float | None:
 
 def _text(text: str) -> str:
     """A label value that UTF-8 can hold: a lone surrogate becomes its escape sequence."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
