@@ -65,3 +65,14 @@ def test_a_stage_that_is_not_told_is_not_counted() -> None:
     assert book.has(0, "duration")
     assert not book.has(0, "ttft")
     assert not book.has(1, "duration")
+
+
+def test_what_is_counted_after_a_reading_is_in_the_next() -> None:
+    book = histograms()
+    assert not book.has(0, "duration")
+    add(book, (1, 0.31))
+    assert (book.has(0, "duration"), sum(book.signal(0, "duration", MINE).counts)) == (True, 1)
+    add(book, (2, 0.31))
+    book.widen(3)
+    add(book, (3, 0.31), code=2)
+    assert [sum(book.signal(code, "duration", MINE).counts) for code in (0, 1, 2)] == [2, 0, 1]
