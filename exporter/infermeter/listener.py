@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -104,8 +105,17 @@ class TlsListener:
             )
         except ssl.SSLError as error:
             log.debug("a TLS handshake failed: %s", error.reason)
-        except OSError:
+            _forgotten(error)
+        except OSError as error:
             log.debug("a TLS handshake was broken off")
+            _forgotten(error)
         except BaseException:
             accepted.close()
             raise
+
+
+def _forgotten(error: BaseException | None) -> None:
+    """Lets go of what it was raised in: asyncio's frames hold the error that holds them, and with them the connection's 256 KiB buffer."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

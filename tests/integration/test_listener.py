@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
-from collections.abc import Awaitable, Callable
+from asyncio.sslproto import SSLProtocol
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,38 @@ def test_handshakes_that_fail_are_dropped_without_a_word(tmp_path: Path) -> None
         assert await welcomed(port, client) == b"welcome"
 
     against(scenario, tmp_path)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Within it, what holds itself stays."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def handshakes_in_memory() -> int:
+    return sum(isinstance(one, SSLProtocol) for one in gc.get_objects())
+
+
+def test_a_handshake_that_failed_holds_no_memory_until_the_collector_finds_it(tmp_path: Path) -> None:
+    async def scenario(_listener: TlsListener, port: int, _client: ssl.SSLContext) -> None:
+        before = handshakes_in_memory()
+        for data in (b"GET / HTTP/1.1\r\n\r\n", bytes(100), b""):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(data)
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+        for _ in range(100):  # turns of the loop, in which the listener's side ends too
+            await asyncio.sleep(0)
+        assert handshakes_in_memory() == before
+
+    with uncollected():
+        against(scenario, tmp_path)
 
 
 def test_closing_ends_handshakes_and_takes_no_more_connections(tmp_path: Path) -> None:
