@@ -85,6 +85,9 @@ class Wire(asyncio.Transport):
     def is_reading(self) -> bool:
         return True
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """There is no buffer."""
 

@@ -52,6 +52,19 @@ def reasons(senders: Senders) -> dict[str, int]:
         b"Content-Length: -1\r\n\r\n",
         b"X: a\r\n folded: b\r\n\r\n",
         b"X: a\x00b\r\n\r\n",
+        b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd",
+        b"Content-Length: 4, 4\r\n\r\nabcd",
+        b"Content-Length: +4\r\n\r\nabcd",
+        b"Content-Length: 99999999999999999999999\r\n\r\n",
+        b"X: a\nContent-Length: 4\r\n\r\nabcd",
+        b"X: a\rY: b\r\n\r\n",
+        b"Host: y\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n4 \r\nabcd\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 9000,
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 9000,
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\nabcdef\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\nX y\r\n\r\n",
     ],
 )
 def test_an_export_that_others_could_end_elsewhere_is_refused_and_what_follows_is_not_read(headers: bytes) -> None:
@@ -69,8 +82,12 @@ def test_chunks_that_are_none_end_the_export() -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50),
         bytes(100),
         b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET /v1/traces\r\n\r\n",
+        b"POST /v1/traces HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/traces HTTP/3.0\r\nHost: x\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\r\n\r\n",
     ],
-    ids=["HTTP/2", "TLS", "zeros", "line feeds alone"],
+    ids=["HTTP/2", "TLS", "zeros", "line feeds alone", "HTTP/0.9", "chunks in HTTP/1.0", "HTTP/3", "no host"],
 )
 def test_what_is_another_protocol_is_refused(data: bytes) -> None:
     assert answered(data) == ([400], {"malformed": 1})
@@ -150,3 +167,59 @@ def test_many_that_say_nothing_are_bounded_and_cut_off() -> None:
 def test_after_an_upgrade_that_there_is_not_nothing_more_is_read() -> None:
     head = b"GET /v1/traces HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert answered(head + post(EXPORT)) == ([405], {})
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"POST /v1/traces HTTP/1.0\r\n",
+        b"POST /v1/traces?query=1 HTTP/1.1\r\nHost: x\r\n",
+        b"POST http://x/v1/traces HTTP/1.1\r\nHost: x\r\n",
+    ],
+    ids=["HTTP/1.0", "query", "as to a proxy"],
+)
+def test_what_is_http_as_well_is_taken_and_answered_in_http_1_1(request_line: bytes) -> None:
+    async def run() -> None:
+        async with otlp_port() as senders:
+            fields = b"Content-Type: application/x-protobuf\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(EXPORT)
+            answer = await sent(senders.port, request_line + fields + EXPORT)
+            assert answer.data.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert len(senders.exports) == 1
+
+    asyncio.run(run())
+
+
+def test_requests_that_come_at_once_are_answered_one_by_one_in_their_order() -> None:
+    head = HEAD.replace(b"Connection: close\r\n", b"")
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x;a=b\r\n%b\r\n0\r\nX: y\r\n\r\n" % (len(EXPORT), EXPORT)
+    wrong = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def run() -> None:
+        async with otlp_port() as senders:
+            answer = await sent(senders.port, head + chunked + wrong + head + b"Content-Length: 1\r\n\r\na" + post(b""))
+            assert answer.statuses == [200, 404, 400, 200]
+            assert len(senders.exports) == 1
+
+    asyncio.run(run())
+
+
+def test_one_that_never_reads_its_answers_is_not_read_for_ever_and_keeps_nobody_waiting() -> None:
+    async def is_read(writer: asyncio.StreamWriter, data: bytes) -> bool:
+        writer.write(data)
+        try:
+            await asyncio.wait_for(writer.drain(), 5 * HEADER_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    async def run() -> None:
+        async with otlp_port(Limits()) as senders:
+            kept, writer = await asyncio.open_connection("127.0.0.1", senders.port, limit=1)
+            flood = (b"GET /" + b"a" * 100 + b" HTTP/1.1\r\nHost: x\r\n\r\n") * 1000
+            most = (64 << 20) // len(flood)  # several times what a socket's buffers hold
+            assert not all([await is_read(writer, flood) for _ in range(most) if writer.transport.get_write_buffer_size() < len(flood)])
+            assert (await sent(senders.port, post(EXPORT))).status == 200
+            assert not kept.at_eof()
+            writer.transport.abort()
+
+    asyncio.run(run())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from typing import cast
-
-from aiohttp import web
 
 from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
@@ -18,16 +17,18 @@ from infermeter.listener import TlsListener
 from infermeter.model import Export
 from infermeter.otlp.access import OPEN, Access
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
-from infermeter.otlp.connection import Connection
+from infermeter.otlp.connection import Connection, Exchange, Listener
+from infermeter.otlp.http_answers import Answer
+from infermeter.otlp.http_requests import Head
 from infermeter.otlp.receiver import Packing, Receiver
-from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow, Unauthorised, WrongContentType, WrongSignal
+from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, Unauthorised, WrongContentType, WrongSignal
 
 _TRACES = "/v1/traces"
 _PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
 _ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
 _PACKINGS: dict[str, Packing] = {"identity": "identity", "gzip": "gzip"}
+_PASSED_BY = PASSED_BY.lower()
 _STOP_SECONDS = 0.5
-_CANCEL_SECONDS = 0.1
 
 
 class HttpReceiver:
@@ -37,9 +38,8 @@ class HttpReceiver:
         """`access` says who may send, and is looked after while this listens; None: everybody."""
         self._receiver = receiver
         self._watch = access
-        self._requests: web.Server | None = None
+        self._common = Listener(receiver, self.exchange, _Dates().now)
         self._listener: asyncio.Server | TlsListener | None = None
-        self._answering: set[asyncio.Task[object]] = set()
 
     async def start(self, address: str) -> int:
         """Listens at `host:port` (port 0: any) and returns the port.
@@ -49,8 +49,7 @@ class HttpReceiver:
         """
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        requests = web.Server(self._answer)
-        made = partial(Connection, requests, self._receiver, loop=loop)
+        made = partial(Connection, self._common, loop)
         if self._watch is not None:
             self._watch.start()
         if self._access().certificates is None:
@@ -60,20 +59,21 @@ class HttpReceiver:
             seconds = self._receiver.limits.request_time
             self._listener = listener = TlsListener(made, self._context, handshake_seconds=seconds)
             bound = await listener.start(host.strip("[]") or None, int(port))
-        self._requests = requests
         return bound
 
     async def stop(self) -> None:
         """Takes no more connections, lets exports that are being received end, at most for half a second, and closes."""
-        if self._listener is not None and self._requests is not None:
+        if self._listener is not None:
             self._listener.close()
+            self._listener = None
             if self._watch is not None:
                 self._watch.stop()
-            if self._answering:
-                await asyncio.wait(self._answering, timeout=_STOP_SECONDS)
-            self._requests.pre_shutdown()
-            await self._requests.shutdown(_CANCEL_SECONDS)
-            self._listener = None
+            connections = tuple(self._common.connections)
+            if under_way := [answered for connection in connections if (answered := connection.wind_up()) is not None]:
+                await asyncio.wait(under_way, timeout=_STOP_SECONDS)
+            for connection in connections:
+                connection.cut()
+            await asyncio.sleep(0)
 
     def _access(self) -> Access:
         return OPEN if self._watch is None else self._watch.current
@@ -83,80 +83,76 @@ class HttpReceiver:
         assert certificates is not None  # noqa: S101 - the files are named once, and always there
         return certificates.context
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    def exchange(self, head: Head) -> Exchange:
         """The answer to any request."""
-        connection = request.protocol
-        assert isinstance(connection, Connection)  # noqa: S101 - the listener makes no others
-        connection.request_began()
-        task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        if head.path not in _PATHS:
+            return Answer(HTTPStatus.NOT_FOUND, b"not found")
+        if head.method != "POST":
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only POST", more=(("Allow", "POST"),))
+        told = _encoding(head)
+        encoding = told or "protobuf"
         try:
-            response = await self._response(request)
-        finally:
-            connection.request_ended()
-        if not request.content.is_eof() or "Upgrade" in request.headers:  # of which the rest is dropped, or would be kept unread
-            response.force_close()
-        return response
-
-    async def _response(self, request: web.BaseRequest) -> web.Response:
-        if request.path not in _PATHS:
-            return web.Response(status=HTTPStatus.NOT_FOUND, text="not found")
-        if request.method != "POST":
-            return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, text="only POST", headers={"Allow": "POST"})
-        encoding = _ENCODINGS.get(request.content_type, "protobuf")
-        try:
-            export = await self._take(request)
+            export = yield from self._take(head, told)
         except (DecodeError, Overloaded, Unauthorised, WrongSignal) as error:
             refusal = self._receiver.refuse(error, "http")
             refused = refusal.http_status != HTTPStatus.OK
             body = failure(encoding, refusal.grpc_status, str(error)) if refused else success(encoding, message=str(error))
-            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.retry else {}
+            more = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if refusal.retry else ()
             if isinstance(error, Unauthorised):
-                headers["WWW-Authenticate"] = "Bearer"
-            return web.Response(status=refusal.http_status, body=body, content_type=CONTENT_TYPES[encoding], headers=headers)
+                more = (("WWW-Authenticate", "Bearer"),)
+            return Answer(refusal.http_status, body, CONTENT_TYPES[encoding], more)
         body = success(encoding, rejected=export.malformed, message=UNFIT_SPANS if export.malformed else "")
-        return web.Response(body=body, content_type=CONTENT_TYPES[encoding])
+        return Answer(HTTPStatus.OK, body, CONTENT_TYPES[encoding])
 
-    async def _take(self, request: web.BaseRequest) -> Export:
+    def _take(self, head: Head, encoding: Encoding | None) -> Generator[None, bytes | None, Export]:
         """Receives and decodes one export.
 
         Raises:
             DecodeError, Overloaded, Unauthorised, WrongSignal: as in REFUSALS.
         """
-        self._access().check(request.headers.getall("Authorization", []))
-        encoding = _ENCODINGS.get(request.content_type)
+        authorization = head.fields.get("authorization")
+        self._access().check(() if authorization is None else (authorization,))
         if encoding is None:
             raise WrongContentType("the content type is neither application/x-protobuf nor application/json")
-        packing = _PACKINGS.get(request.headers.get("Content-Encoding", "identity").strip().lower())
+        packing = _PACKINGS.get(head.fields.get("content-encoding", "identity").lower())
         if packing is None:
             raise WrongContentType("the content encoding is neither gzip nor identity")
         with self._receiver.receiving() as hold:
-            body = await self._body(request, hold)
-            if request.path != _TRACES:
+            body = yield from self._body(head, hold)
+            if head.path != _TRACES:
                 raise WrongSignal("only traces are taken here: nothing of this export was kept")
-            passed_by = sidecars_told(request.headers.get(PASSED_BY, ""))
-            return await self._receiver.turns.take(lambda: self._receiver.take(body, encoding, packing, "http", passed_by=passed_by))
+            passed_by = sidecars_told(head.fields.get(_PASSED_BY, ""))
+            return self._receiver.take(body, encoding, packing, "http", passed_by=passed_by)
 
-    async def _body(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
-        """The body as it was sent, within its bounds of bytes and time."""
-        limits = self._receiver.limits
-        if (request.content_length or 0) > limits.body_bytes:
+    def _body(self, head: Head, hold: Callable[[int], None]) -> Generator[None, bytes | None, bytes]:
+        """The body as it was sent, within its bound; of time the connection takes care."""
+        left_bytes = self._receiver.limits.body_bytes
+        if (head.length_bytes or 0) > left_bytes:
             raise TooLarge("more than limits.body_bytes")
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        chunks: list[bytes] = []
-        left_bytes = limits.body_bytes
-        try:
-            async with asyncio.timeout(limits.request_time):
-                async for chunk in request.content.iter_any():
-                    left_bytes -= len(chunk)
-                    if left_bytes < 0:
-                        raise TooLarge("more than limits.body_bytes")
-                    hold(len(chunk))
-                    chunks.append(chunk)
-        except TimeoutError:
-            raise TooSlow("the body took longer than limits.request_time") from None
-        except (web.RequestPayloadError, OSError):
-            raise DecodeError("the body was cut off") from None
-        return b"".join(chunks)
+        pieces: list[bytes] = []
+        while (piece := (yield)) is not None:
+            left_bytes -= len(piece)
+            if left_bytes < 0:
+                raise TooLarge("more than limits.body_bytes")
+            hold(len(piece))
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class _Dates:
+    """The time as HTTP writes it, which is the same for a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._text = second, formatdate(second, usegmt=True)
+        return self._text
+
+
+def _encoding(head: Head) -> Encoding | None:
+    """What the body is said to be; None: something else."""
+    return _ENCODINGS.get(head.fields.get("content-type", "").partition(";")[0].strip().lower())
