@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from infermeter.file_watch import FileWatch
+from infermeter.http_connection import HttpConnection
 from infermeter.web import server
 from infermeter.web.access import read_access, weakened
 from security.attacking import HEADER_SECONDS, SOON_SECONDS, sent, until_closed, web_port
@@ -295,3 +297,23 @@ def test_tls_below_1_2_is_not_spoken(tmp_path: Path) -> None:
             await sent(port, b"GET /metrics" + HEAD, tls=old)
 
     against(scenario, access=access)
+
+
+def test_a_connection_that_spoke_no_http_holds_no_memory_until_the_collector_finds_it() -> None:
+    def connections() -> int:
+        return sum(isinstance(one, HttpConnection) for one in gc.get_objects())
+
+    async def scenario(port: int) -> None:
+        before = connections()
+        for _ in range(3):
+            assert (await sent(port, b"\x00\x01garbage\r\n\r\n")).status == 400
+        for _ in range(100):  # turns of the loop, in which the server's side ends too
+            await asyncio.sleep(0)
+        assert connections() == before
+
+    gc.collect()
+    gc.disable()
+    try:
+        against(scenario)
+    finally:
+        gc.enable()

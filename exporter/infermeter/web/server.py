@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -314,6 +315,8 @@ class _Connection(HttpConnection):
         """The answer to what isn't HTTP; what went wrong here, unless the peer has left, is handled as any error."""
         if status != web.HTTPBadRequest.status_code and not isinstance(exc, ConnectionError):
             return super().handle_error(request, status, exc, message)
+        if exc is not None:  # its frames hold it, and with it this connection and its buffers
+            traceback.clear_frames(exc.__traceback__)
         response = web.Response(status=web.HTTPBadRequest.status_code, text="400 Bad Request\n", headers=HEADERS)
         response.force_close()
         return response
