@@ -146,9 +146,9 @@ test-packaging: $(READY)  ## distributions built and installed in an environment
 	@.ci/need python3-venv zsh fish mandoc shellcheck
 	@$(PYTEST) tests/packaging -m packaging
 
-test-image: $(READY)  ## the image, built without a registry and run as a container would (root; two minutes)
+test-image: $(READY)  ## the image, built without a registry and run as a container would (root; five minutes the first time)
 	@.ci/need buildah debootstrap
-	@$(PYTEST) tests/packaging -m image
+	@$(PYTEST) -o faulthandler_timeout=900 tests/packaging -m image
 
 e2e: $(READY)  ## a real Triton, LitServe and MLServer beside the sidecar (installs 800 MB under .cache the first time)
 	@.ci/need prometheus libpython3.11
