@@ -19,7 +19,7 @@ DATE = $(shell git log -1 --format=%ct)
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts test-deploy test-page test-faults coverage check format docs site lock lock-hashes dist sbom image test-packaging test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-deploy test-page test-faults soak coverage check format docs site lock lock-hashes dist sbom image test-packaging test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -51,9 +51,13 @@ test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanage
 	@.ci/need prometheus prometheus-alertmanager
 	@$(PYTEST) tests/alerts -m e2e_alerts
 
-test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors, clocks, memory, signals (2 minutes)
+test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors, clocks, memory, signals, floods (3 minutes)
 	@.ci/need gcc libc6-dev
 	@$(PYTEST) tests/faults -m "faults or not faults"
+
+soak: $(READY)  ## 20,000 spans/s for an hour with reloads, GPU faults and senders that come and go, and floods for ten minutes (MINUTES=60)
+	@.ci/need gcc libc6-dev
+	@MINUTES=$(or $(MINUTES),60) $(PYTEST) -o faulthandler_timeout=$(shell expr $(or $(MINUTES),60) \* 180) tests/soak -m soak -s
 
 test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, accessibility
 	@.ci/need chromium

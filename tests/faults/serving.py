@@ -70,11 +70,15 @@ class Sidecar:
         except HTTPError as refusal:
             return refusal.read().decode()
 
-    def value(self, name: str, **labels: str) -> float | None:
-        """What /metrics says of a family."""
+    def openmetrics(self) -> str:
+        """What /metrics says."""
         request = Request(f"http://{self.addresses['web']}/metrics", headers={"Accept": "application/openmetrics-text"})
         with urlopen(request, timeout=SOON) as answer:
-            return value(answer.read().decode(), name, **labels)
+            return str(answer.read().decode())
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """What /metrics says of a family."""
+        return value(self.openmetrics(), name, **labels)
 
     def send(self, body: bytes) -> tuple[int, Mapping[str, str]]:
         """Exports over HTTP: the status, and the headers of the answer."""

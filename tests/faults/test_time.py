@@ -55,3 +55,23 @@ def test_a_process_that_stood_still_counts_what_came_meanwhile(tmp_path: Path) -
         sidecar.until(lambda: counted(sidecar) == 2)
         assert sidecar.text("/-/ready").startswith("ready")
         assert sidecar.stopped()[0] == 0
+
+
+def test_an_export_that_is_sent_again_while_it_stands_still_counts_once(tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG + "limits: {request_time: 1s}\n") as sidecar:
+        body = export(1)
+        head = f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        sidecar.process.send_signal(signal.SIGSTOP)
+        with sidecar.connect("otlp_http") as impatient:
+            impatient.sendall(head.encode() + body)
+            impatient.settimeout(2)  # longer than anything in the sidecar waits for a request
+            with pytest.raises(TimeoutError):
+                impatient.recv(1)
+        with sidecar.connect("otlp_http") as again:
+            again.sendall(head.encode() + body)
+            sidecar.process.send_signal(signal.SIGCONT)
+            assert again.recv(12) == b"HTTP/1.1 200"
+        sidecar.until(lambda: counted(sidecar) == 1)
+        received, repeated = (sidecar.value(f"spans_{fate}_total") for fate in ("received", "dropped"))
+        assert (received, repeated) in {(1, 0), (2, 1)}
+        assert sidecar.stopped()[0] == 0
