@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from time import monotonic
 
 import psutil
 
@@ -30,14 +31,23 @@ SHARE_RATIO = 0.9
 """Of the cgroup's limit, where the configuration sets none."""
 
 
-class Memory:
-    """The process's resident size against its limit, as of the last `refresh`."""
+LOOK_SECONDS = 0.05
+"""How old what is known of the size may be while it is asked for: a flood can fill much between two refreshes."""
 
-    def __init__(self, limit_bytes: int | None, *, root: Path = Path("/")) -> None:
-        """`limit_bytes` None: SHARE_RATIO of the least limit of its cgroups, read below `root`; no limit where there is none."""
+
+class Memory:
+    """The process's resident size against its limit: whether it is above, until a `refresh` finds it below."""
+
+    def __init__(self, limit_bytes: int | None, *, root: Path = Path("/"), monotonic: Callable[[], float] = monotonic) -> None:
+        """`limit_bytes` None: SHARE_RATIO of the least limit of its cgroups, read below `root`; no limit where there is none.
+
+        `monotonic` in seconds.
+        """
         self.limit_bytes = limit_bytes if limit_bytes is not None else _share_of_cgroup(root)
         self._process = psutil.Process()
+        self._monotonic = monotonic
         self._over = False
+        self._looked = monotonic()
         self.refresh()
 
     def refresh(self) -> None:
@@ -52,7 +62,12 @@ class Memory:
         return self.limit_bytes is not None and self._process.memory_info().rss > self.limit_bytes
 
     def exceeded(self) -> bool:
-        """Whether the process was above its limit at the last refresh."""
+        """Whether the process is above its limit, as of LOOK_SECONDS ago at most; or was, and no refresh has found it below since."""
+        now = self._monotonic()
+        if not self._over and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            with suppress(OSError):
+                self._over = self._is_over()
         return self._over
 
 

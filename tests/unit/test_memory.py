@@ -6,9 +6,10 @@ import resource
 import weakref
 from pathlib import Path
 
+import psutil
 import pytest
 
-from infermeter.memory import Memory, tune_allocator
+from infermeter.memory import LOOK_SECONDS, Memory, tune_allocator
 
 V2, V1 = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"
 
@@ -110,3 +111,17 @@ def test_above_the_limit_what_hangs_in_a_cycle_is_let_go() -> None:
     memory.refresh()
     assert gone() is None
     assert memory.exceeded()
+
+
+def test_growth_between_two_refreshes_is_seen_and_only_a_refresh_finds_that_it_is_over() -> None:
+    seconds = 0.0
+    memory = Memory(psutil.Process().memory_info().rss + (64 << 20), monotonic=lambda: seconds)
+    held = b"\1" * (192 << 20)
+    assert not memory.exceeded()
+    seconds += LOOK_SECONDS
+    assert memory.exceeded()
+    del held
+    seconds += LOOK_SECONDS
+    assert memory.exceeded()
+    memory.refresh()
+    assert not memory.exceeded()
