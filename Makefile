@@ -61,7 +61,7 @@ soak: $(READY)  ## 20,000 spans/s for an hour with reloads, GPU faults and sende
 
 test-page: $(READY)  ## the status page in a real Chromium: figures, behaviour, accessibility
 	@.ci/need chromium
-	@$(PYTEST) tests/page -m page
+	@$(PYTEST) --numprocesses 3 tests/page -m page
 
 test-deploy: $(READY)  ## deploy/ by validators from npm, kubectl's kustomize, vmalert, every case of the chart's rules, the Compose demo's processes (3 minutes)
 	@.ci/need prometheus nodejs npm victoria-metrics
