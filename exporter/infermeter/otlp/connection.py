@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio's
         """What was being received is given up, and counted."""
         self._listener.connections.discard(self)
-        self._deadline.clear()
+        self._deadline.end()
         self._phase = _Phase.ENDING
         if self._exchange is not None and self._answer is None:
             self._fail(DecodeError("the body was cut off"))

@@ -31,9 +31,18 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
 
+    def end(self) -> None:
+        """There is none ever again, and nobody whom it would call is held by it."""
+        self.clear()
+        self._passed = _nothing
+
     def _look(self) -> None:
         self._timer = None
         if self._loop.time() < self._at:
             self._timer = self._loop.call_at(self._at, self._look)
         else:
             self._passed()
+
+
+def _nothing() -> None:
+    """Whom an ended deadline calls."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -443,3 +445,16 @@ def test_at_the_end_what_hangs_is_cut_off() -> None:
     assert answered is not None
     assert answered.done()
     assert (peer.wire.done, peer.refused) == (["aborted"], {"malformed": 1})
+
+
+def test_a_connection_that_was_lost_holds_nothing_until_cycles_are_looked_for() -> None:
+    peer = Peer()
+    peer.send(export(1)[:-1])
+    lost = weakref.ref(peer.connection)
+    gc.disable()
+    try:
+        peer.connection.connection_lost(None)
+        del peer.connection
+        assert lost() is None
+    finally:
+        gc.enable()
