@@ -116,7 +116,7 @@ def wait_for_quiet(meter: Sidecar) -> None:
 
 
 def wait_for_coverage(meter: Sidecar) -> None:
-    """Waits until slots tell as many spans as inferences: of the first one's, those between two of the server's pages may be the next one's."""
+    """Waits until slots tell as many spans as inferences: those between two of the server's pages may be another slot's."""
 
     def covered() -> bool:
         page = meter.scrape()
