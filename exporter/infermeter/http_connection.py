@@ -6,11 +6,14 @@ import asyncio
 
 from aiohttp import web
 
+LINE_BYTES = 8190
+"""As in most servers."""
+
 
 class HttpConnection(web.RequestHandler):
     """Counts from the first byte of a request, or from connecting, to the end of its headers, however steadily they drip.
 
-    Whoever answers requests calls `request_began` and `request_ended`. Nothing is unpacked, and nothing logged of a request.
+    Whoever answers requests calls `request_began` and `request_ended`; between them it is `in_request`. Nothing is unpacked, and nothing logged.
     """
 
     def __init__(
@@ -23,8 +26,9 @@ class HttpConnection(web.RequestHandler):
         linger_seconds: float,
         headers_most: int,
         header_bytes: int,
+        line_bytes: int = LINE_BYTES,
     ) -> None:
-        """`header_bytes` is the size of one field at most; of all of them together a peer makes this hold `headers_most` as many.
+        """`line_bytes` bounds the first line of a request, `header_bytes` one field; a peer makes this hold `headers_most` of them.
 
         `idle_seconds` is how long it may rest between two requests, `linger_seconds` how long a body that nobody wants is dropped.
         """
@@ -35,12 +39,13 @@ class HttpConnection(web.RequestHandler):
             auto_decompress=False,
             keepalive_timeout=idle_seconds,
             lingering_time=linger_seconds,
+            max_line_size=line_bytes,
             max_headers=headers_most,
             max_field_size=header_bytes,
         )
-        self._event_loop = loop
+        self.event_loop = loop
         self._header_seconds = header_seconds
-        self._in_request = False
+        self.in_request = False
         self._in_headers = False
         self._header_timer: asyncio.TimerHandle | None = None
 
@@ -56,7 +61,7 @@ class HttpConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes; the first of a request start its clock."""
-        if data and not self._in_request:  # aiohttp calls it without any, to go on with what it has
+        if data and not self.in_request:  # aiohttp calls it without any, to go on with what it has
             self._in_headers = True
             if self._header_timer is None:
                 self._await_headers()
@@ -65,17 +70,17 @@ class HttpConnection(web.RequestHandler):
     def request_began(self) -> None:
         """The headers of a request are complete."""
         self._headers_came()
-        self._in_request = True
+        self.in_request = True
 
     def request_ended(self) -> None:
         """The request was answered; the connection may rest."""
-        self._in_request = False
+        self.in_request = False
 
     def headers_too_slow(self) -> None:
         """They began, and didn't end in time: the connection is closed after this."""
 
     def _await_headers(self) -> None:
-        self._header_timer = self._event_loop.call_later(self._header_seconds, self._cut_off)
+        self._header_timer = self.event_loop.call_later(self._header_seconds, self._cut_off)
 
     def _headers_came(self) -> None:
         self._in_headers = False

@@ -8,6 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from infermeter.config import Limits
+from infermeter.http_connection import HttpConnection
 
 IDLE_SECONDS = 75.0
 """How long a connection may rest between two requests."""
@@ -20,26 +21,22 @@ RETRY_AFTER_SECONDS = 1
 _FULL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_SECONDS}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-class Connection(web.RequestHandler):
-    """aiohttp's connection, with a bound on the time from the first byte of a request (or from connecting) to the end of its headers."""
+class Connection(HttpConnection):
+    """A client's, turned away where there are too many."""
 
     def __init__(self, requests: web.Server, limits: Limits, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             requests,
             loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # how aiohttp spells: no access log
-            auto_decompress=False,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=0,  # the server does it: what is left of a body may be no HTTP
-            max_line_size=LINE_BYTES,
-            max_field_size=LINE_BYTES,
-            max_headers=FIELDS,
+            header_seconds=limits.request_time,
+            idle_seconds=IDLE_SECONDS,
+            linger_seconds=0,  # the server does it: what is left of a body may be no HTTP
+            headers_most=FIELDS,
+            header_bytes=LINE_BYTES,
+            line_bytes=LINE_BYTES,
         )
         self._requests = requests
         self._limits = limits
-        self._event_loop = loop
-        self._in_request = False
-        self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, or turns it away where there are too many."""
@@ -47,32 +44,10 @@ class Connection(web.RequestHandler):
         if len(self._requests.connections) > self._limits.connections:
             cast("asyncio.Transport", transport).write(_FULL)
             self.force_close()
-        else:
-            self._await_headers()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forgets the connection."""
-        self._headers_came()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Takes bytes; the first of a request start its clock."""
-        if not self._in_request and self._header_timer is None:
-            self._await_headers()
-        super().data_received(data)
-
-    def request_began(self) -> None:
-        """The headers of a request are complete."""
-        self._headers_came()
-        self._in_request = True
-
-    def request_ended(self) -> None:
-        """The request was answered; the connection may rest."""
-        self._in_request = False
 
     def end(self) -> None:
         """Ends with the request that is under way, or now if there is none."""
-        if self._in_request:
+        if self.in_request:
             self.close()
         else:
             self.force_close()
@@ -89,12 +64,4 @@ class Connection(web.RequestHandler):
 
     def log_exception(self, *args: object, **kw: object) -> None:
         """Hands our own mistakes to whoever watches over the loop."""
-        self._event_loop.call_exception_handler({"message": str(args[0]), "exception": kw.get("exc_info")})
-
-    def _await_headers(self) -> None:
-        self._header_timer = self._event_loop.call_later(self._limits.request_time, self.force_close)
-
-    def _headers_came(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+        self.event_loop.call_exception_handler({"message": str(args[0]), "exception": kw.get("exc_info")})
