@@ -13,7 +13,8 @@ LINE_BYTES = 8190
 class HttpConnection(web.RequestHandler):
     """Counts from the first byte of a request, or from connecting, to the end of its headers, however steadily they drip.
 
-    Whoever answers requests calls `request_began` and `request_ended`; between them it is `in_request`. Nothing is unpacked, and nothing logged.
+    Whoever answers requests calls `request_began` and `request_ended`; between them it is `in_request`. Nothing is unpacked, and nothing
+    logged of a request.
     """
 
     def __init__(
