@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from infermeter.ledger.sla import allowed_miss_ratio
@@ -15,7 +16,11 @@ FURTHEST: Final = 10_000_000
 _HALVINGS: Final = 30
 """To about 1e-9."""
 
+_KEPT: Final = 1_024
+"""Answers that are kept: what was judged changes as slots close, and a report is made each second while somebody watches."""
 
+
+@lru_cache(_KEPT)
 def miss_ratio_bounds(judged: Judged) -> tuple[float, float]:
     """The one-sided lower and the one-sided upper bound of the share that misses, each at the confidence.
 
@@ -27,6 +32,7 @@ def miss_ratio_bounds(judged: Judged) -> tuple[float, float]:
     return lower, upper
 
 
+@lru_cache(_KEPT)
 def inferences_until_met(sla: SlaTarget, judged: Judged) -> int | None:
     """How many more inferences it takes at least, all of them within, until the SLA is `met`; None: no number, or more than FURTHEST."""
     misses, allowed, alpha = judged.observed - judged.within, float(allowed_miss_ratio(sla)), 1 - judged.confidence
