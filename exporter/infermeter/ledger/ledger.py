@@ -25,7 +25,8 @@ from infermeter.ledger.slowdown import Slowdowns
 from infermeter.ledger.tariff import Prices
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.watermarks import Watermarks
-from infermeter.ledger.windows import WindowQuantiles, WindowReader
+from infermeter.ledger.window_readings import Basis, ModelBasis, WindowReadings
+from infermeter.ledger.windows import WindowQuantiles
 from infermeter.model import Concurrency, GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot, ServerReading
 
 _BASELINE: Final = "baseline"
@@ -68,6 +69,8 @@ class Ledger:
         )
         self._quantiles = WindowQuantiles(config.windows)
         self._slowdowns = Slowdowns(config.windows)
+        hardware = self._settlement.devices.hardware
+        self._windows = WindowReadings(self._slots, self._quantiles, self._slowdowns, hardware, self._totals)
         self._capacity = ServerCapacity(config, start_ns=start_ns)
         self._blocks: list[Blocks | None] = []
         self._late_for_energy = 0
@@ -199,22 +202,15 @@ class Ledger:
         facts = {code: self._capacity.facts(code) for code in codes}
         biases = self._bias.found
         capacities = {code: k for code, fact in facts.items() if fact is not None and (k := fact.observed_per_second) is not None}
-        readers = [
-            WindowReader(
-                window,
-                self._slots,
-                self._quantiles,
-                self._slowdowns,
-                devices.hardware,
-                self._totals,
-                sampled=self.sampled,
-                confidence=confidence,
-                priced=accrual.cost,
-                metered=metered,
-                biased=biases,
-            )
-            for window in self._config.windows
-        ]
+        basis = Basis(
+            tuple(self._config.windows),
+            tuple(ModelBasis(code, about[code], arrivals.sla(code), self._blocks[code], capacities.get(code)) for code in codes),
+            sampled=self.sampled,
+            confidence=confidence,
+            priced=frozenset(accrual.cost),
+            metered=metered,
+            biased=tuple(biases),
+        )
         return LedgerSnapshot(
             time_ns=now_ns,
             start_ns=self._start_ns,
@@ -226,17 +222,15 @@ class Ledger:
                     self._blocks[code],
                     joules=uses.of(uses.joules, code) if metered else None,
                     cost=uses.of(uses.cost, code) if priced else None,
-                    windows=[
-                        reader.model(code, about[code], arrivals.sla(code), self._blocks[code], capacities.get(code)) for reader in readers
-                    ],
+                    windows=windows,
                     capacity=facts[code],
                     totals=self._totals,
                     coverage_bias=biases.get(code),
                 )
-                for code in codes
+                for code, windows in zip(codes, self._windows.models(basis), strict=True)
             ),
-            windows=tuple(
-                reader.server(about, capacities, load=self._capacity.load(reader.seconds) if counted else None) for reader in readers
+            windows=self._windows.server(
+                basis, [self._capacity.load(window.seconds) if counted else None for window in self._config.windows]
             ),
             slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=accrual.cost, metered=metered),
             busy_seconds=settlement.busy_ns / SECOND_NS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, overload
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 
@@ -176,8 +176,7 @@ def whole_rows(timeline: Timeline[np.int64], first: int, stop: int) -> Ints:
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """Which facts there are of a model: nothing is within an SLA that isn't there, and not every server tells tokens.
 
     `sla_since`: the first slot that was judged by the SLA in force alone; None without one.

@@ -88,12 +88,18 @@ class Totals:
         self._closed = slots.first_slot
         self._waiting: list[_Told] = []
         self._owed: tuple[int, int] | None = None
+        self._changes = 0
         self._told_from: dict[int, int] = {}  # the slots that hold what was served before them, and the first of which they do
 
     @property
     def known(self) -> bool:
         """Whether any reading has told of inferences."""
         return self.first_slot is not None
+
+    @property
+    def revision(self) -> tuple[int | None, ...]:
+        """Is another one once anything here says something else of closed slots than before, `tokens`, `work` and `fallback` included."""
+        return self._changes, *self._codes()
 
     @property
     def unnamed(self) -> int | None:
@@ -108,6 +114,7 @@ class Totals:
 
     def read(self, reading: ServerReading) -> None:
         """Takes in what was served since the last reading; models that the server names are known from now on."""
+        self._changes += 1
         self._read_ns = reading.time_ns
         self._arrivals.names.served(reading.model)
         for owner in (self.tokens, self.fallback, self.work):
@@ -246,6 +253,7 @@ class Totals:
 
     def _place(self, told: _Told) -> None:
         """Spreads increases over the slots of their time: as the observed ok lie in it, evenly where none was."""
+        self._changes += 1
         between = stretch(told.since_ns, told.time_ns, open_slot=self._slots.closed)
         first, open_slot, parts_ns = between.first_slot, between.open_slot, between.parts_ns
         seen = self._slots.seen(first, first + len(parts_ns))[:, :, columns.OK]

@@ -23,6 +23,7 @@ from infermeter.model import (
     SIGNALS,
     STAGES,
     Component,
+    HardwareWindow,
     Ints,
     Judged,
     Misses,
@@ -112,14 +113,15 @@ class WindowReader:
         self._metered = metered
         self._biased = biased
         start = slots.first_slot if totals.first_slot is None else totals.first_slot
-        self._first = min(max(slots.closed - quantiles.length(window), start), slots.closed)
-        self._sums: Sums = slots.sums(self._first, slots.closed)
-        self._served = totals.sums(self._first, slots.closed)
+        self._stop = slots.closed
+        self._first = min(max(self._stop - quantiles.length(window), start), self._stop)
+        self._sums: Sums = slots.sums(self._first, self._stop)
+        self._served = totals.sums(self._first, self._stop)
         self._unnamed = totals.unnamed
         self._tokens = totals.tokens
         self._fallback = totals.fallback
         self._work = totals.work
-        self._served_tokens = totals.tokens.sums(self._first, slots.closed)
+        self._served_tokens = totals.tokens.sums(self._first, self._stop)
         accrued_seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
         self._unpriced_seconds = float(unpriced_longest(self._sums.unpriced_seconds, priced))
         self._is_priced = bool(priced) and self._unpriced_seconds <= _MOST_UNPRICED * accrued_seconds
@@ -127,12 +129,12 @@ class WindowReader:
         if self._served is None:
             self._is_counted = not sampled
         else:
-            self._is_counted = totals.unknown_seconds(self._first, slots.closed) <= _MOST_UNKNOWN * accrued_seconds
+            self._is_counted = totals.unknown_seconds(self._first, self._stop) <= _MOST_UNKNOWN * accrued_seconds
 
-    @property
-    def seconds(self) -> float:
-        """How long the window is at most."""
-        return self._window.seconds
+    def hardware(self) -> HardwareWindow | None:
+        """What the GPUs did in the window."""
+        seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
+        return self._hardware.window(self._first, self._stop, seconds=seconds)
 
     def model(self, code: int, told: Told, sla: SlaTarget | None, blocks: Blocks | None, capacity: float | None) -> ModelWindow:
         """One model in the window, with its observed capacity in inferences per second."""
@@ -179,8 +181,11 @@ class WindowReader:
             judged=evidence,
         )
 
-    def server(self, models: Mapping[int, Told], capacities: Mapping[int, float], *, load: float | None) -> ServerWindow:
-        """The whole server in the window; `models` and `capacities` by code, these observed, in inferences per second."""
+    def server(self, models: Mapping[int, Told], capacities: Mapping[int, float]) -> ServerWindow:
+        """The whole server in the window, but for its load and its `hardware`.
+
+        `models` and `capacities` by code, these observed, in inferences per second.
+        """
         accrued, active, idle, computing = self._sums.server.tolist()
         cost = self._server_cost()
         ok = sum(map(self._ok, models))
@@ -195,7 +200,7 @@ class WindowReader:
                 ok=ok,
                 within=sum(judged) + unjudged,
             )
-        flops, moved_bytes = self._work.sums(self._first, self._slots.closed, seconds=accrued)
+        flops, moved_bytes = self._work.sums(self._first, self._stop, seconds=accrued)
         return ServerWindow(
             window=self._window,
             accrued_seconds=accrued,
@@ -205,10 +210,8 @@ class WindowReader:
             inferences_ok=ok,
             inferences_within_sla=round(sum(judged)) if judged and not self._biased else None,
             waterfall_cost=steps,
-            load_ratio=load,
             idle_seconds=idle,
             unpriced_seconds=self._unpriced_seconds if self._priced else None,
-            hardware=self._hardware.window(self._first, self._slots.closed, seconds=accrued),
             flops_per_gpu=flops,
             memory_bytes_per_gpu=moved_bytes,
             batch_mean=float(self._sums.amounts[:, columns.COMPUTE_SECONDS].sum()) / computing if computing > 0 else None,
@@ -219,7 +222,7 @@ class WindowReader:
         if counts[columns.OBSERVED]:
             return _stage_seconds(counts)
         seconds = float(self._sums.server[columns.ACCRUED_SECONDS])
-        return self._fallback.stage_seconds(code, self._first, self._slots.closed, seconds=seconds)
+        return self._fallback.stage_seconds(code, self._first, self._stop, seconds=seconds)
 
     def _server_cost(self) -> float | None:
         return sum(self._sums.amounts[:, columns.COST].tolist()) if self._priced else None
@@ -268,7 +271,7 @@ class WindowReader:
 
     def _judged(self, since: int) -> Sums:
         """What the SLA in force, which judges alone `since` a slot, has judged of the window."""
-        return self._sums if since <= self._first else self._slots.sums(min(since, self._slots.closed), self._slots.closed)
+        return self._sums if since <= self._first else self._slots.sums(min(since, self._stop), self._stop)
 
     def _within(self, code: int, since: int | None) -> float | None:
         """Ok inferences within the SLA in force; None without one, and where it has judged too few of them to tell its share of all."""
