@@ -29,6 +29,9 @@ PATIENCE_SECONDS = 30.0
 
 RECONNECT_SECONDS = 0.05
 DIFFERENT_BODIES = 8
+RENEWED_SECONDS = 1.0
+"""After which one of them is made anew: what is sent tells of the last seconds, as a server's spans do."""
+
 REFUSED_STREAM = "RST_STREAM with error code 7"
 HINTS = frozenset({"google.rpc.retryinfo-bin", "grpc-status-details-bin"})
 
@@ -37,7 +40,7 @@ HINTS = frozenset({"google.rpc.retryinfo-bin", "grpc-status-details-bin"})
 class Flood:
     """What one process sends: `connections` exports at a time; over gRPC so many calls share each of `channels` connections.
 
-    `pause_seconds` rests each of them after each answer.
+    `every_seconds`: each of them begins an export so often, later only where the one before isn't answered by then; 0: at once.
     """
 
     transport: str
@@ -47,7 +50,7 @@ class Flood:
     spans: int = 512
     connections: int = 64
     channels: int = 1
-    pause_seconds: float = 0.0
+    every_seconds: float = 0.0
 
 
 @dataclass
@@ -159,14 +162,18 @@ async def flood(what: Flood, ended: asyncio.Event) -> Accounts:
     """Sends until told to end, then waits for what is on its way."""
     told = Accounts()
     different = bodies(what.shape, what.encoding, what.spans, count=DIFFERENT_BODIES)
+    renewing = asyncio.create_task(renewed(different, what))
     numbers = count(int.from_bytes(os.urandom(4), "big"))
 
     async def one(sender: Sender, start: int) -> None:
+        due = time.monotonic() + what.every_seconds * start / what.connections
         for turn in count(start):
+            await asyncio.sleep(due - time.monotonic())
             if ended.is_set():
                 return
             body = different[turn % len(different)]
             began = time.monotonic()
+            due = max(due + what.every_seconds, began)
             try:
                 answer = await sender.export(with_new_ids(body, next(numbers), what.encoding))
             except Unbegun:
@@ -185,16 +192,24 @@ async def flood(what: Flood, ended: asyncio.Event) -> Accounts:
             else:
                 told.refused[answer.refusal] += 1
                 told.unhinted += not answer.hinted
-            await asyncio.sleep(what.pause_seconds)
 
     if what.transport == "http":
         await asyncio.gather(*(one(HttpSender(what.address, what.encoding), i) for i in range(what.connections)))
+        renewing.cancel()
         return told
     options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(what.address, options) for _ in range(what.channels)]
     await asyncio.gather(*(one(GrpcSender(channels[i % what.channels]), i) for i in range(what.connections)))
     await asyncio.gather(*(channel.close() for channel in channels))
+    renewing.cancel()
     return told
+
+
+async def renewed(different: list[Body], what: Flood) -> None:
+    """Makes one body after the other anew, for ever."""
+    for turn in count():
+        await asyncio.sleep(RENEWED_SECONDS)
+        different[turn % len(different)] = bodies(what.shape, what.encoding, what.spans, count=1, seed=turn)[0]
 
 
 def with_new_ids(body: Body, number: int, encoding: str) -> bytes:

@@ -40,7 +40,7 @@ PRICES = (3600, 7200)
 
 SPANS_PER_SECOND = 20_000
 SENDERS = tuple(
-    Flood(transport, "", connections=4, pause_seconds=4 * spans / (SPANS_PER_SECOND / 2), spans=spans)
+    Flood(transport, "", connections=4, every_seconds=4 * spans / (SPANS_PER_SECOND / 2), spans=spans)
     for transport, spans in (("http", 512), ("grpc", 256))
 )
 LINES_A_ROUND = 12
