@@ -31,8 +31,10 @@ from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
 from infermeter.model import Export, HostSample, ServerReading, Snapshot
 from infermeter.otlp import access as otlp_access
+from infermeter.otlp.backlog import Backlog
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
+from infermeter.otlp.plain import Plain
 from infermeter.otlp.receiver import Receiver
 from infermeter.otlp.turns import Turns
 from infermeter.prices.in_force import Quote
@@ -49,7 +51,7 @@ from infermeter.web.server import WebServer
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1
-"""How long decoded spans wait for company before they are mapped together."""
+"""How long exports that were answered wait for company before they are decoded and mapped together."""
 
 ADVANCE_SECONDS = 1.0
 """How often time passes for the ledger: one tick."""
@@ -172,6 +174,7 @@ class Sidecar:
             else None
         )
         turns = Turns()
+        self._backlog = Backlog(Plain(self._meter.wanted), self._kept)
         self._receiver = Receiver(
             self._meter.wanted,
             self._consume,
@@ -179,6 +182,7 @@ class Sidecar:
             overloaded=lambda: self._memory.exceeded() or turns.spent(),
             accepted=self.forwarder.offer if self.forwarder else None,
             turns=turns,
+            backlog=self._backlog,
         )
         self._exposition = Exposition((ProcessCollector(registry=None),))
         self._flush: asyncio.TimerHandle | None = None
@@ -296,13 +300,30 @@ class Sidecar:
     def _consume(self, export: Export) -> None:
         with self._mistakes_end_it():
             self._meter.consume(export, self._now().unix_ns)
+        self._flush_soon()
+
+    def _kept(self) -> None:
+        if self._backlog.is_full:
+            with self._mistakes_end_it():
+                self._drain(self._now().unix_ns)
+        self._flush_soon()
+
+    def _drain(self, now_ns: int) -> None:
+        """What was answered is what is known: to be called before the meter is read or told anything of time."""
+        export = self._backlog.drained()
+        if export is not None:
+            self._meter.consume(export, now_ns)
+
+    def _flush_soon(self) -> None:
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
 
     def _flush_now(self) -> None:
         self._flush = None
         with self._mistakes_end_it():
-            self._meter.flush(self._now().unix_ns)
+            now_ns = self._now().unix_ns
+            self._drain(now_ns)
+            self._meter.flush(now_ns)
 
     def _take_reading(self, reading: Reading) -> None:
         with self._mistakes_end_it():
@@ -359,6 +380,7 @@ class Sidecar:
 
     def _advance(self) -> None:
         instant = self._now()
+        self._drain(instant.unix_ns)
         self._meter.advance(instant.unix_ns, instant.monotonic_ns - self._last.monotonic_ns)
         self._last = instant
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Column, Layout, SpanBatch, SpanEvents, SpanFilter
 
 END_OF_TIME_NS = 2**63
-"""Instants from here on don't fit a signed 64-bit integer: year 2262."""
+"""Marks from here on don't fit a signed 64-bit integer: year 2262."""
 
 TRACE_ID: Final = np.dtype("V16")
 """The 16 bytes of a trace's id."""
@@ -38,17 +38,22 @@ class Outline(NamedTuple):
     events: tuple[str, ...]
 
 
-class ScopeSpans(Protocol):
-    """Columns of the spans of one scope as a sender wrote them, unchecked, and what is read of them only on demand."""
+class Marks(Protocol):
+    """By what spans are fit or not: columns as a sender wrote them."""
 
     trace_id: list[bytes]
     span_id: list[bytes]
     parent_id: list[bytes]
+    start_ns: list[int]
+    end_ns: list[int]
+
+
+class ScopeSpans(Marks, Protocol):
+    """Columns of the spans of one scope as a sender wrote them, unchecked, and what is read of them only on demand."""
+
     name: list[str]
     kind: list[int]
     status: list[int]
-    start_ns: list[int]
-    end_ns: list[int]
 
     def attributes(self, keys: tuple[str, ...], rows: Sequence[int]) -> tuple[Column | None, ...]:
         """A column for each key, with one value for each of the rows; None where none of them has one."""
@@ -61,11 +66,11 @@ class ScopeSpans(Protocol):
 
 def span_batches(resource: Mapping[str, AttributeValue], scope: str, spans: ScopeSpans, wanted: SpanFilter) -> list[SpanBatch]:
     """The fit spans of one scope, a batch for each layout, each in the order given."""
-    rows = _fit_rows(spans)
+    rows = fit_rows(spans)
     return [_batch(resource, scope, layout, spans, of_layout) for layout, of_layout in _rows_by_layout(scope, spans, rows, wanted).items()]
 
 
-def _fit_rows(spans: ScopeSpans) -> Sequence[int]:
+def fit_rows(spans: Marks) -> Sequence[int]:
     """Rows whose ids and times are valid: ids of the right length and not all zero, times that ascend and exist."""
     rows = range(len(spans.span_id))
     if not rows or (

@@ -18,6 +18,7 @@ from infermeter.model import Export
 from infermeter.otlp.access import OPEN, Access
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
 from infermeter.otlp.connection import Connection, Exchange, Listener
+from infermeter.otlp.decoder import Checked
 from infermeter.otlp.http_answers import Answer
 from infermeter.otlp.http_requests import Head
 from infermeter.otlp.receiver import Packing, Receiver
@@ -104,8 +105,8 @@ class HttpReceiver:
         body = success(encoding, rejected=export.malformed, message=UNFIT_SPANS if export.malformed else "")
         return Answer(HTTPStatus.OK, body, CONTENT_TYPES[encoding])
 
-    def _take(self, head: Head, encoding: Encoding | None) -> Generator[None, bytes | None, Export]:
-        """Receives and decodes one export.
+    def _take(self, head: Head, encoding: Encoding | None) -> Generator[None, bytes | None, Export | Checked]:
+        """Receives and takes one export.
 
         Raises:
             DecodeError, Overloaded, Unauthorised, WrongSignal: as in REFUSALS.

@@ -3,6 +3,8 @@
 Two declarations differ from the published schema and are wire-compatible with it. Attributes are a map: a repeated message with
 fields `key = 1` and `value = 2` is what a map is on the wire, so that a lookup by key runs in C, and the last of two equal keys
 wins. Their values are `bytes`: an attribute that no rule reads is never taken apart. In a RawExportRequest the spans are `bytes` too.
+Of a StrictExportRequest every value of an attribute is taken apart, so that what it parses the others never fail over. In a
+PooledExportRequest whatever is no repeated message is `bytes`, which may be compared, and repeated: to join them is to merge them.
 
 Source: opentelemetry-proto 1.x, trace/v1/trace.proto, common/v1/common.proto, collector/trace/v1/trace_service.proto; googleapis,
 google/rpc/status.proto, google/rpc/error_details.proto; protobuf encoding guide, "Maps".
@@ -21,6 +23,7 @@ Message: TypeAlias = Any
 
 _PACKAGE = "infermeter"
 _ATTRIBUTES = "map<string, bytes>"
+_EVERY_VALUE = "repeated KeyValue"
 _SCALARS = {
     "bool": FieldDescriptorProto.TYPE_BOOL,
     "bytes": FieldDescriptorProto.TYPE_BYTES,
@@ -30,21 +33,22 @@ _SCALARS = {
     "int64": FieldDescriptorProto.TYPE_INT64,
     "string": FieldDescriptorProto.TYPE_STRING,
 }
+_SPAN = {
+    "trace_id": (1, "bytes"),
+    "span_id": (2, "bytes"),
+    "parent_span_id": (4, "bytes"),
+    "name": (5, "string"),
+    "kind": (6, "int32"),
+    "start_time_unix_nano": (7, "fixed64"),
+    "end_time_unix_nano": (8, "fixed64"),
+    "attributes": (9, _ATTRIBUTES),
+    "events": (11, "repeated Event"),
+    "status": (15, "SpanStatus"),
+}
 _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "Event": {"time_unix_nano": (1, "fixed64"), "name": (2, "string")},
     "SpanStatus": {"code": (3, "int32")},
-    "Span": {
-        "trace_id": (1, "bytes"),
-        "span_id": (2, "bytes"),
-        "parent_span_id": (4, "bytes"),
-        "name": (5, "string"),
-        "kind": (6, "int32"),
-        "start_time_unix_nano": (7, "fixed64"),
-        "end_time_unix_nano": (8, "fixed64"),
-        "attributes": (9, _ATTRIBUTES),
-        "events": (11, "repeated Event"),
-        "status": (15, "SpanStatus"),
-    },
+    "Span": _SPAN,
     "Scope": {"name": (1, "string")},
     "ScopeSpans": {"scope": (1, "Scope"), "spans": (2, "repeated Span")},
     "Resource": {"attributes": (1, _ATTRIBUTES)},
@@ -53,6 +57,15 @@ _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "RawScopeSpans": {"scope": (1, "Scope"), "spans": (2, "repeated bytes")},
     "RawResourceSpans": {"resource": (1, "Resource"), "scope_spans": (2, "repeated RawScopeSpans")},
     "RawExportRequest": {"resource_spans": (1, "repeated RawResourceSpans")},
+    "KeyValue": {"key": (1, "string"), "value": (2, "AnyValue")},
+    "StrictSpan": _SPAN | {"attributes": (9, _EVERY_VALUE)},
+    "StrictScopeSpans": {"scope": (1, "Scope"), "spans": (2, "repeated StrictSpan")},
+    "StrictResource": {"attributes": (1, _EVERY_VALUE)},
+    "StrictResourceSpans": {"resource": (1, "StrictResource"), "scope_spans": (2, "repeated StrictScopeSpans")},
+    "StrictExportRequest": {"resource_spans": (1, "repeated StrictResourceSpans")},
+    "PooledScopeSpans": {"scope": (1, "repeated bytes"), "spans": (2, "repeated bytes")},
+    "PooledResourceSpans": {"resource": (1, "repeated bytes"), "scope_spans": (2, "repeated PooledScopeSpans")},
+    "PooledExportRequest": {"resource_spans": (1, "repeated PooledResourceSpans")},
     "PartialSuccess": {"rejected_spans": (1, "int64"), "error_message": (2, "string")},
     "ExportResponse": {"partial_success": (1, "PartialSuccess")},
     "Any": {"type_url": (1, "string"), "value": (2, "bytes")},
@@ -110,7 +123,11 @@ def _message(name: str) -> Message:
 EXPORT_REQUEST = _message("ExportRequest")
 RAW_EXPORT_REQUEST = _message("RawExportRequest")
 RAW_SCOPE_SPANS = _message("RawScopeSpans")
+STRICT_EXPORT_REQUEST = _message("StrictExportRequest")
+POOLED_EXPORT_REQUEST = _message("PooledExportRequest")
+SCOPE = _message("Scope")
 SCOPE_SPANS = _message("ScopeSpans")
+RESOURCE = _message("Resource")
 SPAN = _message("Span")
 EXPORT_RESPONSE = _message("ExportResponse")
 ANY_VALUE = _message("AnyValue")

@@ -55,31 +55,37 @@ def _export(request: Message, wanted: SpanFilter, templates: Templates | None) -
     first: bytes | None = None
     last = b""
     for resource_spans in request.resource_spans:
-        told = resource_spans.resource.attributes
-        present = {key: value_of(told[key]) for key in wanted.resource_keys if key in told}
-        resource = {key: value for key, value in present.items() if value is not None}
+        resource = resource_of(resource_spans.resource, wanted)
         for scope_spans in resource_spans.scope_spans:
             scope, raws = scope_spans.scope.name, scope_spans.spans
             spans += len(raws)
-            for at in range(0, len(raws), _SPANS_AT_ONCE):
-                batches += _batches(resource, scope, raws[at : at + _SPANS_AT_ONCE], wanted, templates)
+            batches += raw_batches(resource, scope, raws, wanted, templates)
             if raws:
                 first, last = raws[0] if first is None else first, raws[-1]
     outermost = (SPAN.FromString(first).span_id, SPAN.FromString(last).span_id) if first is not None else (b"", b"")
     return Export(batches=tuple(batches), spans=spans, malformed=spans - sum(map(len, batches)), outermost=outermost)
 
 
-def _batches(
+def resource_of(message: Message, wanted: SpanFilter) -> dict[str, AttributeValue]:
+    """The wanted attributes of a resource. Raises: google.protobuf.message.DecodeError."""
+    told = message.attributes
+    present = {key: value_of(told[key]) for key in wanted.resource_keys if key in told}
+    return {key: value for key, value in present.items() if value is not None}
+
+
+def raw_batches(
     resource: Mapping[str, AttributeValue], scope: str, raws: Sequence[bytes], wanted: SpanFilter, templates: Templates | None
 ) -> Iterator[SpanBatch]:
-    """All spans of a scope: those that fit templates, and the others."""
-    if templates is not None:
-        alike, raws = templates.sorted(raws, scope)
-        for template, matrix in alike:
-            yield from alike_spans(resource, scope, template, matrix)
-    if raws:
-        parsed = SCOPE_SPANS.FromString(RAW_SCOPE_SPANS(spans=raws).SerializeToString())  # at once, in one arena
-        yield from span_batches(resource, scope, _WireSpans(list(parsed.spans)), wanted)
+    """All serialised spans of a scope: those that fit templates, and the others. Raises: google.protobuf.message.DecodeError."""
+    for at in range(0, len(raws), _SPANS_AT_ONCE):
+        others = raws[at : at + _SPANS_AT_ONCE]
+        if templates is not None:
+            alike, others = templates.sorted(others, scope)
+            for template, matrix in alike:
+                yield from alike_spans(resource, scope, template, matrix)
+        if others:
+            parsed = SCOPE_SPANS.FromString(RAW_SCOPE_SPANS(spans=others).SerializeToString())  # at once, in one arena
+            yield from span_batches(resource, scope, _WireSpans(list(parsed.spans)), wanted)
 
 
 class _WireSpans:

@@ -1,4 +1,7 @@
-"""An export on its way from a transport to the mapping: admitted, decoded, counted and consumed, as a whole or not at all."""
+"""An export on its way from a transport to the mapping: admitted, judged, counted and consumed, as a whole or not at all.
+
+What is judged without being decoded goes into the backlog, from where it comes a little later: to its sender and all counters it is taken.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from infermeter.config import Limits
 from infermeter.errors import Overloaded, TooLarge
 from infermeter.model import Accepted, Export, SpanFilter
 from infermeter.otlp.answers import Encoding
+from infermeter.otlp.backlog import Backlog
+from infermeter.otlp.decoder import Checked
 from infermeter.otlp.inflate import gunzip
 from infermeter.otlp.json import decode_json
 from infermeter.otlp.parts import check_parts
@@ -43,8 +48,12 @@ class Receiver:
         overloaded: Callable[[], bool],
         accepted: Callable[[Accepted], None] | None = None,
         turns: Turns | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
-        """`accepted` gets, as it was sent, what of the transports was consumed; None: nobody wants it."""
+        """`accepted` gets, as it was sent, what of the transports was taken; None: nobody wants it.
+
+        Whoever gives a `backlog` drains it, too; without one every export is decoded at once.
+        """
         self.limits = limits
         self.spans_received: Counter[Protocol] = Counter({"grpc": 0, "http": 0})
         self.exports_refused: Counter[tuple[Protocol, Reason]] = Counter()
@@ -55,12 +64,13 @@ class Receiver:
         self._consume = consume
         self._overloaded = overloaded
         self._accepted = accepted
+        self._backlog = backlog
         self._held_bytes = 0
         self._remembered: dict[tuple[int, bytes, bytes], None] = {}
         self._name = token_hex(8)
 
-    def export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> Export:
-        """Takes one export, unpacked, and returns what it held. One that was taken before is answered alike and dropped.
+    def export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> Export | Checked:
+        """Takes one export, unpacked, and returns what is known of it. One that was taken before is answered alike and dropped.
 
         Raises:
             Overloaded: nothing was read; the sender shall try again.
@@ -68,7 +78,9 @@ class Receiver:
         """
         return self._export(body, encoding, protocol)[0]
 
-    def take(self, body: bytes, encoding: Encoding, packing: Packing, protocol: Protocol, *, passed_by: Sequence[str] = ()) -> Export:
+    def take(
+        self, body: bytes, encoding: Encoding, packing: Packing, protocol: Protocol, *, passed_by: Sequence[str] = ()
+    ) -> Export | Checked:
         """Takes one export as a transport got it, within the limits of what it unpacks to; otherwise as `export` does.
 
         `passed_by` names the sidecars that it has come through; with this one among them, it was taken before.
@@ -77,8 +89,8 @@ class Receiver:
         if len(unpacked) > self.limits.decompressed_bytes:
             raise TooLarge("more than limits.decompressed_bytes")
         check_parts(unpacked, encoding)
-        export, consumed = self._export(unpacked, encoding, protocol, is_own=self._name in passed_by)
-        if consumed and self._accepted is not None:
+        export, is_new = self._export(unpacked, encoding, protocol, is_own=self._name in passed_by)
+        if is_new and self._accepted is not None:
             self._accepted(Accepted(body, encoding, packing, export.spans, len(unpacked), (*passed_by, self._name)))
         return export
 
@@ -112,19 +124,28 @@ class Receiver:
         finally:
             self._held_bytes -= held_bytes
 
-    def _export(self, body: bytes, encoding: Encoding, protocol: Protocol, *, is_own: bool = False) -> tuple[Export, bool]:
-        """The export, and whether it was consumed: it holds something that wasn't taken before."""
+    def _export(self, body: bytes, encoding: Encoding, protocol: Protocol, *, is_own: bool = False) -> tuple[Export | Checked, bool]:
+        """The export, and whether it was taken: it holds something that wasn't taken before."""
         self._admit()
-        export = decode_json(body, self._wanted) if encoding == "json" else decode_protobuf(body, self._wanted, self._templates)
+        checked = self._backlog.checked(body) if self._backlog is not None and encoding == "protobuf" else None
+        export = checked or self._decoded(body, encoding)
         self.spans_received[protocol] += export.spans
         self.spans_dropped["malformed"] += export.malformed
-        if not export.batches:
+        if export.spans == export.malformed:
             return export, False
         if is_own or self._is_repeated((len(body), *export.outermost)):
             self.spans_dropped["duplicate"] += export.spans - export.malformed
             return export, False
-        self._consume(export)
+        if isinstance(export, Export):
+            self._consume(export)
+        else:
+            assert self._backlog is not None  # noqa: S101 - it has judged the export
+            self._backlog.keep(body, export)
         return export, True
+
+    def _decoded(self, body: bytes, encoding: Encoding) -> Export:
+        """Raises: DecodeError."""
+        return decode_json(body, self._wanted) if encoding == "json" else decode_protobuf(body, self._wanted, self._templates)
 
     def _admit(self) -> None:
         if self._overloaded():
