@@ -1,4 +1,4 @@
-"""Exports that are lost, sent again, delayed and out of order, over both transports, beside a model that knows the truth.
+"""Exports that are lost, sent again, delayed and out of order, over both transports, packed or not, beside a model that knows the truth.
 
 Exact, whatever happens on the way: what was received, observed and within the SLA, durations, tokens, and what time costs. Estimated, and
 bounded by the work that arrived and that which was done: busy time, active money and energy.
@@ -7,6 +7,7 @@ bounded by the work that arrived and that which was done: busy time, active mone
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,11 +16,13 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from infermeter.metrics.report import report
-from support.running import PROTOBUF, Clock, Running, running
-from unit.otlp.exports import body, key_value
+from property.test_otlp_encodings import json_of
+from support.running import JSON, PROTOBUF, Clock, Running, running
+from unit.otlp.exports import key_value, request
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 BEGIN_NS = 1_795_000_000_000_000_000
@@ -28,7 +31,7 @@ SECONDS, AFTER_SECONDS = 40, 90
 INFERENCES_A_SECOND = 6
 TARGET_SECONDS = 0.4
 WATTS, BASELINE_WATTS = 200.0, 60.0
-LOST, SENT_AGAIN, DELAYED = 0.1, 0.2, 0.4
+LOST, SENT_AGAIN, DELAYED, PACKED = 0.1, 0.2, 0.4, 0.3
 DELAY_SECONDS = 8
 """Less than the grace that a trace's parts have, and than what is waited for before anything is settled."""
 
@@ -116,10 +119,12 @@ SCOPES = {"vllm": "vllm.llm_engine", "triton": "triton-server", "infermeter": "i
 
 @dataclass(frozen=True)
 class Sending:
-    """One export at the end of a second, by one of both transports."""
+    """One export at the end of a second, by one of both transports, packed on its way or not; `content_type` as over HTTP."""
 
     second: int
     protocol: str
+    content_type: str
+    packed: bool
     sent: bytes
     spans: int
 
@@ -152,12 +157,19 @@ def chaos(chance: random.Random) -> Truth:
         for part in filter(None, (spans[:cut], spans[cut:])):
             again = 2 if chance.random() < SENT_AGAIN else 1  # the answer was lost: it was taken, and comes again
             truth.repeated_spans += (again - 1) * len(part)
-            sent = body(*part, scope=SCOPES[server])
+            content_type = chance.choice((PROTOBUF, PROTOBUF, JSON))
+            sent = encoded(request(*part, scope=SCOPES[server]), content_type)
             for _ in range(again):
                 delay = chance.randrange(1, DELAY_SECONDS) if chance.random() < DELAYED else 1
-                truth.sendings.append(Sending(second + delay, chance.choice(("http", "grpc")), sent, len(part)))
+                protocol = "http" if content_type == JSON else chance.choice(("http", "grpc"))
+                truth.sendings.append(Sending(second + delay, protocol, content_type, chance.random() < PACKED, sent, len(part)))
     chance.shuffle(truth.sendings)
     return truth
+
+
+def encoded(export: ExportTraceServiceRequest, content_type: str) -> bytes:
+    """As it is sent."""
+    return json_of(export, snake=False, upper=False, numbers=False) if content_type == JSON else export.SerializeToString()
 
 
 def inference(chance: random.Random, number: int) -> Inference:
@@ -190,10 +202,12 @@ async def lived(truth: Truth, config: str) -> dict[str, Any]:
 
 
 async def deliver(sidecar: Running, channel: grpc.aio.Channel, sending: Sending) -> None:
-    if sending.protocol == "http":
-        assert await sidecar.send(sending.sent, PROTOBUF) == 200
-    else:
-        assert await channel.unary_unary(EXPORT)(sending.sent) == b""
+    if sending.protocol == "grpc":
+        compression = grpc.Compression.Gzip if sending.packed else grpc.Compression.NoCompression
+        assert await channel.unary_unary(EXPORT)(sending.sent, compression=compression) == b""
+        return
+    sent, headers = (gzip.compress(sending.sent, 1), {"Content-Encoding": "gzip"}) if sending.packed else (sending.sent, {})
+    assert await sidecar.send(sent, sending.content_type, **headers) == 200
 
 
 def gpu_told_ns(told: dict[str, Any]) -> int:
@@ -292,6 +306,7 @@ def test_what_is_promised_exactly_is_exact_and_estimates_are_bounded_whatever_th
     file.write_text(recording(SECONDS + AFTER_SECONDS))
     truth = chaos(random.Random(seed))
     assert truth.repeated_spans
+    assert len({(each.protocol, each.content_type, each.packed) for each in truth.sendings}) == 6
     told = asyncio.run(lived(truth, CONFIG.replace("FILE", str(file))))
     assert_exact(told, truth)
     assert_bounded(told, truth)

@@ -62,10 +62,10 @@ class Running:
         self.stop.set()
         return await self.serving
 
-    async def send(self, body: bytes, content_type: str) -> int:
+    async def send(self, body: bytes, content_type: str, **headers: str) -> int:
         """Exports over HTTP; the status."""
         url = f"http://{self.addresses['otlp_http']}/v1/traces"
-        async with self.http.post(url, data=body, headers={"Content-Type": content_type}) as response:
+        async with self.http.post(url, data=body, headers={"Content-Type": content_type, **headers}) as response:
             await response.read()
             return response.status
 
