@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, overload
 
 import numpy as np
@@ -140,18 +141,18 @@ class Slots:
 
         `priced`: the components that have ever been priced.
         """
-        first, codes = self._counts.first, list(told)
-        served_ok = served(first, self.closed)
+        first = self._counts.first
         return ClosedSlots(
             told=tuple(told.values()),
+            codes=list(told),
             first_slot=first,
             start_ns=start_ns,
-            counts=self._counts.rows(first, self.closed)[:, codes],
-            served_ok=None if served_ok is None else served_ok[:, codes],
-            amounts=self._amounts.rows(first, self.closed)[:, codes],
-            seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS].copy(),
-            priced=bool(priced),
-            unpriced_seconds=unpriced_longest(self._unpriced.rows(first, self.closed), priced),
+            counts=self._counts.rows(first, self.closed),
+            served=partial(served, first, self.closed),
+            amounts=self._amounts.rows(first, self.closed),
+            seconds=self._server.rows(first, self.closed)[:, ACCRUED_SECONDS],
+            unpriced_seconds=self._unpriced.rows(first, self.closed),
+            priced=frozenset(priced),
             metered=metered,
         )
 
@@ -190,29 +191,34 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClosedSlots(Sequence[Slot]):
-    """Closed slots by time and model, where there was anything; made one by one when they are read, since most snapshots are not."""
+    """Closed slots by time and model, where there was anything; made when they are read, since most snapshots are not.
+
+    The arrays are the ledger's own, a day of them, and no copies: what the ledger has forgotten by the time of reading isn't told.
+    """
 
     told: Sequence[Told]
+    codes: list[int]
     first_slot: int
     start_ns: int
     counts: Ints
-    served_ok: Ints | None
+    served: Callable[[], Ints | None]
     amounts: Floats
     seconds: Floats
-    priced: bool
     unpriced_seconds: Floats
+    priced: frozenset[Component]
     metered: bool
 
-    @property
-    def _places(self) -> Ints:
-        filled = self.counts.any(axis=2) | self.amounts.any(axis=2)
-        return np.argwhere(filled if self.served_ok is None else filled | (self.served_ok > 0))
+    def _places(self, served_ok: Ints | None) -> Ints:
+        filled = self.counts.any(axis=2)[:, self.codes] | self.amounts.any(axis=2)[:, self.codes]
+        return np.argwhere(filled if served_ok is None else filled | (served_ok[:, self.codes] > 0))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._places(self.served()))
 
     def __iter__(self) -> Iterator[Slot]:
-        return (self._slot(row, code) for row, code in self._places.tolist())
+        served_ok, unpriced_seconds = self.served(), unpriced_longest(self.unpriced_seconds, self.priced).tolist()
+        for row, place in self._places(served_ok).tolist():
+            yield self._slot(row, place, served_ok, unpriced_seconds[row])
 
     @overload
     def __getitem__(self, index: int) -> Slot: ...
@@ -223,9 +229,9 @@ class ClosedSlots(Sequence[Slot]):
     def __getitem__(self, index: int | slice) -> Slot | Sequence[Slot]:
         return tuple(self)[index]
 
-    def _slot(self, row: int, code: int) -> Slot:
-        told, counts, amounts = self.told[code], self.counts[row, code].tolist(), self.amounts[row, code].tolist()
-        unpriced_seconds = float(self.unpriced_seconds[row])
+    def _slot(self, row: int, place: int, served_ok: Ints | None, unpriced_seconds: float) -> Slot:
+        told, code = self.told[place], self.codes[place]
+        counts, amounts = self.counts[row, code].tolist(), self.amounts[row, code].tolist()
         is_paid = self.priced and (amounts[COST] > 0 or not unpriced_seconds)
         judged = told.sla_since is not None and told.sla_since <= self.first_slot + row
         return Slot(
@@ -240,6 +246,6 @@ class ClosedSlots(Sequence[Slot]):
             busy_seconds=amounts[BUSY_SECONDS],
             tokens_input=counts[TOKENS_INPUT] if told.tokens_input else None,
             tokens_output=counts[TOKENS_OUTPUT] if told.tokens_output else None,
-            served_ok=None if self.served_ok is None else int(self.served_ok[row, code]),
+            served_ok=None if served_ok is None else int(served_ok[row, code]),
             unpriced_seconds=unpriced_seconds,
         )

@@ -498,6 +498,17 @@ def test_a_snapshot_changes_nothing() -> None:
     served(book, 200, start=60)
     first, second = book.snapshot(at(260)), book.snapshot(at(260))
     assert tuple(first.slots) == tuple(second.slots)
+
+
+def test_a_snapshots_slots_are_those_of_its_instant_though_others_close_and_models_come_up() -> None:
+    book = ledger(gpus=(), offline=False)
+    book.add(batch([Inference(5, 5.5), Inference(15, 15.5)]), at(20))
+    snapshot = served(book, 200)
+    told = tuple(snapshot.slots)
+    book.add(batch([Inference(199, 199.5, model=f"model {i}") for i in range(9)]), at(200))
+    later = served(book, 400, start=200)
+    assert tuple(snapshot.slots) == told
+    assert len(later.slots) > len(snapshot.slots) == len(told) > 0
     assert replace(first, slots=()) == replace(second, slots=())
 
 
