@@ -14,17 +14,15 @@ from infermeter.errors import ConfigError, Unavailable
 from infermeter.fetching import token_in
 from infermeter.file_watch import FileWatch, Held
 from infermeter.otlp.refusals import Unauthorised
-from infermeter.tls import TlsChoice, pem_in, server_context
+from infermeter.tls import TlsChoice, server_context
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What both transports speak TLS with; grpcio wants the files' contents. With `client_ca` clients show certificates."""
+    """What the transports speak TLS with: `http2_context` says so in the handshake, where clients of gRPC insist on it."""
 
     context: ssl.SSLContext
-    chain: bytes = field(repr=False)
-    key: bytes = field(repr=False)
-    client_ca: bytes | None = field(repr=False)
+    http2_context: ssl.SSLContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,6 @@ def _choice(otlp: Otlp) -> TlsChoice | None:
 
 
 def _certificates(choice: TlsChoice) -> Certificates:
-    context = server_context(choice)
-    client_ca = None if choice.client_ca_file is None else pem_in(choice.client_ca_file)
-    return Certificates(context, pem_in(choice.cert_file), pem_in(choice.key_file), client_ca)
+    http2 = server_context(choice)
+    http2.set_alpn_protocols(["h2"])
+    return Certificates(server_context(choice), http2)

@@ -1,14 +1,15 @@
 """Exports that have to wait, over both transports: each is taken in its turn or refused, answered so and counted so."""
 
+import asyncio
+
 import aiohttp
 import grpc
 import pytest
 
-from infermeter.config import Limits
 from infermeter.errors import Overloaded
 from infermeter.otlp.turns import WAIT_SECONDS, Turns
 from integration.otlp.listening import Listening, listening, on_a_loop, settled
-from integration.otlp.test_grpc import TRACES, call, export, refusal, retry_seconds
+from integration.otlp.test_grpc import TRACES, export, refusal, retry_seconds
 from unit.otlp.exports import body, span
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -67,11 +68,14 @@ async def test_exports_that_have_waited_too_long_are_told_when_to_come_back() ->
 
 
 @on_a_loop
-async def test_what_was_answered_as_not_taken_in_time_is_not_taken_afterwards() -> None:
-    async with listening(Limits(request_time=0.2)) as now:
-        with pytest.raises(grpc.RpcError) as refused:
-            call(now.grpc_port, TRACES, body(span()))  # on the loop itself, which therefore can't take it
+async def test_what_its_sender_has_given_up_on_is_not_taken_afterwards() -> None:
+    async with listening() as now:
+        with grpc.insecure_channel(f"127.0.0.1:{now.grpc_port}") as channel:
+            method = channel.unary_unary(TRACES)
+            await asyncio.to_thread(method, body(span(1)))
+            with pytest.raises(grpc.RpcError) as refused:
+                method(body(span(2)), timeout=0.2)  # on the loop itself, which therefore can't take it
         assert isinstance(refused.value, grpc.Call)
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        await settled(lambda: now.receiver.exports_refused == {("grpc", "overload"): 1})
-        assert now.receiver.spans_received == {"http": 0, "grpc": 0}
+        assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await settled(lambda: now.receiver.exports_refused == {("grpc", "malformed"): 1})
+        assert now.receiver.spans_received == {"http": 0, "grpc": 1}
