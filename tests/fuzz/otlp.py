@@ -9,18 +9,15 @@ from itertools import chain
 
 from google.protobuf.message import DecodeError as WireError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from orjson import loads
 
 from infermeter.errors import DecodeError, TooLarge
 from infermeter.model import Export, Layout
 from infermeter.otlp.columns import Outline
 from infermeter.otlp.inflate import MEMBERS, gunzip
-from infermeter.otlp.json import decode_json, outlined_json
-from infermeter.otlp.json_values import objects_in
+from infermeter.otlp.json import decode_any_json, decode_json, outlined_json
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf, outlined_protobuf
 from infermeter.otlp.templates import LEAST_ROWS, Templates
-from support.json_scopes import read_one_by_one, read_together
 from support.span_rows import rows
 from unit.otlp.exports import Wanted
 
@@ -61,15 +58,12 @@ def alike(data: bytes) -> bytes:
 
 
 def json(data: bytes) -> None:
-    """An export in JSON: spans that are read together are what they are one by one."""
-    if (read := told(lambda: decode_json(data, WANTED))) is None:
-        return
-    with suppress(DecodeError):  # it looks at attributes and events that nobody wanted
-        assert_outlined(list(outlined_json(data)), read[0])
-    for resource_spans in objects_in(loads(data), "resourceSpans"):
-        for scope_spans in objects_in(resource_spans, "scopeSpans"):
-            if spans := objects_in(scope_spans, "spans"):
-                assert read_together(spans, WANTED) in (None, read_one_by_one(spans, WANTED))
+    """An export in JSON: what is read together is what is read span by span, and what one parser refuses the other doesn't take."""
+    plain = told(lambda: decode_any_json(data, WANTED))
+    assert told(lambda: decode_json(data, WANTED)) == plain
+    if plain is not None:
+        with suppress(DecodeError):  # it looks at attributes and events that nobody wanted
+            assert_outlined(list(outlined_json(data)), plain[0])
 
 
 def packed(data: bytes) -> None:

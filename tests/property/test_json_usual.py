@@ -3,11 +3,10 @@
 from copy import deepcopy
 from typing import Any
 
-import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.json_scopes import KEYS, read_one_by_one, read_together
+from support.json_scopes import KEYS, body_of, read_one_by_one, read_together
 
 START_NS = 1_790_000_000_000_000_000
 
@@ -84,6 +83,11 @@ SNAKE = {
     "timeUnixNano": "time_unix_nano",
     "stringValue": "string_value",
 }
+WRITTEN = (
+    *(b"0", b"-", b"-0", b".5", b"e9", b"1e999", b"9" * 19, b"9" * 400, b"01", b"NaN", b"null", b"true"),
+    *(b'"', b"\\", b"\\u0061", b"\\ud800", b"\\ud83d\\ude00", b"\xff", b"\xed\xa0\x80", b"\xc3\xa9", b"\x00", b"\t", b" ", b"\n"),
+    *(b",", b":", b"{", b"}", b"[", b"]", b"[" * 1500, b'"name":"model",', b'"kind":null,', b'"attributes":[],', b'{"key":"model"},'),
+)
 changes = st.tuples(st.integers(0, 63), st.integers(0, 63), st.sampled_from(("put", "drop", "rename", "copy")), odd)
 
 
@@ -110,11 +114,14 @@ def changed(spans: list[dict[str, Any]], change: tuple[int, int, str, Any]) -> N
             one[SNAKE.get(key, key)] = one[key]
 
 
+changes_of_bytes = st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.sampled_from(WRITTEN) | st.binary(max_size=2))
+
+
 @settings(max_examples=200, deadline=None)
 @given(spans=st.lists(usual, min_size=1, max_size=5))
 def test_what_is_usual_is_read_together(spans: list[dict[str, Any]]) -> None:
-    parsed = orjson.loads(orjson.dumps(spans))
-    assert read_together(parsed) == read_one_by_one(parsed) is not None
+    body = body_of(spans)
+    assert read_together(body) == read_one_by_one(body) is not None
 
 
 @settings(max_examples=600, deadline=None)
@@ -122,6 +129,19 @@ def test_what_is_usual_is_read_together(spans: list[dict[str, Any]]) -> None:
 def test_whatever_is_read_together_is_what_is_read_one_by_one(spans: list[dict[str, Any]], some: list[tuple[int, int, str, Any]]) -> None:
     for change in some:
         changed(spans, change)
-    parsed = orjson.loads(orjson.dumps(spans))
-    together = read_together(parsed)
-    assert together is None or together == read_one_by_one(parsed)
+    body = body_of(spans)
+    together = read_together(body)
+    assert together is None or together == read_one_by_one(body)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spans=st.lists(usual, min_size=1, max_size=2), some=st.lists(changes_of_bytes, min_size=1, max_size=3))
+def test_whatever_the_bytes_are_nothing_is_read_together_that_is_refused_or_another_one_by_one(
+    spans: list[dict[str, Any]], some: list[tuple[int, int, bytes]]
+) -> None:
+    body = body_of(spans)
+    for place, dropped, put in some:
+        at = place % (len(body) + 1)
+        body = body[:at] + put + body[at + dropped :]
+    together = read_together(body)
+    assert together is None or together == read_one_by_one(body)

@@ -1,15 +1,16 @@
-"""Spans of one scope in JSON, read together and read one by one."""
+"""Exports in JSON, read together and read span by span."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from infermeter.errors import DecodeError
-from infermeter.model import Layout, SpanBatch, SpanFilter
-from infermeter.otlp.columns import span_batches
-from infermeter.otlp.json_spans import JsonSpans
-from infermeter.otlp.json_usual import usual_spans
+from infermeter.model import Export, Layout, SpanFilter
+from infermeter.otlp.json import decode_any_json
+from infermeter.otlp.json_usual import usual_export
 from support import span_rows
 from unit.otlp.exports import Wanted
 
@@ -20,25 +21,31 @@ WANTED = Wanted(
         "model": Layout(KEYS, events=True),
         "again": (several := Layout(KEYS[:1], events=False)),
         "and again": several,
-    }
+    },
+    resource_keys=("service.name",),
 )
 """A filter with a layout of each sort, and one that two names share."""
 
 
-def read_together(spans: Sequence[Any], wanted: SpanFilter = WANTED) -> tuple[object, ...] | None:
-    """Everything of the batches, and the ids of the first and the last span; None where not all is as usual."""
-    read = usual_spans({}, "scope", spans, wanted)
-    return None if read is None else (_told(read[0]), read[1])
+def body_of(spans: Sequence[Any]) -> bytes:
+    """An export of these spans in one scope."""
+    return orjson.dumps({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "scope"}, "spans": spans}]}]})
 
 
-def read_one_by_one(spans: Sequence[Any], wanted: SpanFilter = WANTED) -> tuple[object, ...] | None:
+def read_together(body: bytes, wanted: SpanFilter = WANTED) -> tuple[object, ...] | None:
+    """Everything that an export tells; None where not all is as usual."""
+    read = usual_export(body, wanted)
+    return None if read is None else _told(read)
+
+
+def read_one_by_one(body: bytes, wanted: SpanFilter = WANTED) -> tuple[object, ...] | None:
     """The same, as it is where nothing is as usual; None for what is refused."""
     try:
-        columns = JsonSpans(spans)
-        return _told(span_batches({}, "scope", columns, wanted)), (columns.span_id[0], columns.span_id[-1])
+        return _told(decode_any_json(body, wanted))
     except DecodeError:
         return None
 
 
-def _told(batches: Sequence[SpanBatch]) -> list[object]:
-    return [(id(batch.layout), len(batch), span_rows.rows(batch)) for batch in batches]
+def _told(export: Export) -> tuple[object, ...]:
+    batches = [(id(batch.layout), len(batch), span_rows.rows(batch)) for batch in export.batches]
+    return batches, export.spans, export.malformed, export.outermost

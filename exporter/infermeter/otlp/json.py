@@ -13,7 +13,7 @@ from infermeter.errors import DecodeError
 from infermeter.model import Export, SpanBatch, SpanFilter
 from infermeter.otlp.columns import Outline, span_batches
 from infermeter.otlp.json_spans import JsonSpans
-from infermeter.otlp.json_usual import usual_spans
+from infermeter.otlp.json_usual import usual_export
 from infermeter.otlp.json_values import attributes_in, checked, object_in, objects_in, scalar, text_in
 
 _RESOURCE_SPANS = ("resourceSpans", "resource_spans", "batches")
@@ -27,6 +27,16 @@ def decode_json(body: bytes, wanted: SpanFilter) -> Export:
 
     Raises:
         DecodeError: no JSON, or not the shape of such a message.
+    """
+    usual = usual_export(body, wanted)
+    return decode_any_json(body, wanted) if usual is None else usual
+
+
+def decode_any_json(body: bytes, wanted: SpanFilter) -> Export:
+    """The same span by span, however it is written.
+
+    Raises:
+        DecodeError: as above.
     """
     try:
         request = orjson.loads(body)
@@ -43,12 +53,9 @@ def decode_json(body: bytes, wanted: SpanFilter) -> Export:
             scope, spans = text_in(object_in(scope_spans, "scope"), "name"), objects_in(scope_spans, "spans")
             if not spans:
                 continue
-            read = usual_spans(resource, scope, spans, wanted)
-            if read is None:
-                columns = JsonSpans(spans)
-                read = span_batches(resource, scope, columns, wanted), (columns.span_id[0], columns.span_id[-1])
-            batches += read[0]
-            outermost += read[1]
+            columns = JsonSpans(spans)
+            batches += span_batches(resource, scope, columns, wanted)
+            outermost += columns.span_id[0], columns.span_id[-1]
             count += len(spans)
     first_and_last = (outermost[0], outermost[-1]) if outermost else (b"", b"")
     return Export(batches=tuple(batches), spans=count, malformed=count - sum(map(len, batches)), outermost=first_and_last)

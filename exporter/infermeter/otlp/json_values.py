@@ -93,11 +93,11 @@ def integer(value: object) -> int | None:
 
 
 def scalar(value: object) -> AttributeValue | None:
-    """The value of an attribute, None where it is unset or no scalar."""
+    """The value of an attribute, None where it is unset or no scalar; of several, of which none may be, the first in the order below."""
     if isinstance(value, dict):
-        for name, told in value.items():
-            if told is not None and name in _VALUES:
-                return _VALUES[name](told)
+        for name, read in _VALUES.items():
+            if (told := value.get(name)) is not None:
+                return read(told)
     return None
 
 
@@ -107,13 +107,13 @@ def _code(value: object, names: Mapping[str, int]) -> int:
     return integer(value) or 0
 
 
-def _int64(value: object) -> int | None:
+def int64(value: object) -> int | None:
     """A whole number that fits 64 bits."""
     number = integer(value)
     return number if number is not None and -_INT64_END <= number < _INT64_END else None
 
 
-def _double(value: object) -> float | None:
+def double(value: object) -> float | None:
     """A number, or a string that says one, `NaN`, `Infinity` or `-Infinity`."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -124,9 +124,9 @@ def _double(value: object) -> float | None:
 
 
 _VALUES: dict[str, Callable[[object], AttributeValue | None]] = {
+    "doubleValue": double,
+    "intValue": int64,
     "stringValue": lambda value: value if isinstance(value, str) else None,
     "boolValue": lambda value: value if isinstance(value, bool) else None,
-    "intValue": _int64,
-    "doubleValue": _double,
 }
 _VALUES |= {f"{name.removesuffix('Value')}_value": read for name, read in _VALUES.items()}

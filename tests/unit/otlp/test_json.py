@@ -147,6 +147,8 @@ def test_a_status_is_a_number_or_a_name(written: object, status: int) -> None:
         ({"doubleValue": False}, None),
         ({"doubleValue": []}, None),
         ({"stringValue": None, "intValue": 3}, 3),
+        ({"stringValue": "text", "intValue": "3"}, 3),
+        ({"int_value": "3", "boolValue": True}, True),
         ({"arrayValue": {"values": []}}, None),
         ({"kvlistValue": {}}, None),
         ({"bytesValue": "AA=="}, None),

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from infermeter.otlp.json import decode_json
-from support.json_scopes import WANTED, read_one_by_one, read_together
+from infermeter.otlp.json_usual import usual_export
+from support.json_scopes import WANTED, body_of, read_one_by_one, read_together
 from unit.otlp.exports import END_NS, PARENT, SPAN, START_NS, TRACE
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -37,7 +38,7 @@ def attribute(value: object, key: object = "tokens") -> dict[str, Any]:
 def test_spans_of_several_layouts_are_read_together_in_the_order_of_their_first_ones() -> None:
     names = ["again", "other", "InferRequest", "and again", "model", "other"]
     spans = [USUAL | {"name": name, "spanId": f"{number:016x}"} for number, name in enumerate(names, 1)]
-    assert read_together(spans) == read_one_by_one(spans) is not None
+    assert read_together(body_of(spans)) == read_one_by_one(body_of(spans)) is not None
 
 
 @pytest.mark.parametrize(
@@ -61,47 +62,55 @@ def test_spans_of_several_layouts_are_read_together_in_the_order_of_their_first_
         {"endTimeUnixNano": str(2**63 - 2)},
         {"attributes": []},
         {"events": []},
+        {"events": [{"timeUnixNano": str(START_NS)}]},
+        {"attributes": [{"value": {"intValue": 1}}]},
+        {"attributes": None},
         {"name": ""},
-        {"parent_span_id": "read only where the other is missing"},
         attribute({}),
         attribute(None),
-        attribute([]),
-        attribute("stringValue"),
-        attribute(["stringValue"]),
         attribute({"stringValue": "text"}),
         attribute({"stringValue": None}),
-        attribute({"stringValue": 5}),
         attribute({"stringValue": None, "intValue": 3}),
         attribute({"intValue": 5}),
-        attribute({"intValue": True}),
         attribute({"intValue": "9223372036854775808"}),
         attribute({"intValue": "many"}),
         attribute({"doubleValue": 1}),
         attribute({"doubleValue": 1.5}),
         attribute({"doubleValue": "NaN"}),
-        attribute({"doubleValue": False}),
         attribute({"boolValue": False}),
-        attribute({"double_value": 2.5}),
         attribute({"intValue": 2}, key=""),
         {"attributes": [{"key": "tokens", "value": {"intValue": number}} for number in (1, 2)]},
         {"attributes": [{"key": "tokens"}]},
+        {"attributes": list(reversed(USUAL["attributes"]))},
+        {"attributes": USUAL["attributes"][:1]},
+        {"attributes": [*USUAL["attributes"], {"key": "prompt", "value": {"stringValue": '\u00e9\N{GRINNING FACE}\n"\\'}}]},
+        attribute({"stringValue": "text", "doubleValue": 1.5}),
+        attribute({"stringValue": "text", "boolValue": True}),
+        attribute({"intValue": "5", "stringValue": "text"}),
+        attribute({"arrayValue": {"values": [{"stringValue": "stop"}, {"arrayValue": {}}]}}),
+        attribute({"kvlistValue": {"values": [{"key": "inner", "value": {"intValue": "1"}}]}, "intValue": "2"}),
+        attribute({"bytesValue": "AA=="}),
+        {"traceState": "a=b", "flags": 257, "droppedAttributesCount": 1, "droppedEventsCount": 0, "droppedLinksCount": None},
+        {"links": [{"traceId": TRACE.hex(), "spanId": SPAN.hex(), "traceState": "", "attributes": [], "flags": 1}]},
+        {"status": {"code": 2, "message": "it failed"}},
+        {"events": [{"name": "e", "timeUnixNano": str(START_NS), "attributes": [{"key": "of the event"}], "droppedAttributesCount": 2}]},
     ],
 )
 @pytest.mark.parametrize("alone", [True, False])
 def test_what_senders_write_this_way_too_is_read_together(other: dict[str, Any], *, alone: bool) -> None:
     spans = [USUAL | other] if alone else [USUAL, USUAL | other, USUAL]
-    assert read_together(spans) == read_one_by_one(spans) is not None
+    assert read_together(body_of(spans)) == read_one_by_one(body_of(spans)) is not None
 
 
 @pytest.mark.parametrize("key", ["parentSpanId", "name", "kind", "attributes", "events", "status"])
 def test_what_is_missing_is_unset(key: str) -> None:
     for spans in ([without(key)], [without(key), USUAL]):
-        assert read_together(spans) == read_one_by_one(spans) is not None
+        assert read_together(body_of(spans)) == read_one_by_one(body_of(spans)) is not None
 
 
 def test_times_may_all_be_numbers() -> None:
     spans = [USUAL | {"startTimeUnixNano": START_NS, "endTimeUnixNano": END_NS, "events": [{"name": "e", "timeUnixNano": START_NS}]}]
-    assert read_together(spans) == read_one_by_one(spans) is not None
+    assert read_together(body_of(spans)) == read_one_by_one(body_of(spans)) is not None
 
 
 @pytest.mark.parametrize(
@@ -144,13 +153,19 @@ def test_times_may_all_be_numbers() -> None:
         {"endTimeUnixNano": str(2**63)},
         {"endTimeUnixNano": "9" * 25},
         {"endTimeUnixNano": "9" * 5000},
+        {"parent_span_id": "read only where the other is missing"},
+        attribute([]),
+        attribute("stringValue"),
+        attribute(["stringValue"]),
+        attribute({"stringValue": 5}),
+        attribute({"intValue": True}),
+        attribute({"doubleValue": False}),
+        attribute({"double_value": 2.5}),
         {"attributes": {}},
         {"attributes": ""},
-        {"attributes": None},
         {"attributes": [5]},
         {"attributes": [[]]},
         {"attributes": ["key"]},
-        {"attributes": [{"value": {"intValue": 1}}]},
         {"attributes": [{"key": None}]},
         {"attributes": [{"key": []}]},
         {"attributes": [{"key": 5}]},
@@ -159,24 +174,31 @@ def test_times_may_all_be_numbers() -> None:
         {"events": [5]},
         {"events": ["name"]},
         {"events": [{"name": "no time"}]},
-        {"events": [{"timeUnixNano": str(START_NS)}]},
         {"events": [{"name": [], "timeUnixNano": str(START_NS)}]},
         {"events": [{"name": 5, "timeUnixNano": str(START_NS)}]},
         {"events": [{"name": "zero", "timeUnixNano": "0"}]},
         {"events": [{"name": "snake", "time_unix_nano": str(START_NS)}]},
+        {"events": [{"name": "strange", "timeUnixNano": str(START_NS), "severity": 1}]},
+        {"flags": 1.5},
+        {"droppedEventsCount": "3"},
+        {"traceState": 5},
+        {"links": [{"span": SPAN.hex()}]},
+        {"somethingNew": None},
+        attribute({"arrayValue": []}),
+        attribute({"somethingNew": 1}),
     ],
 )
 def test_what_is_unusual_is_not_read_together(other: dict[str, Any]) -> None:
-    assert read_together([USUAL, USUAL | other]) is None
+    assert read_together(body_of([USUAL, USUAL | other])) is None
 
 
 @pytest.mark.parametrize("key", ["traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano"])
 def test_a_span_without_id_or_time_is_not_read_together(key: str) -> None:
-    assert read_together([USUAL, without(key)]) is None
+    assert read_together(body_of([USUAL, without(key)])) is None
 
 
 def test_a_parent_in_snake_case_is_not_overlooked() -> None:
-    assert read_together([USUAL, without("parentSpanId") | {"parent_span_id": PARENT.hex()}]) is None
+    assert read_together(body_of([USUAL, without("parentSpanId") | {"parent_span_id": PARENT.hex()}])) is None
 
 
 @pytest.mark.parametrize(
@@ -192,29 +214,80 @@ def test_a_parent_in_snake_case_is_not_overlooked() -> None:
     ],
 )
 def test_a_value_never_takes_digits_of_its_neighbour(key: str, first: str, second: str) -> None:
-    assert read_together([USUAL | {key: first}, USUAL | {key: second}]) is None
+    assert read_together(body_of([USUAL | {key: first}, USUAL | {key: second}])) is None
 
 
 def test_two_numbers_in_one_text_are_not_the_numbers_of_two() -> None:
-    assert read_together([USUAL | {"startTimeUnixNano": f"{START_NS},{START_NS}"}]) is None
-    assert read_together([USUAL | {"events": [{"name": "both", "timeUnixNano": f"{START_NS},{START_NS}"}]}]) is None
+    assert read_together(body_of([USUAL | {"startTimeUnixNano": f"{START_NS},{START_NS}"}])) is None
+    assert read_together(body_of([USUAL | {"events": [{"name": "both", "timeUnixNano": f"{START_NS},{START_NS}"}]}])) is None
 
 
 def test_texts_of_other_lengths_are_times_where_each_is() -> None:
     spans = [USUAL | {"startTimeUnixNano": time} for time in (str(START_NS)[:-1], f"0{START_NS}")]
-    assert read_together(spans) == read_one_by_one(spans) is not None
+    assert read_together(body_of(spans)) == read_one_by_one(body_of(spans)) is not None
 
 
 @pytest.mark.parametrize("nothing", [0, [], {}, False, None])
 def test_only_an_empty_text_is_no_parent(nothing: object) -> None:
-    assert read_together([USUAL | {"parentSpanId": ""}, USUAL | {"parentSpanId": nothing}]) is None
+    assert read_together(body_of([USUAL | {"parentSpanId": ""}, USUAL | {"parentSpanId": nothing}])) is None
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(CAPTURES)) for path in CAPTURES.glob("triton/**/0*.json")))
 def test_what_triton_sends_is_read_together(name: str) -> None:
-    (resource_spans,) = orjson.loads((CAPTURES / name).read_bytes())["resourceSpans"]
-    (scope_spans,) = resource_spans["scopeSpans"]
-    assert read_together(scope_spans["spans"]) == read_one_by_one(scope_spans["spans"]) is not None
+    body = (CAPTURES / name).read_bytes()
+    assert read_together(body) == read_one_by_one(body) is not None
+
+
+def test_what_stands_beside_the_spans_is_read_too() -> None:
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": name}} for name in ("a", "b")], "droppedAttributesCount": 1}
+    scope = {"name": "other", "version": "1", "attributes": [{"key": "k"}], "droppedAttributesCount": 0}
+    told = [
+        {
+            "resource": resource,
+            "scopeSpans": [{"scope": scope, "spans": [USUAL], "schemaUrl": "s"}, {"spans": [USUAL] * 2}, {}],
+            "schemaUrl": "",
+        },
+        {"scopeSpans": [{"scope": None, "spans": None}]},
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"arrayValue": {}}}]},
+            "scopeSpans": [{"scope": {}, "spans": [USUAL]}],
+        },
+        {"resource": None, "scopeSpans": None, "schemaUrl": None},
+    ]
+    body = orjson.dumps({"resourceSpans": told})
+    assert read_together(body) == read_one_by_one(body) is not None
+    read = usual_export(body, WANTED)
+    assert read is not None
+    assert [(batch.scope, dict(batch.resource), len(batch)) for batch in read.batches] == [
+        ("other", {"service.name": "b"}, 1),
+        ("", {"service.name": "b"}, 2),
+        ("", {}, 1),
+    ]
+
+
+def test_an_export_without_spans_has_nothing_unusual() -> None:
+    assert read_together(b'{"resourceSpans":[{}]}') == read_one_by_one(b'{"resourceSpans":[{}]}') == ([], 0, 0, (b"", b""))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"1e999", b"9" * 400, b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"', b'"\\x"', b'"\t"', b"01", b"NaN", b"[" * 2000 + b"]" * 2000, b"nul"],
+)
+@pytest.mark.parametrize("member", [b"flags", b"traceState", b"somethingNew", b"doubleValue", b"intValue", b"stringValue", b"arrayValue"])
+def test_what_one_parser_refuses_the_other_never_lets_pass(member: bytes, value: bytes) -> None:
+    body = body_of([USUAL | attribute({"MEMBER": 0}) if member.endswith(b"Value") else USUAL | {"MEMBER": 0}])
+    for written in (value, b"[%s]" % value):
+        assert read_together(body.replace(b'"MEMBER":0', b'"%s":%s' % (member, written))) is None
+    sound = {b"flags": b"1", b"traceState": b'"a"', b"doubleValue": b"1", b"intValue": b"1", b"stringValue": b'"a"', b"arrayValue": b"{}"}
+    read = read_together(body.replace(b'"MEMBER":0', b'"%s":%s' % (member, sound.get(member, b"null"))))
+    assert (read is None) == (member not in sound)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"resourceSpans":[]} x', b'\xef\xbb\xbf{"resourceSpans":[]}', b'{"resource_spans":[]}']
+)
+def test_what_is_no_such_message_is_not_read_together(body: bytes) -> None:
+    assert read_together(body) is None
 
 
 def test_one_scope_that_is_unusual_leaves_the_others_as_they_are() -> None:
