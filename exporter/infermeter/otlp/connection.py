@@ -51,10 +51,14 @@ class _Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What the connections of one listener have in common. `date` is now, as HTTP writes it."""
+    """What the connections of one listener have in common. `date` is now, as HTTP writes it.
+
+    `at_once` is what becomes of an exchange with a body of one piece; None: it doesn't know this kind.
+    """
 
     receiver: Receiver
     exchange: Callable[[Head], Exchange]
+    at_once: Callable[[Head, bytes], Answer | None]
     date: Callable[[], str]
     connections: set[Connection] = field(default_factory=set)
 
@@ -92,7 +96,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes."""
-        if self._phase is not _Phase.ENDING:
+        if self._phase is not _Phase.ENDING and (self._is_paused or not self._answers_at_once(data)):
             self._requests.feed(data)
             if not self._is_paused:
                 self._read_on()
@@ -141,6 +145,23 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    def _answers_at_once(self, data: bytes) -> bool:
+        """Whether these bytes are a whole usual export, which then is answered: the short way to what `_read_on` would come to."""
+        request = self._requests.whole(data)
+        if request is None or not self._receiver.turns.free():
+            return False
+        try:
+            answer = self._listener.at_once(*request)
+        except Exception as mistake:  # noqa: BLE001 - as below
+            answer = self._mistaken(mistake)
+        if answer is None:
+            return False
+        self._head, self._answer = request[0], answer
+        self._respond(is_whole=True)
+        if self._phase is _Phase.REST and not self._is_paused:
+            self._deadline.move(IDLE_SECONDS)
+        return True
 
     def _read_on(self) -> None:
         """Takes what there is, request by request."""
@@ -200,8 +221,11 @@ class Connection(asyncio.Protocol):
         except StopIteration as ended:
             self._answer = ended.value
         except Exception as mistake:  # noqa: BLE001 - whatever it is, the connection shall end as any other
-            self._loop.call_exception_handler({"message": "an export could not be answered", "exception": mistake})
-            self._answer = _OUR_MISTAKE
+            self._answer = self._mistaken(mistake)
+
+    def _mistaken(self, mistake: Exception) -> Answer:
+        self._loop.call_exception_handler({"message": "an export could not be answered", "exception": mistake})
+        return _OUR_MISTAKE
 
     def _fail(self, error: Exception) -> None:
         """Ends the exchange, which counts it."""

@@ -28,6 +28,7 @@ _TRACES = "/v1/traces"
 _PATHS = frozenset({_TRACES, "/v1/metrics", "/v1/logs"})
 _ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
 _PACKINGS: dict[str, Packing] = {"identity": "identity", "gzip": "gzip"}
+_ALL_TAKEN = {encoding: Answer(HTTPStatus.OK, success(encoding), content_type) for encoding, content_type in CONTENT_TYPES.items()}
 _PASSED_BY = PASSED_BY.lower()
 _STOP_SECONDS = 0.5
 
@@ -39,7 +40,7 @@ class HttpReceiver:
         """`access` says who may send, and is looked after while this listens; None: everybody."""
         self._receiver = receiver
         self._watch = access
-        self._common = Listener(receiver, self.exchange, _Dates().now)
+        self._common = Listener(receiver, self.exchange, self.at_once, _Dates().now)
         self._listener: asyncio.Server | TlsListener | None = None
 
     async def start(self, address: str) -> int:
@@ -95,15 +96,40 @@ class HttpReceiver:
         try:
             export = yield from self._take(head, told)
         except (DecodeError, Overloaded, Unauthorised, WrongSignal) as error:
-            refusal = self._receiver.refuse(error, "http")
-            refused = refusal.http_status != HTTPStatus.OK
-            body = failure(encoding, refusal.grpc_status, str(error)) if refused else success(encoding, message=str(error))
-            more = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if refusal.retry else ()
-            if isinstance(error, Unauthorised):
-                more = (("WWW-Authenticate", "Bearer"),)
-            return Answer(refusal.http_status, body, CONTENT_TYPES[encoding], more)
-        body = success(encoding, rejected=export.malformed, message=UNFIT_SPANS if export.malformed else "")
-        return Answer(HTTPStatus.OK, body, CONTENT_TYPES[encoding])
+            return self._refused(error, encoding)
+        return _taken(export, encoding)
+
+    def at_once(self, head: Head, body: bytes) -> Answer | None:
+        """What `exchange` answers to an export of usual fields that has come whole; None: it is another request."""
+        told = head.fields
+        encoding = _ENCODINGS.get(told.get("content-type", ""))
+        packing = _PACKINGS.get(told.get("content-encoding", "identity"))
+        if head.path != _TRACES or head.method != "POST" or encoding is None or packing is None:
+            return None
+        if len(body) > self._receiver.limits.body_bytes:
+            return None
+        try:
+            self._check(head)
+            self._receiver.check_room(len(body))
+            export = self._receiver.take(body, encoding, packing, "http", passed_by=_passed_by(head))
+        except (DecodeError, Overloaded, Unauthorised) as error:
+            return self._refused(error, encoding)
+        return _taken(export, encoding)
+
+    def _check(self, head: Head) -> None:
+        """Raises: Unauthorised."""
+        authorization = head.fields.get("authorization")
+        self._access().check(() if authorization is None else (authorization,))
+
+    def _refused(self, error: Exception, encoding: Encoding) -> Answer:
+        """Counts it."""
+        refusal = self._receiver.refuse(error, "http")
+        refused = refusal.http_status != HTTPStatus.OK
+        body = failure(encoding, refusal.grpc_status, str(error)) if refused else success(encoding, message=str(error))
+        more = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if refusal.retry else ()
+        if isinstance(error, Unauthorised):
+            more = (("WWW-Authenticate", "Bearer"),)
+        return Answer(refusal.http_status, body, CONTENT_TYPES[encoding], more)
 
     def _take(self, head: Head, encoding: Encoding | None) -> Generator[None, bytes | None, Export | Checked]:
         """Receives and takes one export.
@@ -111,8 +137,7 @@ class HttpReceiver:
         Raises:
             DecodeError, Overloaded, Unauthorised, WrongSignal: as in REFUSALS.
         """
-        authorization = head.fields.get("authorization")
-        self._access().check(() if authorization is None else (authorization,))
+        self._check(head)
         if encoding is None:
             raise WrongContentType("the content type is neither application/x-protobuf nor application/json")
         packing = _PACKINGS.get(head.fields.get("content-encoding", "identity").lower())
@@ -122,8 +147,7 @@ class HttpReceiver:
             body = yield from self._body(head, hold)
             if head.path != _TRACES:
                 raise WrongSignal("only traces are taken here: nothing of this export was kept")
-            passed_by = sidecars_told(head.fields.get(_PASSED_BY, ""))
-            return self._receiver.take(body, encoding, packing, "http", passed_by=passed_by)
+            return self._receiver.take(body, encoding, packing, "http", passed_by=_passed_by(head))
 
     def _body(self, head: Head, hold: Callable[[int], None]) -> Generator[None, bytes | None, bytes]:
         """The body as it was sent, within its bound; of time the connection takes care."""
@@ -152,6 +176,17 @@ class _Dates:
         if second != self._second:
             self._second, self._text = second, formatdate(second, usegmt=True)
         return self._text
+
+
+def _taken(export: Export | Checked, encoding: Encoding) -> Answer:
+    if not export.malformed:
+        return _ALL_TAKEN[encoding]
+    return Answer(HTTPStatus.OK, success(encoding, rejected=export.malformed, message=UNFIT_SPANS), CONTENT_TYPES[encoding])
+
+
+def _passed_by(head: Head) -> tuple[str, ...]:
+    told = head.fields.get(_PASSED_BY)
+    return sidecars_told(told) if told else ()
 
 
 def _encoding(head: Head) -> Encoding | None:

@@ -26,7 +26,8 @@ FRAMING_SHARE_MOST: Final = 1 / 8
 """What the sizes of chunks may take beside the bytes in them: each chunk costs more than its bytes do."""
 
 HEADS_REMEMBERED: Final = 64
-"""A sender's heads are the same again and again, but for lengths."""
+KNOWN_BYTES_MOST: Final = 2048
+"""A sender's heads are the same again and again, but for lengths; each connection knows its last one, unless that was longer."""
 
 _TCHAR = r"[-!#$%&'*+.^_`|~0-9A-Za-z]"
 _TEXT = r"[^\x00-\x08\n-\x1f\x7f]"
@@ -35,6 +36,8 @@ _FIELD = re.compile(rf"^({_TCHAR}{{1,256}}):({_TEXT}{{0,{LINE_BYTES_MOST}}})\r\n
 _PATH = re.compile(r"(?:https?://[^/?]*)?([^?]*)", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _HOST = re.compile(r"[\x21-\x7e]*")
+_LENGTH_IN_HEAD = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})(?=\r\n)", re.IGNORECASE)
+_LENGTH_DIGITS_MOST = 18
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\x00-\x08\n-\x1f\x7f]{0,256})?\r\n")
 _CHUNK_LINE_BYTES_MOST = 8 + 1 + 256 + 2
 _NO_BEGINNING = re.compile(rb"[^-!#$%&'*+.^_`|~0-9A-Za-z]")
@@ -51,8 +54,9 @@ class Mark(Enum):
 class Head(NamedTuple):
     """What comes before a body. `path` is as written, without a query.
 
-    `fields` have names in lower case; one that came repeatedly has its values joined by commas. `length_bytes` is of the body, None: it
-    comes in chunks. `is_last`: nothing that follows on the connection is a request. `awaits_leave`: the body comes once 100 was answered.
+    `fields` have names in lower case; one that came repeatedly has its values joined by commas; the length is none of them. `length_bytes`
+    is of the body, None: it comes in chunks. `is_last`: nothing that follows on the connection is a request. `awaits_leave`: the body comes
+    once 100 was answered.
     """
 
     method: str
@@ -66,6 +70,25 @@ class Head(NamedTuple):
 Part: TypeAlias = Head | bytes | Mark
 
 
+class _Known(NamedTuple):
+    """A head that came, cut where its length stood: whatever digits stand there, the rest tells the same."""
+
+    before: bytes
+    after: bytes
+    head: Head
+
+    def again(self, data: bytes, at: int) -> tuple[Head, int] | None:
+        """The head that begins at an offset, and the offset behind it; None: it isn't this one."""
+        if data.startswith(self.before, at):
+            begin = at + len(self.before)
+            end = data.find(b"\r", begin, begin + _LENGTH_DIGITS_MOST + 1)
+            digits = data[begin : max(end, begin)]
+            if digits.isdigit() and data.startswith(self.after, end):
+                method, path, fields, _, is_last, awaits_leave = self.head
+                return Head(method, path, fields, int(digits), is_last, awaits_leave), end + len(self.after)
+        return None
+
+
 class Requests:
     """Reads one request after the other. Holds what was fed and not yet told, and no more than HEAD_BYTES_MOST if all was told."""
 
@@ -77,6 +100,7 @@ class Requests:
         self._body_bytes = 0
         self._framing_bytes = 0
         self._read: Callable[[Requests], Part] = Requests._head
+        self._known: _Known | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -88,16 +112,35 @@ class Requests:
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
 
+    def whole(self, data: bytes) -> tuple[Head, bytes] | None:
+        """The head and the body of a request that came before, but for its length and its body, and is all that came now, as most are.
+
+        Whoever takes it doesn't feed it. None: `feed` and `next_part` tell what it is.
+        """
+        if self._known is None or self._at < len(self._data) or self._read is not Requests._head:
+            return None
+        again = self._known.again(data, 0)
+        if again is None or again[0].length_bytes != len(data) - again[1]:
+            return None
+        self._data, self._at = b"", 0
+        return again[0], data[again[1] :]
+
     def next_part(self) -> Part:
         """What comes next. Raises: DecodeError, and is of no more use then."""
         return self._read(self)
 
     def _head(self) -> Part:
         data, at = self._data, self._at
-        end = data.find(b"\r\n\r\n", max(at, at + self._searched - 3)) + 4
-        if end < 4 or end - at > HEAD_BYTES_MOST:
-            return self._partial_head()
-        head = head_of(data[at : end - 2])
+        again = self._known.again(data, at) if self._known is not None else None
+        if again is not None:
+            head, end = again
+        else:
+            end = data.find(b"\r\n\r\n", max(at, at + self._searched - 3)) + 4
+            if end < 4 or end - at > HEAD_BYTES_MOST:
+                return self._partial_head()
+            raw = data[at : end - 2]
+            head = head_of(raw)
+            self._known = _known_of(raw)
         self._at, self._searched = end, 0
         self._left_bytes, self._body_bytes, self._framing_bytes = head.length_bytes or 0, 0, 0
         self._read = Requests._chunk_size if head.length_bytes is None else Requests._body
@@ -185,7 +228,17 @@ def head_of(raw: bytes) -> Head:
     assert path is not None  # noqa: S101 - it matches nothing, too
     is_last = not is_1_1 or "upgrade" in fields or "close" in _listed(fields.get("connection", ""))
     awaits_leave = is_1_1 and fields.get("expect", "").lower() == "100-continue"
-    return Head(method, path[1], fields, _length(fields, is_1_1=is_1_1), is_last, awaits_leave)
+    length_bytes = _length(fields, is_1_1=is_1_1)
+    fields.pop("content-length", None)
+    return Head(method, path[1], fields, length_bytes, is_last, awaits_leave)
+
+
+@lru_cache(HEADS_REMEMBERED)
+def _known_of(raw: bytes) -> _Known | None:
+    """To know this head again; None: it is long, has no length, or awaits something before its body."""
+    head = head_of(raw)
+    length = None if len(raw) > KNOWN_BYTES_MOST or head.awaits_leave else _LENGTH_IN_HEAD.search(raw)
+    return None if length is None else _Known(raw[: length.start(1)], raw[length.end(1) :] + b"\r\n", head)
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -76,6 +76,7 @@ class Receiver:
             Overloaded: nothing was read; the sender shall try again.
             DecodeError: nothing was taken.
         """
+        self._admit()
         return self._export(body, encoding, protocol)[0]
 
     def take(
@@ -85,6 +86,7 @@ class Receiver:
 
         `passed_by` names the sidecars that it has come through; with this one among them, it was taken before.
         """
+        self._admit()
         unpacked = gunzip(body, self.limits.decompressed_bytes) if packing == "gzip" else body
         if len(unpacked) > self.limits.decompressed_bytes:
             raise TooLarge("more than limits.decompressed_bytes")
@@ -100,6 +102,13 @@ class Receiver:
         self.exports_refused[protocol, refusal.reason] += 1
         return refusal
 
+    def check_room(self, count_bytes: int) -> None:
+        """What `receiving` would say of an export that is here with all its bytes. Raises: Overloaded."""
+        if self.turns.full():
+            raise Overloaded("too many exports wait")
+        if self._held_bytes + count_bytes > self.limits.in_flight_bytes:
+            raise Overloaded("too many bytes of exports in flight")
+
     @contextmanager
     def receiving(self) -> Iterator[Callable[[int], None]]:
         """Within it, the given function takes bytes of an export out of what may be in flight; they are returned at the end.
@@ -108,8 +117,7 @@ class Receiver:
             Overloaded: at once, or by the function.
         """
         self._admit()
-        if self.turns.full():
-            raise Overloaded("too many exports wait")
+        self.check_room(0)
         held_bytes = 0
 
         def hold(count_bytes: int) -> None:
@@ -126,7 +134,6 @@ class Receiver:
 
     def _export(self, body: bytes, encoding: Encoding, protocol: Protocol, *, is_own: bool = False) -> tuple[Export | Checked, bool]:
         """The export, and whether it was taken: it holds something that wasn't taken before."""
-        self._admit()
         checked = self._backlog.checked(body) if self._backlog is not None and encoding == "protobuf" else None
         export = checked or self._decoded(body, encoding)
         self.spans_received[protocol] += export.spans

@@ -151,7 +151,8 @@ class Peer:
             overloaded=lambda: self.is_overloaded,
             turns=self.line,
         )
-        self.listener = beside.listener if beside else Listener(self.receiver, HttpReceiver(self.receiver).exchange, lambda: "now")
+        http = HttpReceiver(self.receiver)
+        self.listener = beside.listener if beside else Listener(self.receiver, http.exchange, http.at_once, lambda: "now")
         self.wire = Wire(halves=halves)
         self.connection = Connection(self.listener, cast("asyncio.AbstractEventLoop", self.clock))
         self.connection.connection_made(self.wire)
@@ -458,3 +459,71 @@ def test_a_connection_that_was_lost_holds_nothing_until_cycles_are_looked_for() 
         assert lost() is None
     finally:
         gc.enable()
+
+
+def test_exports_like_the_last_one_are_answered_and_counted_like_the_first() -> None:
+    peer = Peer()
+    sent = export(1) + export(2) * 2
+    peer.send(sent)
+    peer.send(export(3))
+    peer.send(export(3))
+    peer.send(head(3) + b"abc")
+    peer.is_overloaded = True
+    peer.send(export(4))
+    assert peer.statuses == [200, 200, 200, 200, 200, 400, 503]
+    assert peer.refused == {"malformed": 1, "overload": 1}
+    assert (len(peer.exports), peer.receiver.spans_dropped["duplicate"]) == (3, 2)
+    assert peer.receiver.spans_received["http"] == 5
+
+
+def test_one_that_is_too_large_of_no_kind_or_of_another_signal_is_refused_as_ever() -> None:
+    peer = Peer(Limits(request_time=PATIENCE_SECONDS, body_bytes=50))
+    for changed in (head(60) + bytes(60), head(0, path="/v1/logs"), head(0, "Content-Encoding: br"), head(0, method="GET")):
+        other = Peer(beside=peer)
+        other.send(changed)
+        first = other.wire.written
+        again = Peer(beside=peer)
+        again.send(changed.replace(b"60", b"00")[: changed.index(b"\r\n\r\n") + 4])
+        again.wire.written = b""
+        again.send(changed)
+        assert again.wire.written == first
+
+
+def test_an_answer_at_once_that_piles_up_ends_the_reading() -> None:
+    peer = Peer()
+    peer.send(export(1))
+    peer.wire.write = lambda _: peer.connection.pause_writing()  # type: ignore[method-assign]
+    peer.send(export(2))
+    assert peer.wire.done == ["paused"]
+    peer.send(export(3))
+    assert len(peer.exports) == 2
+    peer.clock.pass_by(UNREAD_SECONDS)
+    assert peer.wire.done[-1] == "aborted"
+
+
+def test_an_export_like_the_last_one_waits_for_its_turn_too() -> None:
+    peer = Peer()
+    peer.send(export(1))
+    peer.line.is_free = False
+    peer.send(export(2))
+    assert (peer.statuses, len(peer.line.waiting)) == ([200], 1)
+    peer.line.waiting[0](None)
+    assert (peer.statuses, len(peer.exports)) == ([200, 200], 2)
+
+
+def test_our_own_mistake_over_an_export_like_the_last_one_is_told_to_the_loop() -> None:
+    peer = Peer()
+    peer.send(export(1))
+    peer.mistake = mistake = KeyError()
+    peer.send(export(2))
+    peer.mistake = None
+    peer.send(export(3))
+    assert (peer.statuses, peer.clock.mistakes) == ([200, 500, 200], [mistake])
+
+
+def test_a_connection_that_is_wound_up_answers_no_further_export_at_once() -> None:
+    peer = Peer()
+    peer.send(export(1))
+    assert peer.connection.wind_up() is None
+    peer.send(export(2))
+    assert (peer.statuses, len(peer.exports)) == ([200], 1)

@@ -16,6 +16,7 @@ from infermeter.otlp.http_requests import (
     FIELDS_MOST,
     FRAMING_BYTES_FREE,
     HEAD_BYTES_MOST,
+    KNOWN_BYTES_MOST,
     LINE_BYTES_MOST,
     Head,
     Mark,
@@ -322,3 +323,71 @@ def test_only_what_was_not_told_is_held() -> None:
     requests.feed(b"cPO")
     assert list(parts(requests)) == [b"c", Mark.END]
     assert requests.has_begun
+
+
+def after(raw: bytes) -> Requests:
+    """A connection on which this request was read."""
+    requests = Requests()
+    requests.feed(raw)
+    assert list(parts(requests))[-1] is Mark.END
+    return requests
+
+
+def in_turn(raw: bytes) -> tuple[Head, bytes] | None:
+    """What is told of these bytes alone, if they are one whole request."""
+    requests = Requests()
+    requests.feed(raw)
+    try:
+        head, *body, end = parts(requests)
+    except (DecodeError, ValueError):
+        return None
+    if not isinstance(head, Head) or end is not Mark.END or requests.has_begun or any(isinstance(piece, Mark) for piece in body):
+        return None
+    return head, b"".join(piece for piece in body if isinstance(piece, bytes))
+
+
+USUAL = POST + b"cOntent-Length: %d\r\nX: Content-Length: 1\r\n\r\n%b"
+
+
+@given(st.binary(max_size=12), st.lists(st.binary(max_size=120), max_size=3))
+def test_a_request_like_the_last_one_is_told_at_once_as_it_is_in_turn(first: bytes, bodies: list[bytes]) -> None:
+    requests = after(USUAL % (len(first), first))
+    for body in bodies:
+        raw = USUAL % (len(body), body)
+        assert requests.whole(raw) == in_turn(raw)
+        requests.feed(raw)
+        assert list(parts(requests))[-1] is Mark.END
+
+
+@given(
+    well_formed(),
+    st.lists(
+        st.tuples(st.integers(0), st.integers(0, 3), st.sampled_from([b"", b"\r", b"\r\n", b" ", b"0", b"7", b"-1", b"+"])), max_size=2
+    ),
+)
+def test_what_is_told_at_once_is_never_another_request_than_in_turn(raw: bytes, damage: list[tuple[int, int, bytes]]) -> None:
+    requests, changed = after(raw), raw
+    for place, lost, put in damage:
+        begin = place % (len(changed) + 1)
+        changed = changed[:begin] + put + changed[begin + lost :]
+    assert requests.whole(changed) in (None, in_turn(changed))
+
+
+def test_nothing_is_told_at_once_amid_another_request_or_before_one_was_known() -> None:
+    raw = USUAL % (3, b"abc")
+    assert Requests().whole(raw) is None
+    requests = after(raw)
+    assert requests.whole(raw) is not None
+    assert requests.whole(raw + raw) is None
+    for begun in (raw[:1], raw[:-3], raw[:-1]):
+        requests = after(raw)
+        requests.feed(begun)
+        list(parts(requests))
+        assert requests.whole(raw) is None
+
+
+@pytest.mark.parametrize("field", [b"Expect: 100-continue", b"X: %b" % (b"x" * KNOWN_BYTES_MOST), b"Transfer-Encoding: chunked"])
+def test_a_head_that_asks_for_leave_is_long_or_has_no_length_is_always_read_in_turn(field: bytes) -> None:
+    body = b"0\r\n\r\n" if b"chunked" in field else b"abc"
+    raw = POST + field + (b"" if b"chunked" in field else b"\r\nContent-Length: 3") + b"\r\n\r\n" + body
+    assert after(raw).whole(raw) is None
