@@ -18,7 +18,6 @@ from typing import Final
 from infermeter.config import Forward
 from infermeter.endpoints import absent_variables, endpoint_of, with_variables
 from infermeter.errors import Answered, ConfigError, ConfigErrors, Unavailable
-from infermeter.forward.grpc import GrpcTarget
 from infermeter.forward.http import HttpTarget
 from infermeter.forward.outcomes import Busy, Rejected, Taken, wait_seconds
 from infermeter.forward.target import ATTEMPTS_AT_ONCE, Target
@@ -55,10 +54,13 @@ def forwarder(
         raise ConfigErrors(tuple(ConfigError(f"forward.headers.{name}", problem) for name, problem in absent.items()))
     endpoint = endpoint_of(forward.endpoint or "", forward.protocol)
     headers = with_variables(forward.headers, environ)
-    way = HttpTarget if forward.protocol == "http" else GrpcTarget
 
     def target() -> Target:
-        return way(endpoint, headers, timeout_seconds=forward.timeout)
+        if forward.protocol == "http":
+            return HttpTarget(endpoint, headers, timeout_seconds=forward.timeout)
+        from infermeter.forward.grpc import GrpcTarget  # noqa: PLC0415 - grpcio takes 20 MB, which is for those alone who need it
+
+        return GrpcTarget(endpoint, headers, timeout_seconds=forward.timeout)
 
     return Forwarder(target, queue_bytes=forward.queue_bytes, retry_seconds=forward.retry_for, monotonic=monotonic, fail=fail)
 
