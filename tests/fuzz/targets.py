@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fuzz import files, otlp, pages, web
+from fuzz import files, http2, otlp, pages, web
 from fuzz.ceilings import ceilings
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -58,6 +58,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "web": Target(web.requests, 1024, (*_HTTP, "/metrics", "/-/reload", "/api/v1/report/events", "Accept: ", "Accept-Encoding: ")),
     "otlp_http": Target(web.exports, 2048, (*_HTTP, "/v1/traces", "Content-Type: application/json", "Content-Encoding: gzip")),
+    "otlp_grpc": Target(
+        http2.exports, 2048, ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "*", ":method", ":path", ":scheme", "content-type", "gzip")
+    ),
 }
 
 
