@@ -10,7 +10,6 @@ Source: RFC 9113, sections 3.4, 4, 5 and 6.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from infermeter.otlp import grpc_frames as h2
@@ -19,6 +18,7 @@ from infermeter.otlp.grpc_events import Begun, BrokenOff, Ended, Event, Mark, Pi
 from infermeter.otlp.grpc_frames import Code, Http2Error
 from infermeter.otlp.grpc_heads import Blocks
 from infermeter.otlp.grpc_hpack import LIST_BYTES_MOST
+from infermeter.otlp.grpc_streams import Block, Content, Stream
 
 STREAMS_MOST: Final = 16
 """At a time on a connection. Whoever counts them tells the others to come back: a client may not know it yet."""
@@ -38,35 +38,6 @@ CRUMB_BYTES: Final = 256
 
 _SPARE_BYTES: Final = h2.FRAME_BYTES
 """That a stream may take beside its message, for what frames it."""
-
-
-@dataclass(slots=True)
-class _Stream:
-    """One that isn't answered. `room_bytes` may still come in it; `more_bytes` may be sent beside what every stream may."""
-
-    room_bytes: int
-    more_bytes: int = 0
-    has_ended: bool = False
-    answer: Answer | None = None
-
-
-@dataclass(slots=True)
-class _Content:
-    """The frame of content that is coming."""
-
-    stream: int
-    left_bytes: int
-    padding_bytes: int
-    is_last: bool
-
-
-@dataclass(slots=True)
-class _Block:
-    """The fields that are coming."""
-
-    stream: int
-    is_last: bool
-    parts: list[bytes]
 
 
 class Session:
@@ -90,12 +61,12 @@ class Session:
         self.whole = 0
         self._room_bytes_most = self._room_bytes = room_bytes
         self._window_bytes = self._stream_window_bytes = h2.WINDOW_BYTES
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._last = 0
         self._is_leaving = False
         self._blocks = Blocks()
-        self._block: _Block | None = None
-        self._content = _Content(0, 0, 0, is_last=False)
+        self._block: Block | None = None
+        self._content = Content(0, 0, 0, is_last=False)
         self._data = b""
         self._at = 0
         self._frames = self._idle_frames = 0
@@ -152,7 +123,7 @@ class Session:
             self._is_leaving = True
             self.unwritten.append(h2.goaway(self._last, code))
 
-    def _send(self, number: int, stream: _Stream) -> None:
+    def _send(self, number: int, stream: Stream) -> None:
         assert stream.answer is not None  # noqa: S101 - it is what is sent
         size = stream.answer.data_bytes
         if size and size > min(self._window_bytes, self._stream_window_bytes + stream.more_bytes):
@@ -240,11 +211,11 @@ class Session:
         if length - padding < CRUMB_BYTES and not is_last:
             self._spend()
         self._at = at + 1 if padding else at
-        self._content = _Content(number, length - padding, max(0, padding - 1), is_last)
+        self._content = Content(number, length - padding, max(0, padding - 1), is_last)
         self._read = Session._content_on
         return self._content_on()
 
-    def _take_room(self, length: int, stream: _Stream | None) -> None:
+    def _take_room(self, length: int, stream: Stream | None) -> None:
         """Content comes, of which nothing is held here: it is handed on, or dropped."""
         if stream is not None:
             if stream.has_ended:
@@ -289,7 +260,7 @@ class Session:
         self._spend()
         if not number & 1:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        self._block = _Block(number, bool(flags & h2.END_STREAM), [h2.unpadded(flags, payload)])
+        self._block = Block(number, bool(flags & h2.END_STREAM), [h2.unpadded(flags, payload)])
         return self._fields_end() if flags & h2.END_HEADERS else Mark.NOTHING
 
     def _fields_go_on(self, flags: int, number: int, payload: bytes) -> Event:
@@ -313,9 +284,9 @@ class Session:
         self._last = number
         if self._is_leaving:
             return Mark.NOTHING
-        self._streams[number] = _Stream(self._room_bytes_most)
+        self._streams[number] = Stream(self._room_bytes_most)
         if is_last:
-            self._content = _Content(number, 0, 0, is_last)
+            self._content = Content(number, 0, 0, is_last)
             self._read = Session._content_on
         return Begun(number, head)
 
@@ -352,7 +323,7 @@ class Session:
     def _set(self, key: int, value: int) -> None:
         """Of what may be set, only the room for answers concerns this side: they are short, and refer to nothing."""
         if key == h2.INITIAL_WINDOW_SIZE:
-            if any(value + stream.more_bytes > h2.WINDOW_BYTES_MOST for stream in (*self._streams.values(), _Stream(0))):
+            if any(value + stream.more_bytes > h2.WINDOW_BYTES_MOST for stream in (*self._streams.values(), Stream(0))):
                 raise Http2Error(Code.FLOW_CONTROL_ERROR)
             self._stream_window_bytes = value
             self._send_on()
