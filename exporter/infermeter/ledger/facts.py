@@ -63,10 +63,10 @@ def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has
         observed_error=tallies[ERROR],
         within_sla=None if blocks is None else tallies[WITHIN],
         late=tallies[LATE],
-        duration=_either(arrivals, totals, code, "duration", duration) or duration,
-        ttft=_either(arrivals, totals, code, "ttft", ttft),
-        tpot=_either(arrivals, totals, code, "tpot", tpot),
-        stages={stage: either for stage, spans in stages.items() if (either := _either(arrivals, totals, code, stage, spans))},
+        duration=_either(totals, code, "duration", duration) or duration,
+        ttft=_either(totals, code, "ttft", ttft),
+        tpot=_either(totals, code, "tpot", tpot),
+        stages={stage: either for stage, spans in stages.items() if (either := _either(totals, code, stage, spans))},
         part_seconds=dict(Counter(arrivals.part_seconds(code)) + Counter(totals.fallback.part_seconds(code))),
         tokens_input=tokens_input,
         tokens_output=tokens_output,
@@ -81,12 +81,12 @@ def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has
     )
 
 
-def _either(arrivals: Arrivals, totals: Totals, code: int, of: Signal | Stage, spans: Histogram | None) -> Histogram | None:
+def _either(totals: Totals, code: int, of: Signal | Stage, spans: Histogram | None) -> Histogram | None:
     """What spans and, before they came, the server itself told of one time; `spans` has its edges, and may be empty."""
     if spans is None:
         return None
-    own = totals.fallback.histogram(code, of, spans.edges_seconds)
-    return together(spans if arrivals.histograms.has(code, of) else None, own)
+    own = totals.fallback.histogram(code, of, spans.edges_seconds) if totals.fallback.tells(code) else None
+    return together(spans if any(spans.counts) else None, own)
 
 
 def server_gauges(reading: ServerReading | None, now_ns: int, *, interval_seconds: float) -> ServerGauges | None:

@@ -61,6 +61,8 @@ class Histograms:
         self._counts = np.zeros((0, self._width), np.int64)
         self._sums_ns = np.zeros((0, _FAMILIES))
         self._exemplars: dict[int, tuple[bytes, int, int]] = {}
+        self._traced: dict[int, tuple[tuple[bytes, int, int], Exemplar]] = {}
+        self._told: dict[tuple[int, int], Histogram] = {}
         self._rows: list[list[int]] | None = None
         self._buckets: dict[tuple[Signal, int | None], tuple[tuple[float, ...], list[int]]] = {}
 
@@ -102,19 +104,26 @@ class Histograms:
         return any(self._row(code)[grid.offset : grid.stop])
 
     def signal(self, code: int, signal: Signal, sla: SlaTarget | None) -> Histogram:
-        """One model's histogram of a signal, on the base edges and the target of this SLA, one of the configured, with exemplars."""
-        column, target = SIGNALS.index(signal), targets_ns(sla)[SIGNALS.index(signal)]
+        """One model's histogram of a signal, on the base edges and the target of this SLA, one of the configured, with exemplars.
+
+        It is the same object for as long as nothing is counted in it.
+        """
+        column = SIGNALS.index(signal)
+        target = targets_ns(sla)[column]
         if (signal, target) not in self._buckets:
             self._buckets[signal, target] = self._buckets_of(signal, target)
         edges, bounds = self._buckets[signal, target]
         offset, row = self._signals[column].offset, self._row(code)
+        if bounds[-1] == len(edges) + 1:  # nobody else's target is among the edges
+            counts = tuple(row[offset : offset + bounds[-1]])
+        else:
+            counts = tuple(sum(row[offset + a : offset + b]) for a, b in pairwise(bounds))
+        known = self._told.get((code, column))
+        if known is not None and known.counts == counts and known.edges_seconds is edges:
+            return known
         first = code * self._width + offset
-        return Histogram(
-            edges_seconds=edges,
-            counts=tuple(sum(row[offset + a : offset + b]) for a, b in pairwise(bounds)),
-            sum_seconds=float(self._sums_ns[code, column]) / SECOND_NS,
-            exemplars=tuple(self._exemplar(first + a, first + b) for a, b in pairwise(bounds)),
-        )
+        exemplars = tuple(self._exemplar(first + a, first + b) for a, b in pairwise(bounds))
+        return self._tell(code, column, Histogram(edges, counts, float(self._sums_ns[code, column]) / SECOND_NS, exemplars))
 
     def _buckets_of(self, signal: Signal, target_ns: int | None) -> tuple[tuple[float, ...], list[int]]:
         """The edges with this target among them, and where each of their buckets begins among the grid's; last where the last one ends."""
@@ -125,10 +134,18 @@ class Histograms:
         return edges, [0, *ends.tolist(), len(grid.edges_ns) + 1]
 
     def stage(self, code: int, stage: Stage) -> Histogram:
-        """One model's histogram of a stage, or of `other`."""
-        column = STAGES_AND_OTHER.index(stage)
-        counts = self._row(code)[self._stages[column].offset : self._stages[column].stop]
-        return Histogram(STAGE_EDGES_SECONDS, tuple(counts), float(self._sums_ns[code, len(SIGNALS) + column]) / SECOND_NS)
+        """One model's histogram of a stage, or of `other`; the same object for as long as nothing is counted in it."""
+        place = STAGES_AND_OTHER.index(stage)
+        column = len(SIGNALS) + place
+        counts = tuple(self._row(code)[self._stages[place].offset : self._stages[place].stop])
+        known = self._told.get((code, column))
+        if known is not None and known.counts == counts:
+            return known
+        return self._tell(code, column, Histogram(STAGE_EDGES_SECONDS, counts, float(self._sums_ns[code, column]) / SECOND_NS))
+
+    def _tell(self, code: int, column: int, histogram: Histogram) -> Histogram:
+        self._told[code, column] = histogram
+        return histogram
 
     def _row(self, code: int) -> list[int]:
         """A model's counts. All are read out at once: of many models all are asked for, and in pieces too small for numpy."""
@@ -139,8 +156,14 @@ class Histograms:
     def _exemplar(self, first: int, stop: int) -> Exemplar | None:
         """The latest of the places [first, stop)."""
         latest: tuple[bytes, int, int] | None = None
-        for place in range(first, stop):
-            found = self._exemplars.get(place)
+        place = first
+        for one in range(first, stop):
+            found = self._exemplars.get(one)
             if found is not None and (latest is None or found[2] > latest[2]):
-                latest = found
-        return None if latest is None else Exemplar(latest[0].hex(), latest[1] / SECOND_NS, latest[2])
+                latest, place = found, one
+        if latest is None:
+            return None
+        known = self._traced.get(place)
+        if known is None or known[0] is not latest:
+            known = self._traced[place] = latest, Exemplar(latest[0].hex(), latest[1] / SECOND_NS, latest[2])
+        return known[1]

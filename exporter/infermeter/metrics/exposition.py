@@ -16,7 +16,7 @@ from infermeter.metrics.accept import prefers_openmetrics
 from infermeter.metrics.budget import thrifty, within
 from infermeter.metrics.catalog import Family
 from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Header, Writer
-from infermeter.metrics.families import Families, Point, families
+from infermeter.metrics.families import Families, Labels, Point, families
 from infermeter.model import Snapshot
 
 UNTOLD: Final = frozenset({"process_virtual_memory_bytes"})
@@ -34,13 +34,14 @@ class Exposition:
     def __init__(self, process: Sequence[Collector] = ()) -> None:
         self._process = process
         self._overflowed = 0
+        self._labels = Labels()
         self._writer = Writer()
 
     def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
         """The body and its content type for a request with this `Accept` header; whatever it says, there is an answer."""
         process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
         exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
-        exposed, series, left_out = within(thrifty(families(snapshot)), snapshot.series_limit - exempt)
+        exposed, series, left_out = within(thrifty(families(snapshot, self._labels)), snapshot.series_limit - exempt)
         self._overflowed += left_out
         every = {**exposed, **_exporters_own(snapshot, exempt + series, self._overflowed)}
         told = [(_HEADERS[family], every[family]) for family in catalog.CATALOG if family in every]

@@ -3,7 +3,8 @@
 From one scrape to the next values change, and the rest of a page hardly ever. So the lines of a family are one template, with labels
 escaped and edges formatted, into which the values go. It is made anew when the labels or edges of the family's points are others, and
 forgotten with the family: what is remembered is as long as the last page. Both formats share it, for they differ in what stands above
-the lines and, in exemplars, behind the value.
+the lines and, in exemplars, behind the value. Of a histogram its values as texts are remembered too: one in which nothing was counted is
+the same object as before, and so are exemplars that none has replaced.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/, https://prometheus.io/docs/specs/om/open_metrics_spec/; numbers and
 the order of labels (by name) are prometheus_client's, byte for byte.
@@ -12,8 +13,10 @@ the order of labels (by name) are prometheus_client's, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from math import inf, isnan
-from typing import Final, Literal, NamedTuple, TypeAlias
+from operator import add
+from typing import Final, Literal, NamedTuple
 
 from infermeter.metrics.families import Point
 from infermeter.model import Exemplar, Histogram
@@ -34,15 +37,28 @@ class Header(NamedTuple):
     unit: str = ""
 
 
-_Shape: TypeAlias = Sequence[tuple[Mapping[str, str], Sequence[float] | None]]
-"""Labels and edges (None: no histogram) of each point: what its lines look like, apart from the values."""
+class _Written(NamedTuple):
+    """A histogram and what was written of it: the values of its lines, and what stands behind those of its buckets."""
+
+    histogram: Histogram
+    values: Sequence[str]
+    behind: Sequence[str]
+
+
+class _Lines(NamedTuple):
+    """What is remembered of a family: labels (and edges) of its points, the template of their lines, and its histograms."""
+
+    shape: Sequence[object]
+    template: str
+    written: Sequence[_Written]
 
 
 class Writer:
     """Writes pages of the same families again and again."""
 
     def __init__(self) -> None:
-        self._templates: dict[Header, tuple[_Shape, str]] = {}
+        self._lines: dict[Header, _Lines] = {}
+        self._content_type = TEXT
 
     def page(self, families: Iterable[tuple[Header, Sequence[Point]]], content_type: str) -> bytes:
         """The families in their order, each of one kind: a histogram's points are histograms, the others' numbers.
@@ -53,16 +69,21 @@ class Writer:
             UnicodeEncodeError: a label holds a lone surrogate.
             OverflowError: a whole number is beyond what a float holds.
         """
-        with_exemplars = content_type == OPENMETRICS
+        with_exemplars, before = content_type == OPENMETRICS, self._lines
         above = _above_in_openmetrics if with_exemplars else _above_in_text
+        is_like_before = content_type == self._content_type
         texts: list[str] = []
-        templates: dict[Header, tuple[_Shape, str]] = {}
+        self._lines, self._content_type = {}, content_type
         for header, points in families:
-            shape = [(point.labels, point.value.edges_seconds if isinstance(point.value, Histogram) else None) for point in points]
-            known = self._templates.get(header)
-            templates[header] = known if known is not None and known[0] == shape else (shape, _template(header.name, shape))
-            texts += above(header), templates[header][1] % tuple(_values(points, with_exemplars=with_exemplars))
-        self._templates = templates
+            lines = _lines(header, points, before.get(header))
+            if header.kind == "histogram":
+                known = lines.written if is_like_before else ()
+                lines = lines._replace(written=_histograms(points, known, with_exemplars=with_exemplars))
+                values = [text for one in lines.written for text in one.values]
+            else:
+                values = _numbers(points)
+            texts += above(header), lines.template % tuple(values)
+            self._lines[header] = lines
         return "".join((*texts, "# EOF\n") if with_exemplars else texts).encode()
 
 
@@ -95,9 +116,21 @@ def _above_in_openmetrics(header: Header) -> str:
     return f"# HELP {name} {_escaped(header.help)}\n# TYPE {name} {header.kind}\n{unit}"
 
 
-def _template(name: str, shape: _Shape) -> str:
-    """The lines of the points, with a place for each value."""
-    return "".join(_line(name, labels) if edges is None else _histogram_lines(name, labels, edges) for labels, edges in shape)
+def _lines(header: Header, points: Sequence[Point], known: _Lines | None) -> _Lines:
+    """The lines of the points, with a place for each value: those that are known, if nothing else has changed."""
+    if header.kind == "histogram":
+        shape: Sequence[object] = [(labels, value.edges_seconds) for labels, value in points if isinstance(value, Histogram)]
+    else:
+        shape = [labels for labels, _ in points]
+    if known is not None and known.shape == shape:
+        return known
+    return _Lines(shape, "".join(_template(header.name, point) for point in points), ())
+
+
+def _template(name: str, point: Point) -> str:
+    if isinstance(point.value, Histogram):
+        return _histogram_lines(name, point.labels, point.value.edges_seconds)
+    return _line(name, point.labels)
 
 
 def _histogram_lines(name: str, labels: Mapping[str, str], edges: Sequence[float]) -> str:
@@ -114,17 +147,37 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _values(points: Sequence[Point], *, with_exemplars: bool) -> list[str]:
-    """What goes into the places of a template: cumulative counts of the buckets, then count and sum, or one number."""
-    values: list[str] = []
-    for _, value in points:
-        if isinstance(value, Histogram):
-            cumulative = _cumulative(value.counts)
-            told = map(_traced, cumulative, value.exemplars) if with_exemplars and value.exemplars else cumulative
-            values += *told, cumulative[-1], number(value.sum_seconds)
-        else:
-            values.append(number(value))
-    return values
+def _numbers(points: Sequence[Point]) -> list[str]:
+    """What goes into the places of a template, one number a point. Nearly all are short ones, which need no function."""
+    return [
+        repr(value) if value.__class__ is float and -inf < value < _EXPONENT_FROM else number(value)
+        for _, value in points
+        if not isinstance(value, Histogram)
+    ]
+
+
+def _histograms(points: Sequence[Point], known: Sequence[_Written], *, with_exemplars: bool) -> list[_Written]:
+    """`known`: what was written of the points before, in their order, as far as that is known."""
+    histograms = (value for _, value in points if isinstance(value, Histogram))
+    return [
+        before if before is not None and before.histogram is histogram else _written(histogram, before, with_exemplars=with_exemplars)
+        for histogram, before in zip(histograms, chain(known, repeat(None)), strict=False)
+    ]
+
+
+def _written(histogram: Histogram, before: _Written | None, *, with_exemplars: bool) -> _Written:
+    """Cumulative counts of the buckets, then count and sum."""
+    cumulative = _cumulative(histogram.counts)
+    behind: Sequence[str] = ()
+    values = cumulative
+    if with_exemplars and histogram.exemplars:
+        known = () if before is None else zip(before.histogram.exemplars, before.behind, strict=False)
+        behind = [
+            text if of is exemplar else _behind(exemplar)
+            for exemplar, (of, text) in zip(histogram.exemplars, chain(known, repeat((None, ""))), strict=False)
+        ]
+        values = list(map(add, cumulative, behind))
+    return _Written(histogram, (*values, cumulative[-1], number(histogram.sum_seconds)), behind)
 
 
 def _cumulative(counts: Sequence[int]) -> list[str]:
@@ -133,13 +186,14 @@ def _cumulative(counts: Sequence[int]) -> list[str]:
     for count in counts:
         if count:  # many are empty
             total += count
-            text = number(total)
+            text = f"{total}.0" if total < _EXPONENT_FROM else number(total)
         told.append(text)
     return told
 
 
-def _traced(count: str, exemplar: Exemplar | None) -> str:
+def _behind(exemplar: Exemplar | None) -> str:
+    """An exemplar as it stands behind the value of its bucket."""
     if exemplar is None:
-        return count
+        return ""
     trace_id = exemplar.trace_id if exemplar.trace_id.isalnum() else _escaped(exemplar.trace_id)
-    return f'{count} # {{trace_id="{trace_id}"}} {number(exemplar.value_seconds)} {exemplar.time_ns / 1e9}'
+    return f' # {{trace_id="{trace_id}"}} {number(exemplar.value_seconds)} {exemplar.time_ns / 1e9}'

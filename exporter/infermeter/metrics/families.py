@@ -44,29 +44,54 @@ _LABELS: Final = {family: tuple(label.name for label in family.labels) for famil
 _Key = TypeVar("_Key", bound=str | tuple[str, str])
 
 
+class Labels:
+    """The labels of one snapshot's points, kept for those of the next, since from one to the next hardly any change.
+
+    They are as many as the last points were; whoever makes families of one snapshot alone needs none.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Family, tuple[str | None, ...]], Mapping[str, str]] = {}
+        self.server: str | None = None
+
+
 class _Points:
     """Points by family. `add` takes label values in the order of the family's labels; a value that isn't known adds nothing."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, labels: Labels) -> None:
         self._server = _text(server)
+        self._known = labels.known if labels.server == self._server else {}
+        self._labels = labels
+        labels.server, labels.known = self._server, {}
         self._points: dict[Family, list[Point]] = {family: [] for family in catalog.CATALOG}
 
     def add(self, family: Family, value: float | Histogram | None, *labels: str | None) -> None:
         if value is None or not isfinite(value.sum_seconds if isinstance(value, Histogram) else value):
             return
-        named = {"server": self._server}
-        for name, text in zip(_LABELS[family], labels, strict=True):
-            if text is not None:
-                named[name] = text if text.isascii() else _text(text)
+        key = family, labels
+        named = self._known.get(key)
+        if named is None:
+            named = self._named(family, labels)
+        self._labels.known[key] = named
         self._points[family].append(Point(named, value))
 
     def families(self) -> Families:
         return {family: points for family, points in self._points.items() if points}
 
+    def _named(self, family: Family, labels: Sequence[str | None]) -> Mapping[str, str]:
+        named = {"server": self._server}
+        for name, text in zip(_LABELS[family], labels, strict=True):
+            if text is not None:
+                named[name] = text if text.isascii() else _text(text)
+        return named
 
-def families(snapshot: Snapshot) -> Families:
-    """Every family of the catalog that the snapshot fills, apart from the three that describe an exposition (`series` and its kin)."""
-    points = _Points(snapshot.server)
+
+def families(snapshot: Snapshot, labels: Labels | None = None) -> Families:
+    """Every family of the catalog that the snapshot fills, apart from the three that describe an exposition (`series` and its kin).
+
+    `labels` are those of the snapshot before this one, if it was of the same process.
+    """
+    points = _Points(snapshot.server, labels or Labels())
     ledger = snapshot.ledger
     for model in ledger.models:
         _observed(points, model)
