@@ -81,3 +81,22 @@ def test_a_peer_that_vanished_amid_a_request_is_given_up_and_counted(tmp_path: P
             assert vanished.recv(12) == b"HTTP/1.1 408"
         assert sidecar.value("exports_refused_total", protocol="http") == 1
         assert sidecar.value("spans_received_total", protocol="http") == 0
+
+
+def test_senders_beyond_the_limit_are_turned_away_over_grpc_too_until_another_leaves(tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG + "limits: {connections: 2}\n") as sidecar, ExitStack() as channels:
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 100),
+        ]
+        within, leaving, beyond = (channels.enter_context(grpc.insecure_channel(sidecar.addresses["otlp_grpc"], options)) for _ in range(3))
+        for channel in (within, leaving):
+            channel.unary_unary(EXPORT)(b"", timeout=SOON)
+        with pytest.raises(grpc.RpcError) as refused:
+            beyond.unary_unary(EXPORT)(b"", timeout=1)
+        assert refused.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+        within.unary_unary(EXPORT)(b"", timeout=SOON)
+        assert sidecar.text("/-/ready", seconds=1).startswith("ready")
+        leaving.close()
+        beyond.unary_unary(EXPORT)(b"", timeout=SOON, wait_for_ready=True)
