@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,18 @@ def test_many_that_say_nothing_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) 
         assert (await sent(port, b"GET /metrics" + HEAD)).status == 200
         for _, writer in idle:
             writer.transport.abort()
+
+    against(scenario, header_seconds=60.0)
+
+
+def test_a_burst_that_comes_between_two_looks_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 8)
+
+    async def scenario(port: int) -> None:
+        with ExitStack() as burst:
+            for _ in range(40):  # the kernel takes them: the server hasn't seen one of them yet
+                burst.enter_context(socket.create_connection(("127.0.0.1", port)))
+            assert (await sent(port, b"GET /-/ready" + HEAD)).status == 200
 
     against(scenario, header_seconds=60.0)
 

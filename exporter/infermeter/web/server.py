@@ -99,7 +99,7 @@ class WebServer:
         self._admission = Admission(self._access, failures_per_minute=auth_failures_per_minute)
         self._header_seconds = header_seconds
         self._listener: asyncio.Server | TlsListener | None = None
-        self._resting: dict[web.RequestHandler, None] = {}
+        self._places = _Places()
         self._runner = web.AppRunner(self._application(), shutdown_timeout=STOP_SECONDS)
 
     async def start(self, address: str) -> int:
@@ -152,12 +152,9 @@ class WebServer:
     def _connection(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None  # noqa: S101 - nothing is accepted before `setup` or after `cleanup`
-        if len(server.connections) >= CONNECTIONS:
-            if not self._resting:
-                return _Refusal()
-            self._resting.pop(longest := next(iter(self._resting)))
-            longest.force_close()
-        return _Connection(server, self._resting, self._access, header_seconds=self._header_seconds)
+        if self._places.busy >= CONNECTIONS:
+            return _Refusal()
+        return _Connection(server, self._places, self._access, header_seconds=self._header_seconds)
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._busy, _answered, self._admitted])
@@ -182,13 +179,15 @@ class WebServer:
         connection = request.protocol
         assert isinstance(connection, _Connection)  # noqa: S101 - the listener makes no others
         connection.request_began()
-        self._resting.pop(connection, None)
+        self._places.leave(connection)
+        self._places.busy += 1
         try:
             return await handler(request)
         finally:
             connection.request_ended()
+            self._places.busy -= 1
             if connection.transport is not None:
-                self._resting[connection] = None
+                self._places.rest(connection)
 
     @web.middleware
     async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -276,15 +275,32 @@ def _expecting_nothing_odd(made: RequestFactory) -> RequestFactory:
     return request
 
 
+class _Places:
+    """Who has a place among CONNECTIONS: those that rest, longest first, and how many are `busy`, as they are answered."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self._resting: dict[_Connection, None] = {}
+
+    def rest(self, connection: _Connection) -> None:
+        """It rests from now on; where there are too many, the one that has rested longest ends."""
+        self._resting[connection] = None
+        if len(self._resting) + self.busy > CONNECTIONS:
+            self._resting.pop(longest := next(iter(self._resting)))
+            longest.force_close()
+
+    def leave(self, connection: _Connection) -> None:
+        """It rests no more, if it did."""
+        self._resting.pop(connection, None)
+
+
 class _Connection(HttpConnection):
     """A connection which logs and repeats nothing of what isn't HTTP.
 
     From its first to its last moment it is one of those that rest, longest first, unless somebody takes it out.
     """
 
-    def __init__(
-        self, server: web.Server, resting: dict[web.RequestHandler, None], access: Callable[[], Access], *, header_seconds: float
-    ) -> None:
+    def __init__(self, server: web.Server, places: _Places, access: Callable[[], Access], *, header_seconds: float) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -294,19 +310,19 @@ class _Connection(HttpConnection):
             headers_most=HEADERS_MOST,
             header_bytes=HEADER_BYTES,
         )
-        self._resting = resting
+        self._places = places
         self._access = access
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Rests until it asks; ends here with a certificate that may not."""
         super().connection_made(transport)
-        self._resting[self] = None
+        self._places.rest(self)
         if not self._access().lets_in(transport.get_extra_info("peercert")):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Rests no more."""
-        self._resting.pop(self, None)
+        self._places.leave(self)
         super().connection_lost(exc)
 
     def handle_error(
