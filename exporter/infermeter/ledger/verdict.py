@@ -13,6 +13,9 @@ from infermeter.model import SlaState, SlaTarget
 _EXACT_TO: Final = 1_200
 """Up to so many inferences the tail is summed in whole numbers; beyond, in logarithms, to about 1e-9."""
 
+_NEAR: Final = 1e-6
+"""Nearer than this to a limit, logarithms don't decide: a thousand times their error."""
+
 _KEPT: Final = 256
 """SLAs, and confidences, whose fractions are kept: making one takes longer than all else that a verdict takes."""
 
@@ -30,8 +33,16 @@ def verdict(sla: SlaTarget, *, observed: int, within: int, confidence: float) ->
     misses, miss_ratio = observed - within, _allowed_miss_ratio(sla)
     alpha = _chance_of_error(confidence, exact=observed <= _EXACT_TO)
     if misses * miss_ratio.denominator < miss_ratio.numerator * observed:
-        return "met" if at_most(misses, observed, miss_ratio) <= alpha else "insufficient"
-    return "missed" if misses and 1 - at_most(misses - 1, observed, miss_ratio) < alpha else "insufficient"
+        return "met" if _against(float(alpha), misses, observed, miss_ratio) <= alpha else "insufficient"
+    return "missed" if misses and 1 - _against(1 - float(alpha), misses - 1, observed, miss_ratio) < alpha else "insufficient"
+
+
+def _against(limit: float, k: int, n: int, p: Fraction) -> Fraction | float:
+    """`at_most` as exactly as it takes to hold it against a limit: whole numbers of a thousand digits only where logarithms can't tell."""
+    if n > _EXACT_TO or p == 0:
+        return at_most(k, n, p)
+    roughly = by_logarithms(k, n, float(p))
+    return roughly if abs(roughly - limit) > _NEAR else _exact(k, n, p)
 
 
 _allowed_miss_ratio = lru_cache(_KEPT)(allowed_miss_ratio)

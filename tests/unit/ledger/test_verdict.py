@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
@@ -60,3 +60,15 @@ def test_the_least_number_that_can_be_met_is_the_least(quantile: float, least: i
 def test_one_miss_of_ten_holds_at_the_90th_percentile_which_floats_would_deny() -> None:
     assert holds(SlaTarget(0.9), observed=10, within=9)
     assert not holds(SlaTarget(0.9), observed=10, within=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 1_200), st.data(), st.sampled_from((0.5, 0.9, 0.95, 0.99, 0.999)), st.sampled_from((0.9, 0.95, 0.999999)))
+def test_small_numbers_are_judged_as_whole_numbers_judge_them(n: int, data: st.DataObject, quantile: float, confidence: float) -> None:
+    allowed, alpha = 1 - Fraction(repr(quantile)), 1 - Fraction(repr(confidence))
+    around = int(n * allowed)
+    misses = data.draw(st.integers(max(0, around - 40), min(n, around + 40)))
+    told = verdict(SlaTarget(quantile, 1.0), observed=n, within=n - misses, confidence=confidence)
+    met = misses < n * allowed and at_most(misses, n, allowed) <= alpha
+    missed = misses > 0 and misses >= n * allowed and 1 - at_most(misses - 1, n, allowed) < alpha
+    assert told == ("met" if met else "missed" if missed else "insufficient")
