@@ -235,10 +235,13 @@ def test_a_burst_that_comes_between_two_looks_keeps_nobody_out(monkeypatch: pyte
     monkeypatch.setattr(server, "CONNECTIONS", 8)
 
     async def scenario(port: int) -> None:
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
         with ExitStack() as burst:
             for _ in range(40):  # the kernel takes them: the server hasn't seen one of them yet
                 burst.enter_context(socket.create_connection(("127.0.0.1", port)))
             assert (await sent(port, b"GET /-/ready" + HEAD)).status == 200
+        for _, writer in idle:
+            writer.transport.abort()
 
     against(scenario, header_seconds=60.0)
 
