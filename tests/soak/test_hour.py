@@ -33,7 +33,10 @@ LIBRARY = "libnvidia-ml.so.1"
 GPUS, PEAK_WATTS = 4, 700
 ROUND_SECONDS = 20.0
 SCRAPE_SECONDS = 1.0
-WARM_UP_RATIO = 0.25
+WARM_UP_SECONDS = min(15 * 60.0, 60 * MINUTES / 2)
+"""What is kept of the last minutes is all there by then."""
+
+FAULTS = ("none", "one hangs", "none", "all hang", "none", "the driver is gone")
 GROWTH_RATIO = 0.01
 PRICES = (3600, 7200)
 """An hour: one and two euros a second."""
@@ -75,10 +78,10 @@ class Books:
         self.resident_bytes.append(process.memory_info().rss)
 
     def growth_ratio(self) -> float:
-        """From just after the warm-up to the end."""
-        warm = self.resident_bytes[int(len(self.resident_bytes) * WARM_UP_RATIO) :]
-        tenth = max(1, len(warm) // 10)
-        return statistics.median(warm[-tenth:]) / statistics.median(warm[:tenth]) - 1
+        """From just after the warm-up to the end, each over as long as every fault comes once."""
+        warm = self.resident_bytes[round(len(self.resident_bytes) * WARM_UP_SECONDS / (60 * MINUTES)) :]
+        every = min(round(len(FAULTS) * ROUND_SECONDS / (60 * MINUTES) * len(self.resident_bytes)), len(warm) // 2)
+        return statistics.median(warm[-every:]) / statistics.median(warm[:every]) - 1
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Gpus:
 
     def faults(self) -> Iterator[str]:
         """One after the other, for ever; each is over when the next is asked for."""
-        for name in cycle(("none", "one hangs", "none", "all hang", "none", "the driver is gone")):
+        for name in cycle(FAULTS):
             self.file("free").unlink(missing_ok=True) if name == "one hangs" else self.file("free").touch()
             self.file("hang").touch() if name == "all hang" else self.file("hang").unlink(missing_ok=True)
             self.file("gone").touch() if name == "the driver is gone" else self.file("gone").unlink(missing_ok=True)
