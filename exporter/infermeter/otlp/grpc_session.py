@@ -249,10 +249,11 @@ class Session:
         return self._ended(content.stream) if content.is_last else Mark.NOTHING
 
     def _ended(self, number: int) -> Event:
-        self._idle_frames = 0
         stream = self._streams.get(number)
         if stream is None:
+            self._spend()
             return Mark.NOTHING
+        self._idle_frames = 0
         stream.has_ended = True
         return Ended(number)
 

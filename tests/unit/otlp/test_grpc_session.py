@@ -1,0 +1,400 @@
+"""HTTP/2 on one connection: what the library h2 says is understood, what is answered it understands, and whoever breaks a rule goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count, islice, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infermeter.otlp import grpc_frames as h2
+from infermeter.otlp.grpc_answers import Answer
+from infermeter.otlp.grpc_events import Begun, BrokenOff, Ended, Event, Mark, Piece
+from infermeter.otlp.grpc_frames import Code, Http2Error, frame
+from infermeter.otlp.grpc_session import BLOCK_BYTES_MOST, BLOCK_FRAMES_MOST, CONTENT_BYTES_MOST, CRUMB_BYTES, IDLE_FRAMES_MOST, Session
+from unit.otlp.calls import GREETING, TRACES, Client, head
+
+MESSAGE_BYTES = 200_000
+OK = Answer(0, b"fine")
+REQUEST = b"\x83\x86\x44\x01/\x5f\x10application/grpc"
+"""POST, http, the path /, and the content type, as fields are packed."""
+
+
+def events(session: Session, data: bytes = b"") -> list[Event]:
+    """All that can be told by now of what concerns requests."""
+    session.feed(data)
+    return [event for event in until_more(session) if event is not Mark.NOTHING]
+
+
+def until_more(session: Session) -> Iterator[Event]:
+    while (event := session.next_event()) is not Mark.NEED_DATA:
+        yield event
+
+
+def written(session: Session) -> bytes:
+    """What is to be written since it was asked last."""
+    data = b"".join(session.unwritten)
+    session.unwritten.clear()
+    return data
+
+
+def greeted() -> Session:
+    """After the first words of both sides."""
+    session = Session(MESSAGE_BYTES)
+    assert events(session, GREETING) == []
+    written(session)
+    return session
+
+
+def begun(streams: Iterable[int] = (1,), session: Session | None = None) -> Session:
+    """With requests of which the content is to come."""
+    session = session or greeted()
+    for stream in streams:
+        assert isinstance(events(session, frame(h2.HEADERS, h2.END_HEADERS, stream, REQUEST))[0], Begun)
+    return session
+
+
+def code(session: Session, data: bytes) -> Code:
+    """Why the connection ends over these bytes."""
+    with pytest.raises(Http2Error) as caught:
+        events(session, data)
+    return caught.value.code
+
+
+def in_pieces(data: bytes, cuts: Sequence[int]) -> Iterator[bytes]:
+    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    for start, end in pairwise(places):
+        yield data[start:end]
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.integers(0, 40_000),  # bytes of content
+        st.integers(CRUMB_BYTES, 20_000),  # in frames of so many
+        st.one_of(st.none(), st.integers(0, 255)),  # padding
+        st.sampled_from(["", "gzip"]),
+        st.booleans(),  # ends with trailers
+    ),
+    max_size=4,
+)
+
+
+@given(CALLS, st.lists(st.integers(0, 200_000), max_size=12))
+def test_requests_of_the_library_are_understood_in_whatever_pieces_they_come_and_it_understands_the_answers(
+    calls: list[tuple[int, int, int | None, str, bool]], cuts: list[int]
+) -> None:
+    session, client = Session(MESSAGE_BYTES), Client()
+    client.hear(written(session))
+    for size, pieces, padding, packing, has_trailers in calls:
+        more = (("grpc-encoding", packing),) if packing else ()
+        stream = client.call(bytes(size), head(TRACES, *more), ends=not has_trailers, pieces=pieces, padding=padding)
+        if has_trailers:
+            client.h2.send_headers(stream, [("x", "y")], end_stream=True)
+        got: list[Event] = [event for piece in in_pieces(client.unsent(), cuts) for event in events(session, piece)]
+        first, *contents, last = got
+        assert isinstance(first, Begun)
+        assert (first.stream, first.head.path, first.head.packing) == (stream, TRACES, packing or "identity")
+        assert b"".join(piece.content for piece in contents if isinstance(piece, Piece)) == bytes(size)
+        assert last == Ended(stream)
+        session.answer(stream, OK)
+        client.hear(written(session))
+        assert client.told[stream].status == 0
+        assert client.told[stream].data == b"\0\0\0\0\4fine"
+        assert client.told[stream].is_whole
+    assert session.streams == 0
+
+
+def test_a_refusal_is_understood_and_what_still_comes_is_dropped() -> None:
+    session, client = Session(MESSAGE_BYTES), Client()
+    stream = client.call(b"some", ends=False)
+    events(session, client.unsent())
+    session.answer(stream, Answer(8, text="too much: 100 % ä", metadata=(("x-bin", b"\0\1"),)))
+    late = frame(h2.DATA, 0, stream, bytes(300)) + frame(h2.WINDOW_UPDATE, 0, stream, b"\0\0\0\1") + frame(h2.DATA, h2.END_STREAM, stream)
+    assert events(session, late + frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream, b"\x40\x01x\x01y")) == []
+    client.hear(written(session))
+    told = client.told[stream]
+    assert told.fields["grpc-message"] == "too much: 100 %25 %C3%A4"
+    assert (told.status, told.fields["x-bin"], told.reset) == (8, "AAE", Code.NO_ERROR)
+
+
+def test_fields_that_were_told_before_say_the_same_until_others_are_added() -> None:
+    session = greeted()
+    known = b"\x83\x86\x84"
+    path = frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, b"\x83\x86\x44\x02/a")
+    again = [frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream, b"\x83\x86\xbe") for stream in (3, 5, 9)]
+    other = frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 7, b"\x83\x86\x44\x02/b")
+    got = events(session, path + again[0] + again[1] + other + again[2] + frame(h2.HEADERS, 0x5, 11, known))
+    assert [event.head.path for event in got if isinstance(event, Begun)] == ["/a", "/a", "/a", "/b", "/b", "/"]
+
+
+def test_content_comes_as_it_comes_and_its_frames_may_be_long() -> None:
+    session = begun()
+    data = frame(h2.DATA, h2.END_STREAM, 1, bytes(150_000))
+    assert events(session, data[:100_009]) == [Piece(1, bytes(100_000))]
+    assert session.is_in_content
+    assert events(session, data[100_009:]) == [Piece(1, bytes(50_000)), Ended(1)]
+    assert not session.has_begun
+
+
+def test_who_breaks_a_stream_off_is_answered_nothing() -> None:
+    session = begun((1, 3))
+    assert events(session, h2.reset(1, Code.NO_ERROR) * 2) == [BrokenOff(1)]
+    assert session.streams == 1
+    assert written(session) == b""
+
+
+PAST = frame(h2.HEADERS, h2.END_HEADERS, 5, REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (frame(h2.DATA, 0, 0, b"a"), Code.PROTOCOL_ERROR),
+        (frame(h2.DATA, 0, 3, b"a"), Code.PROTOCOL_ERROR),
+        (frame(h2.DATA, 0, 2, b"a"), Code.PROTOCOL_ERROR),
+        (frame(h2.DATA, h2.PADDED, 1), Code.FRAME_SIZE_ERROR),
+        (frame(h2.DATA, h2.PADDED, 1, b"\x02a"), Code.PROTOCOL_ERROR),
+        (h2.HEAD.pack(CONTENT_BYTES_MOST + 1 >> 8, 1, h2.DATA, 0, 1), Code.FRAME_SIZE_ERROR),
+        (frame(h2.DATA, h2.END_STREAM, 1) + frame(h2.DATA, 0, 1, b"a"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 0, REQUEST), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 2, REQUEST), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 1, REQUEST), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 1, b"\x40\x01x\x01y"), Code.PROTOCOL_ERROR),
+        (frame(h2.DATA, 1, 1) + frame(h2.HEADERS, 0x5, 1, b"\x40\x01x\x01y"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, b"\x83\x86"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST + b"\x83"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST + b"\0\1X\1y"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST + b"\0\1x\1\n"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST + b"\0\x07upgrade\1y"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, b"\x88" + REQUEST), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS, 3, b"\xfe"), Code.COMPRESSION_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS | h2.PADDED, 3), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS | h2.PADDED, 3, b"\x05" + REQUEST[:4]), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, h2.END_HEADERS | h2.PRIORITISED, 3, b"\0\0\0\0"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, 0, 3, REQUEST) + frame(h2.PING, 0, 0, bytes(8)), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, 0, 3, REQUEST) + frame(h2.DATA, 0, 1, b"a"), Code.PROTOCOL_ERROR),
+        (frame(h2.HEADERS, 0, 3, REQUEST) + frame(h2.CONTINUATION, 0, 1), Code.PROTOCOL_ERROR),
+        (frame(h2.CONTINUATION, h2.END_HEADERS, 1), Code.PROTOCOL_ERROR),
+        (frame(h2.PRIORITY, 0, 0, bytes(5)), Code.PROTOCOL_ERROR),
+        (frame(h2.PRIORITY, 0, 1, bytes(4)), Code.FRAME_SIZE_ERROR),
+        (frame(h2.RST_STREAM, 0, 0, bytes(4)), Code.PROTOCOL_ERROR),
+        (frame(h2.RST_STREAM, 0, 3, bytes(4)), Code.PROTOCOL_ERROR),
+        (frame(h2.RST_STREAM, 0, 1, bytes(3)), Code.FRAME_SIZE_ERROR),
+        (frame(h2.SETTINGS, 0, 1), Code.PROTOCOL_ERROR),
+        (frame(h2.SETTINGS, 0, 0, bytes(5)), Code.FRAME_SIZE_ERROR),
+        (frame(h2.SETTINGS, h2.ACK, 0, bytes(6)), Code.FRAME_SIZE_ERROR),
+        (h2.settings({h2.ENABLE_PUSH: 2}), Code.PROTOCOL_ERROR),
+        (h2.settings({h2.INITIAL_WINDOW_SIZE: 1 << 31}), Code.FLOW_CONTROL_ERROR),
+        (h2.settings({h2.MAX_FRAME_SIZE: 16_383}), Code.PROTOCOL_ERROR),
+        (h2.settings({h2.MAX_FRAME_SIZE: 1 << 24}), Code.PROTOCOL_ERROR),
+        (frame(h2.PUSH_PROMISE, h2.END_HEADERS, 1, bytes(8)), Code.PROTOCOL_ERROR),
+        (frame(h2.PING, 0, 1, bytes(8)), Code.PROTOCOL_ERROR),
+        (frame(h2.PING, 0, 0, bytes(7)), Code.FRAME_SIZE_ERROR),
+        (frame(h2.GOAWAY, 0, 1, bytes(8)), Code.PROTOCOL_ERROR),
+        (frame(h2.GOAWAY, 0, 0, bytes(7)), Code.PROTOCOL_ERROR),
+        (frame(h2.WINDOW_UPDATE, 0, 0, bytes(4)), Code.PROTOCOL_ERROR),
+        (frame(h2.WINDOW_UPDATE, 0, 1, bytes(4)), Code.PROTOCOL_ERROR),
+        (frame(h2.WINDOW_UPDATE, 0, 3, b"\0\0\0\1"), Code.PROTOCOL_ERROR),
+        (frame(h2.WINDOW_UPDATE, 0, 0, bytes(3)), Code.FRAME_SIZE_ERROR),
+        (h2.window_update(0, h2.WINDOW_BYTES_MOST), Code.FLOW_CONTROL_ERROR),
+        (h2.window_update(1, h2.WINDOW_BYTES_MOST), Code.FLOW_CONTROL_ERROR),
+        (h2.window_update(1, 1 << 30) + h2.settings({h2.INITIAL_WINDOW_SIZE: 1 << 30}), Code.FLOW_CONTROL_ERROR),
+        (h2.HEAD.pack(16_385 >> 8, 1, h2.HEADERS, 0, 3), Code.FRAME_SIZE_ERROR),
+        (h2.HEAD.pack(16_385 >> 8, 1, 0xFF, 0, 3), Code.FRAME_SIZE_ERROR),
+    ],
+)
+def test_whoever_breaks_a_rule_loses_the_connection(sent: bytes, why: Code) -> None:
+    assert code(begun(), sent) is why
+
+
+def test_streams_may_be_skipped_but_not_gone_back_to() -> None:
+    session = begun((1, 5))
+    assert code(session, frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST)) is Code.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r ",
+        h2.PREFACE + frame(h2.PING, 0, 0, bytes(8)),
+        h2.PREFACE + frame(h2.SETTINGS, h2.ACK, 0),
+        b"\x16\x03\x01",
+    ],
+    ids=["HTTP/1.1", "nearly", "no settings", "settings of mine", "TLS"],
+)
+def test_a_client_that_begins_otherwise_is_none(said: bytes) -> None:
+    assert code(Session(MESSAGE_BYTES), said) is Code.PROTOCOL_ERROR
+
+
+def test_a_client_is_greeted_once_it_has_said_all_that_it_must() -> None:
+    session = Session(MESSAGE_BYTES)
+    for number in range(len(GREETING)):
+        assert not session.is_greeted
+        assert session.has_begun == bool(number)
+        assert events(session, GREETING[number : number + 1]) == []
+    assert session.is_greeted
+    assert not session.has_begun
+
+
+def test_settings_and_pings_are_acknowledged_and_what_nobody_knows_is_passed_over() -> None:
+    session = greeted()
+    told = h2.settings({0x77: 1, h2.ENABLE_PUSH: 0, h2.MAX_FRAME_SIZE: 16_384}) + frame(h2.PING, 0, 0, b"12345678")
+    own = frame(h2.PING, h2.ACK, 0, bytes(8)) + frame(h2.SETTINGS, h2.ACK, 0) + frame(h2.GOAWAY, 0, 0, bytes(8))
+    assert events(session, told + own + frame(0x77, 0xFF, 9, b"whatever") + frame(h2.PRIORITY, 0, 7, bytes(5))) == []
+    assert written(session) == frame(h2.SETTINGS, h2.ACK, 0) + frame(h2.PING, h2.ACK, 0, b"12345678")
+
+
+def test_priority_and_padding_of_a_head_are_passed_over() -> None:
+    session = greeted()
+    head_frame = frame(h2.HEADERS, h2.END_HEADERS | h2.PADDED | h2.PRIORITISED, 1, b"\3" + bytes(5) + REQUEST + bytes(3))
+    assert isinstance(events(session, head_frame)[0], Begun)
+
+
+def test_a_stream_takes_no_more_than_it_has_room_for_and_the_connection_is_given_new_room() -> None:
+    session = begun()
+    block = frame(h2.DATA, 0, 1, bytes(16_384))
+    room = MESSAGE_BYTES + 16_384
+    events(session, block * (room // 16_384))
+    assert written(session).startswith(h2.HEAD.pack(0, 4, h2.WINDOW_UPDATE, 0, 0))
+    assert code(session, block) is Code.FLOW_CONTROL_ERROR
+
+
+def test_dropped_content_takes_room_and_gives_it_back() -> None:
+    session = begun()
+    session.answer(1, OK)
+    for _ in range(100):
+        assert events(session, frame(h2.DATA, 0, 1, bytes(16_384))) == []
+    assert written(session).count(h2.HEAD.pack(0, 4, h2.WINDOW_UPDATE, 0, 0)) > 10
+
+
+def test_more_than_the_whole_connection_has_room_for_ends_it_also_where_it_would_be_dropped() -> None:
+    session = Session(0)
+    events(session, GREETING)
+    begun((1,), session)
+    session.answer(1, OK)
+    assert code(session, frame(h2.DATA, 0, 1, bytes(h2.WINDOW_BYTES + 1))) is Code.FLOW_CONTROL_ERROR
+
+
+def test_an_answer_waits_for_room_in_its_stream_and_in_the_connection() -> None:
+    session = begun((1, 3))
+    events(session, h2.settings({h2.INITIAL_WINDOW_SIZE: 0}))
+    written(session)
+    session.answer(1, OK)
+    session.answer(3, Answer(13))
+    assert session.has_unsent
+    assert session.streams == 1  # a refusal needs none
+    written(session)
+    events(session, h2.window_update(0, 1000) + h2.window_update(1, 8))
+    assert (session.has_unsent, written(session)) == (True, b"")
+    events(session, h2.window_update(1, 1))
+    assert (session.has_unsent, session.streams) == (False, 0)
+    assert b"fine" in written(session)
+
+
+def test_an_answer_waits_until_settings_make_room_and_may_be_given_up() -> None:
+    session = begun((1, 3))
+    events(session, h2.settings({h2.INITIAL_WINDOW_SIZE: 0}))
+    session.answer(1, OK)
+    session.answer(3, OK)
+    assert events(session, h2.reset(3, Code.NO_ERROR)) == []
+    written(session)
+    events(session, h2.settings({h2.INITIAL_WINDOW_SIZE: 9}))
+    assert session.streams == 0
+    assert written(session).count(b"fine") == 1
+
+
+def test_all_answers_share_the_room_of_the_connection() -> None:
+    session = greeted()
+    size = len(OK.message) + 5
+    for number in range(h2.WINDOW_BYTES // size + 1):
+        stream = 2 * number + 1
+        begun((stream,), session)
+        events(session, frame(h2.DATA, h2.END_STREAM, stream))
+        session.answer(stream, OK)
+    assert session.has_unsent
+    events(session, h2.window_update(0, size))
+    assert not session.has_unsent
+
+
+def test_after_goodbye_no_stream_is_looked_at_and_those_under_way_end() -> None:
+    session = begun()
+    session.leave(Code.NO_ERROR)
+    session.leave(Code.PROTOCOL_ERROR)
+    assert written(session) == h2.goaway(1, Code.NO_ERROR)
+    late = frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST) + frame(h2.DATA, h2.END_STREAM, 3, b"abc")
+    assert events(session, late + frame(h2.DATA, h2.END_STREAM, 1)) == [Ended(1)]
+
+
+IDLE = {
+    "pings": frame(h2.PING, 0, 0, bytes(8)),
+    "settings": frame(h2.SETTINGS, 0, 0),
+    "acknowledged": frame(h2.SETTINGS, h2.ACK, 0),
+    "priority": frame(h2.PRIORITY, 0, 1, bytes(5)),
+    "windows": h2.window_update(1, 1),
+    "resets": h2.reset(1, Code.NO_ERROR),
+    "unknown": frame(0x99, 0, 0),
+    "goodbyes": frame(h2.GOAWAY, 0, 0, bytes(8)),
+    "empty content": frame(h2.DATA, 0, 1),
+    "crumbs": frame(h2.DATA, 0, 1, bytes(1)),
+    "late ends": frame(h2.DATA, h2.END_STREAM, 1, bytes(CRUMB_BYTES)),
+    "late trailers": frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, b""),
+}
+
+
+@pytest.mark.parametrize("kind", IDLE)
+def test_frames_that_bring_no_request_on_are_bounded_between_two_that_come_whole(kind: str) -> None:
+    session = begun()
+    session.answer(1, OK)
+    for stream in (3, 5):
+        begun((stream,), session)
+        events(session, IDLE[kind] * (IDLE_FRAMES_MOST - 3))
+        assert events(session, frame(h2.DATA, h2.END_STREAM, stream)) == [Ended(stream)]
+    assert code(session, IDLE[kind] * (IDLE_FRAMES_MOST + 1)) is Code.ENHANCE_YOUR_CALM
+
+
+def test_requests_that_are_broken_off_at_once_are_bounded() -> None:
+    session = greeted()
+    pairs = (frame(h2.HEADERS, h2.END_HEADERS, stream, REQUEST) + h2.reset(stream, Code.NO_ERROR) for stream in count(1, 2))
+    within = (IDLE_FRAMES_MOST - 1) // 2  # the settings were one
+    assert len(events(session, b"".join(islice(pairs, within)))) == 2 * within
+    assert session.streams == 0
+    assert code(session, next(pairs) + next(pairs)) is Code.ENHANCE_YOUR_CALM
+
+
+def test_content_that_is_worth_its_frames_is_not_bounded_by_their_number() -> None:
+    session = begun()
+    for _ in range(MESSAGE_BYTES // CRUMB_BYTES):
+        events(session, frame(h2.DATA, 0, 1, bytes(CRUMB_BYTES)))
+
+
+def test_fields_come_in_few_frames_and_are_short() -> None:
+    for length in (0, 1):
+        begins = frame(h2.HEADERS, 0, 1, REQUEST)
+        assert code(greeted(), begins + frame(h2.CONTINUATION, 0, 1, b"\x84" * length) * BLOCK_FRAMES_MOST) is Code.ENHANCE_YOUR_CALM
+    ended = frame(h2.HEADERS, 0, 1, REQUEST) + frame(h2.CONTINUATION, h2.END_HEADERS, 1, b"\0\1x\1y")
+    assert isinstance(events(greeted(), ended)[0], Begun)
+    longer = frame(h2.HEADERS, h2.END_HEADERS, 1, b"\x83" * (BLOCK_BYTES_MOST + 1))
+    assert code(greeted(), longer) is Code.ENHANCE_YOUR_CALM
+
+
+def test_fields_that_take_long_to_unpack_count_as_more_of_an_effort() -> None:
+    session = greeted()
+    before = session.effort
+    events(session, frame(h2.HEADERS, h2.END_HEADERS, 1, REQUEST))
+    assert session.effort == before + 1
+    value = b"v" * 100
+    events(session, frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST + (b"\0\1x\x64" + value) * 50))
+    assert session.effort > before + 30
+
+
+@given(st.binary(max_size=400), st.lists(st.sampled_from([*IDLE.values(), frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST)]), max_size=6))
+def test_whatever_comes_it_is_taken_or_the_connection_ends(noise: bytes, frames: list[bytes]) -> None:
+    session = begun()
+    with suppress(Http2Error):
+        events(session, b"".join(frames) + noise)
+    with suppress(Http2Error):
+        events(Session(MESSAGE_BYTES), GREETING + noise)
