@@ -5,7 +5,7 @@ What is judged without being decoded goes into the backlog, from where it comes 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
@@ -66,7 +66,7 @@ class Receiver:
         self._accepted = accepted
         self._backlog = backlog
         self._held_bytes = 0
-        self._remembered: dict[tuple[int, bytes, bytes], None] = {}
+        self._remembered: OrderedDict[tuple[int, bytes, bytes], None] = OrderedDict()  # which finds its first at once, as a dict doesn't
         self._name = token_hex(8)
 
     def export(self, body: bytes, encoding: Encoding, protocol: Protocol) -> Export | Checked:
@@ -137,7 +137,8 @@ class Receiver:
         checked = self._backlog.checked(body) if self._backlog is not None and encoding == "protobuf" else None
         export = checked or self._decoded(body, encoding)
         self.spans_received[protocol] += export.spans
-        self.spans_dropped["malformed"] += export.malformed
+        if export.malformed:
+            self.spans_dropped["malformed"] += export.malformed
         if export.spans == export.malformed:
             return export, False
         if is_own or self._is_repeated((len(body), *export.outermost)):
@@ -163,5 +164,5 @@ class Receiver:
         repeated = mark in self._remembered
         self._remembered[mark] = None
         if len(self._remembered) > REMEMBERED_EXPORTS:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)
         return repeated
