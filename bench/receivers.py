@@ -27,7 +27,7 @@ cost:
   source: example prices of the benchmark
   rent: {{per_hour: 3.43, per: gpu}}
 gpu: {gpu}
-listen: {{web: "127.0.0.1:{web}", otlp_http: "127.0.0.1:{http}", otlp_grpc: "127.0.0.1:{grpc}"}}
+listen: {{web: "127.0.0.1:{web}", otlp_http: "127.0.0.1:{http}", otlp_grpc: {grpc}}}
 log: {{level: warning}}
 """
 
@@ -50,12 +50,16 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def infermeter(kind: str, *, core: int | None = None, gpu: str = "{source: simulated}", more: str = "") -> Iterator[Receiver]:
+def infermeter(
+    kind: str, *, core: int | None = None, gpu: str = "{source: simulated}", more: str = "", takes_grpc: bool = True
+) -> Iterator[Receiver]:
     """`infermeter serve`, ready; `more` are further lines of its configuration."""
     web, http, grpc = free_ports(3)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "infermeter.yaml"
-        config.write_text(CONFIGURATION.format(kind=kind, gpu=gpu, web=web, http=http, grpc=grpc) + more)
+        config.write_text(
+            CONFIGURATION.format(kind=kind, gpu=gpu, web=web, http=http, grpc=f"'127.0.0.1:{grpc}'" if takes_grpc else "null") + more
+        )
         with _running(
             [sys.executable, "-m", "infermeter", "serve", "--config", str(config)],
             core=core,
