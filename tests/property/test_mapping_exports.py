@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping, load_mappings
-from infermeter.model import InferenceBatch, SpanBatch, SpanEvents
+from infermeter.model import Column, InferenceBatch, SpanBatch, SpanEvents
 from infermeter.otlp.columns import TRACE_ID, events, objects
 from mapping.recordings import TESTS, decoded, unbounded
 from support import span_rows
@@ -239,3 +239,90 @@ def test_every_span_is_mapped_unmapped_dropped_or_pending(
 
 def accounted(of: Mapper) -> int:
     return of.spans_mapped + of.spans_unmapped.total() + of.spans_dropped.total() + of.spans_pending
+
+
+# --- many exports at once ------------------------------------------------------------------------------------------------------------
+JOINED: tuple[ServerMapping, ...] = (
+    mapping(
+        "{stages: {queue: {duration: true, in: {rel: descendant, span: wait}},"
+        " compute: {between: [{event: a, in: {rel: child, span: wait}}, {event: b}]}},"
+        " labels: {model: [{attr: e, in: {rel: child, span: wait}}, {resource: m}]}}",
+        server="trace",
+        match="{span: run}",
+    ),
+    mapping("{latency: {e2e: [{attr: e, unit: ms}, {duration: true}]}}", server="alone", match="{span: now}"),
+    mapping("{counts: {tokens_in: {attr: e}}}", server="some", match="{span: some, resource: {m: {re: '^(1|x)$'}}}"),
+    mapping("{}", server="last", role="generic", match="{span: any}", extra="ignore: [{attrs: {e: '0'}}]"),
+)
+
+ATTRIBUTES = st.sampled_from([{}, {"e": 5}, {"e": 5.0}, {"e": True}, {"e": "5"}, {"e": -5}, {"e": 2**70}, {"e": float("nan")}])
+COMING = st.one_of(
+    st.builds(
+        Span,
+        name=st.sampled_from(["run", "wait", "wait", "else"]),
+        start=st.just(-100.0),
+        end=st.sampled_from([0.0, 10.0]),
+        id=st.sampled_from("abc"),
+        parent=st.sampled_from(["", "a", "b", "far"]),
+        trace=st.sampled_from("1234"),
+        attributes=ATTRIBUTES,
+        events=st.sampled_from([(), (("a", 1.0),), (("b", 2.0), ("a", 3.0)), (("other", 1.0),)]),
+    ),
+    st.builds(
+        Span,
+        name=st.sampled_from(["now", "some", "some", "any"]),
+        start=st.just(-100.0),
+        end=st.sampled_from([0.0, 6000.0, -6000.0]),
+        trace=st.sampled_from("56"),
+        attributes=ATTRIBUTES,
+        resource=st.sampled_from([{}, {"m": "x"}, {"m": 1}, {"m": True}, {"m": 1.0}]),
+    ),
+)
+
+
+def as_block(column: Column | None) -> Column | None:
+    """A column as a decoder makes it that knows its type."""
+    types = set() if column is None else set(map(type, column.tolist()))
+    if types == {float}:
+        return np.array(column, np.float64)
+    return np.array(column, np.int64) if types == {int} and column is not None and max(column) < 2**63 else column
+
+
+def state(of: Mapper) -> tuple[object, ...]:
+    fates = (of.spans_mapped, dict(of.spans_unmapped), dict(of.spans_dropped))
+    return fates, of.spans_pending, of.traces_pending, of.last_span_ns, of.presses, of.sampled
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.lists(COMING, min_size=1, max_size=4), st.booleans(), st.sampled_from([0, 1, 400, 1000, -3000]), st.integers(0, 4)),
+        max_size=14,
+    ),
+    limits=st.builds(Limits, pending_traces=st.sampled_from([1, 2, 10_000]), age=st.just(5.0), future=st.just(5.0)),
+    bounded=st.booleans(),
+)
+def test_exports_that_wait_to_be_mapped_together_become_what_they_become_one_by_one(
+    steps: Sequence[tuple[Sequence[Span], bool, int, int]], limits: Limits, bounded: bool
+) -> None:
+    """Whoever reads a counter makes the mapper find out what becomes of each export as it comes.
+
+    Together they take less memory, so that limits.pending_bytes may spare some of them.
+    """
+    together, one_by_one = (Mapper(JOINED, assembly=Assembly(), limits=limits, bounded=bounded) for _ in range(2))
+    now = 0
+    for spans, blocks, milliseconds, take in steps:
+        now += milliseconds
+        for of in (together, one_by_one):
+            coming = batches(spans, of.wanted)
+            if blocks:
+                coming = [replace(batch, attributes=tuple(map(as_block, batch.attributes))) for batch in coming]
+            of.add(coming[:1], ns(now))
+            of.add(coming[1:], ns(now))
+        state(one_by_one)
+        assert together.presses == one_by_one.presses
+        if not take:
+            assert inferences(together.take(ns(now))) == inferences(one_by_one.take(ns(now)))
+            assert state(together) == state(one_by_one)
+    assert inferences(together.finish()) == inferences(one_by_one.finish())
+    assert state(together) == state(one_by_one)

@@ -13,20 +13,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from sys import getsizeof
 from typing import TypeVar
 
 import numpy as np
 
 from infermeter.config import Assembly, Limits
-from infermeter.mapping.spans import NO_RULE, Array, Spans, Table
+from infermeter.mapping.chunks import Chunk, Kept, TraceIds, Waiting, by_batch, matched_below, missing_above, relatives
+from infermeter.mapping.columns import Array, end_to_end
+from infermeter.mapping.spans import NO_RULE, Table
 from infermeter.mapping.traces import HURRIED, TRACE_BYTES, WAITING, Above, Closed, Traces
 from infermeter.model import Bools, Ints
 
 T = TypeVar("T")
-
-CHUNK_BYTES = 3000
-"""What a chunk takes in memory without its spans and the texts of its resource; rounded up."""
 
 WAITING_RATIO = 0.8
 """Of `limits.pending_bytes`: so much may wait; the rest is for traces that are complete early, until they are taken."""
@@ -34,40 +32,8 @@ WAITING_RATIO = 0.8
 SLACK = 64
 """Where there is too much, one part in so many goes with it: not every span has to make room for itself."""
 
-DEEPEST = 64
-"""So many generations are searched for the ancestor that is missing."""
-
 TRACES_AT_ONCE = 4096
 """Complete traces that are handed over as one table."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """Spans that came together, each with the slot of its trace.
-
-    `rule` has the number of the rule that each of them matched, or NO_RULE; None: nobody reads them, only their ids are kept.
-    `row_bytes`: what each of them takes in memory.
-    """
-
-    spans: Spans
-    slot: Ints
-    rule: Ints | None
-    row_bytes: Ints
-
-    @property
-    def shared_bytes(self) -> int:
-        """What it takes beside its rows."""
-        return CHUNK_BYTES + sum(map(getsizeof, self.spans.resource.values()))
-
-    @property
-    def size_bytes(self) -> int:
-        """What all of it takes."""
-        return self.shared_bytes + int(self.row_bytes.sum())
-
-    def rows(self, chosen: Bools) -> Chunk:
-        """Some of it; at least one."""
-        rows = np.flatnonzero(chosen)
-        return Chunk(self.spans.rows(rows), self.slot[rows], None if self.rule is None else self.rule[rows], self.row_bytes[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,56 +81,91 @@ class Assembler:
         return self._hurried_bytes > 0 and self._size_bytes > self._limits.pending_bytes
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
-    def add(self, spans: Spans, rule: Ints, now_ns: int) -> None:
-        """Takes spans, each with the number of its rule; within a trace a span id counts once."""
-        slot = self._touched(spans.trace_id.tolist(), now_ns)
-        patient = spans.plan.patient
-        if patient:
-            self._traces.patient[slot[np.isin(rule, list(patient)) & (slot >= 0)]] = True
-        if self._counted or slot.min() < 0:
-            counted = self._counted_before(spans.span_id, slot)
-            self._dropped["duplicate"] += int(counted.sum())
-            self._dropped["evicted"] += int((slot < 0).sum())
-            self._keep_some(spans, slot, rule, (slot >= 0) & ~counted)
-        else:
-            self._keep(spans, slot, rule)
-        self._make_room()
+    def has_room(self, more_bytes: int) -> bool:
+        """Whether so much that isn't here yet can wait as well without pushing anything out."""
+        return not self._bounded or (
+            not self._hurried_bytes and self._size_bytes + more_bytes <= WAITING_RATIO * self._limits.pending_bytes
+        )
 
-    def link(self, spans: Spans, now_ns: int) -> None:
-        """Takes spans that nobody reads, but that may stand between an ancestor and its descendants."""
-        slot = self._touched(spans.trace_id.tolist(), now_ns)
-        self._keep_some(spans, slot, None, slot >= 0)
-        self._make_room()
+    def add(self, groups: Sequence[Waiting]) -> None:
+        """Takes spans; within a trace a span id counts once. All is as if they had come batch by batch, but they take less memory."""
+        kept = [Kept.of(group) for group in groups]
+        traces = TraceIds.of(kept)
+        if self._has_room_for(kept, traces.ids):
+            self._add(kept, traces)
+            return
+        for batch in by_batch(kept):
+            self._add(batch, TraceIds.of(batch))
+            self._make_room()
 
-    def _touched(self, trace_ids: Sequence[bytes], now_ns: int) -> Ints:
-        """The slot of each trace, from now on that of one that waits; -1 where it was evicted."""
-        here = slot = self._traces.slots(trace_ids)
-        if slot.min() < 0:
-            self._open([trace_ids[row] for row in np.flatnonzero(slot < 0).tolist()])
-            slot = self._traces.slots(trace_ids)
-            here = slot[slot >= 0]
+    def _has_room_for(self, kept: Sequence[Kept], trace_ids: Sequence[bytes]) -> bool:
+        """Whether nothing has to make room for these, be they added together or batch by batch."""
+        if not self._bounded:
+            return True
+        fresh = int((self._traces.slots(trace_ids) < 0).sum())
+        more_bytes = TRACE_BYTES * fresh + sum(one.size_bytes for one in kept)
+        return self._waiting + fresh <= self._limits.pending_traces and self.has_room(more_bytes)
+
+    def _add(self, kept: Sequence[Kept], traces: TraceIds) -> None:
+        slot = self._opened(traces.ids)[traces.trace]
+        here = slot >= 0
+        everything_counts = not self._counted and bool(here.all())
+        self._touch(kept, slot)
+        first = 0
+        for one in kept:
+            last = first + len(one.spans)
+            wanted, mine = here[first:last], slot[first:last]
+            first = last
+            if one.rule is not None and (patient := one.spans.plan.patient):
+                self._traces.patient[mine[np.isin(one.rule, list(patient)) & wanted]] = True
+            if everything_counts:
+                self._keep(one, mine)
+                continue
+            if one.rule is not None:
+                counted = self._counted_before(one.spans.span_id, mine)
+                self._dropped["duplicate"] += int(counted.sum())
+                self._dropped["evicted"] += int((~wanted).sum())
+                wanted = wanted & ~counted
+            if wanted.any():
+                rows = np.flatnonzero(wanted)
+                self._keep(one.rows(rows), mine[rows])
+
+    def _touch(self, kept: Sequence[Kept], slot: Ints) -> None:
+        """The traces that wait were touched, in the order in which the spans came."""
+        arrived_ns = end_to_end([one.spans.arrived_ns for one in kept])
+        if len(kept) > 1:
+            order = np.argsort(end_to_end([one.spans.number for one in kept]), kind="stable")
+            slot, arrived_ns = slot[order], arrived_ns[order]
+        here = slot >= 0
+        if not here.all():
+            slot, arrived_ns = slot[here], arrived_ns[here]
         if self._hurried_bytes:
-            hurried = np.unique(here[self._traces.state[here] == HURRIED])
+            hurried = np.unique(slot[self._traces.state[slot] == HURRIED])
             self._waiting += len(hurried)
             self._hurried_bytes -= int(self._traces.size_bytes[hurried].sum())
             self._traces.state[hurried] = WAITING
-        self._traces.touch(here, now_ns)
-        return slot
+        self._traces.touch(slot, arrived_ns)
 
-    def _open(self, trace_ids: Sequence[bytes]) -> None:
-        """Begins an assembly of each trace that wasn't evicted."""
-        fresh = list(dict.fromkeys(trace_ids))
+    def _opened(self, trace_ids: Sequence[bytes]) -> Ints:
+        """The slot of each trace (no two alike), after an assembly of it was begun; -1 where it was evicted."""
+        slots = self._traces.slots(trace_ids)
+        missing = np.flatnonzero(slots < 0)
+        if not len(missing):
+            return slots
+        fresh = [trace_ids[row] for row in missing.tolist()]
         before = self._closed.of(fresh)
-        if any(told is not None for told in before):
+        if before.count(None) < len(before):
             again = {trace_id: told for trace_id, told in zip(fresh, before, strict=True) if told is not None}
             fresh = [trace_id for trace_id in fresh if again.get(trace_id) != Closed.EVICTED]
-            self._traces.open(fresh)
-            slots = self._traces.slots(fresh).tolist()
-            self._counted |= {slot: frozenset(again[trace_id]) for trace_id, slot in zip(fresh, slots, strict=True) if trace_id in again}
+            missing = missing[[told != Closed.EVICTED for told in before]]
+            opened = self._traces.open(fresh)
+            self._counted |= {slot: frozenset(again[trace_id]) for trace_id, slot in zip(fresh, opened, strict=True) if trace_id in again}
         else:
-            self._traces.open(fresh)
+            opened = self._traces.open(fresh)
+        slots[missing] = opened
         self._waiting += len(fresh)
         self._size_bytes += TRACE_BYTES * len(fresh)
+        return slots
 
     def _counted_before(self, span_id: Array, slot: Ints) -> Bools:
         """Which spans were counted in an earlier assembly of their trace."""
@@ -173,24 +174,16 @@ class Assembler:
             counted[row] = int(span_id[row]) in self._counted[int(slot[row])]
         return counted
 
-    def _keep_some(self, spans: Spans, slot: Ints, rule: Ints | None, wanted: Bools) -> None:
-        """Keeps those of the spans that are wanted."""
-        if wanted.any():
-            rows = np.flatnonzero(wanted)
-            self._keep(spans.rows(rows), slot[rows], None if rule is None else rule[rows])
-
-    def _keep(self, spans: Spans, slot: Ints, rule: Ints | None) -> None:
-        """Keeps spans; without rules only their ids."""
-        trace_id = self._traces.id[slot]
-        spans = spans.links(trace_id) if rule is None else spans.kept(trace_id)
-        chunk = Chunk(spans, slot, rule, spans.size_bytes())
+    def _keep(self, kept: Kept, slot: Ints) -> None:
+        """Keeps spans, with the slots of their traces."""
+        chunk = Chunk(kept.spans, slot, kept.rule, kept.row_bytes)
         self._chunks.append(chunk)
         self._size_bytes += chunk.size_bytes
         np.add.at(self._traces.size_bytes, slot, chunk.row_bytes + chunk.shared_bytes // len(slot))
-        if rule is not None:
+        if kept.rule is not None:
             self._spans += len(slot)
             np.add.at(self._traces.spans, slot, 1)
-            self._traces.matched[slot[rule != NO_RULE]] = True
+            self._traces.matched[slot[kept.rule != NO_RULE]] = True
 
     # --- too much ------------------------------------------------------------------------------------------------------------------
     def _make_room(self) -> None:
@@ -241,24 +234,24 @@ class Assembler:
         if not rules:
             self._closed.add(counted, above)
             return None
-        first, parent = _relatives(chunks)
+        first, parent = relatives(chunks)
         repeated = first != np.arange(len(first))
         if repeated.any():
             self._dropped["duplicate"] += int(repeated[: sum(map(len, rules))].sum())
             once = np.split(~repeated, np.cumsum([len(chunk.slot) for chunk in chunks])[:-1])
             chunks = [chunk.rows(kept) for chunk, kept in zip(chunks, once, strict=True) if kept.any()]
             rules = [chunk.rule for chunk in chunks if chunk.rule is not None]
-            _, parent = _relatives(chunks)
+            _, parent = relatives(chunks)
         table = Table([chunk.spans for chunk in chunks[: len(rules)]], np.append(parent, len(parent)))
         rule = np.concatenate(rules)
         again = np.zeros(len(table), np.bool_)
         if counted:
             again[:] = [trace_id in counted for trace_id in table.trace_id.tolist()]
-        before_below = _matched_below(chunks, table, above)
+        before_below = matched_below(chunks, table, above)
         matched = np.flatnonzero(rule != NO_RULE)
         ids = np.concatenate([group.span_id for group in table.groups])[matched]
         below = matched[table.below[matched]]
-        missing = _missing(chunks, table, below)
+        missing = missing_above(chunks, table, below)
         if len(below := below[missing != 0]):
             higher = list(map(Above, missing[missing != 0].tolist(), rule[below].tolist()))
             above = _grouped(table.trace_id[below].tolist(), higher, above)
@@ -312,58 +305,3 @@ def _grouped(trace_ids: list[bytes], told: list[T], before: Mapping[bytes, Seque
     for trace_id, one in zip(trace_ids, told, strict=True):
         grouped.setdefault(trace_id, []).append(one)
     return {trace_id: tuple(dict.fromkeys(ids)) for trace_id, ids in grouped.items()}
-
-
-def _missing(chunks: Sequence[Chunk], table: Table, rows: Ints) -> Array:
-    """Of each of the rows the id of the nearest ancestor that isn't here; 0 where there is none."""
-    if not len(rows):
-        return np.empty(0, np.uint64)
-    top, up = rows, table.parent[rows]
-    nobody = len(table.parent) - 1
-    for _ in range(DEEPEST):
-        if (up == nobody).all():
-            break
-        top = np.where(up == nobody, top, up)
-        up = table.parent[top]
-    parent_id = np.concatenate([chunk.spans.parent_id for chunk in chunks])
-    missing: Array = np.where(up == nobody, parent_id[top], 0)
-    return missing
-
-
-def _matched_below(chunks: Sequence[Chunk], table: Table, above: Mapping[bytes, Sequence[Above]]) -> Ints:
-    """For each row of the table the least rule of those spans below it that its trace had when it was complete before, or NO_RULE."""
-    rule = np.full(len(table.parent), NO_RULE)
-    if not above:
-        return rule[: len(table)]
-    trace_ids = np.concatenate([chunk.spans.trace_id for chunk in chunks]).tolist()
-    span_ids = np.concatenate([chunk.spans.span_id for chunk in chunks]).tolist()
-    missing: dict[tuple[bytes, int], int] = {}
-    for trace_id, told in above.items():
-        for one in told:
-            missing[trace_id, one.span_id] = min(one.rule, missing.get((trace_id, one.span_id), NO_RULE))
-    rule[:-1] = [missing.get(key, NO_RULE) for key in zip(trace_ids, span_ids, strict=True)]
-    least: Ints = np.minimum(rule, table.least_below(rule))
-    return least[: len(table)]
-
-
-def _relatives(chunks: Sequence[Chunk]) -> tuple[Ints, Ints]:
-    """For each row, of all chunks end to end, the first row of its trace with its id, and that of its parent; where there is none, n.
-
-    A row that is its own parent has none.
-    """
-    slot = np.concatenate([chunk.slot for chunk in chunks])
-    ids = [chunk.spans.span_id for chunk in chunks] + [chunk.spans.parent_id for chunk in chunks]
-    known, number = np.unique(np.concatenate(ids), return_inverse=True)
-    n = len(slot)
-    own, up = slot * len(known) + number[:n], slot * len(known) + number[n:]
-    order = np.argsort(own, kind="stable")
-    ascending = own[order]
-    order = np.append(order, n)
-
-    def row_of(key: Ints) -> Ints:
-        place = np.searchsorted(ascending, key)
-        return order[np.where(np.append(ascending, -1)[place] == key, place, n)]
-
-    first, parent = row_of(own), row_of(up)
-    parent[parent == np.arange(n)] = n
-    return first, parent

@@ -50,6 +50,11 @@ class Plan:
         return self.candidates[0].number if certain and not self.candidates[0].subtree else None
 
     @property
+    def waits(self) -> bool:
+        """Whether such spans may wait for others."""
+        return bool(self.selections) or any(candidate.subtree for candidate in self.candidates)
+
+    @property
     def patient(self) -> frozenset[int]:
         """The rules whose traces are complete only after the longer time."""
         return frozenset(candidate.number for candidate in self.candidates if candidate.patient)

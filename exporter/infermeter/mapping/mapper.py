@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping.around import Served
+from infermeter.mapping.arrivals import Arrivals
 from infermeter.mapping.assembly import Assembled, Assembler
+from infermeter.mapping.chunks import Waiting
 from infermeter.mapping.evaluate import Matches
 from infermeter.mapping.inferences import PartNames, concatenated, inferences, nothing_but
 from infermeter.mapping.layouts import Layouts
@@ -20,6 +22,9 @@ from infermeter.mapping.spans import NO_RULE, Spans, Table
 from infermeter.model import Bools, InferenceBatch, Ints, PartKey, SpanBatch, SpanFilter
 
 GENERIC = ROLES.index("generic")
+
+ARRIVALS_SPANS = 8192
+"""So many spans wait at most until it is found out what becomes of them."""
 
 HOLD_NS = 30_000_000_000
 """How long generic inferences are held until it is clear that no better mapping speaks for the server."""
@@ -37,11 +42,11 @@ class Mapper:
     def __init__(self, mappings: Sequence[ServerMapping], *, assembly: Assembly, limits: Limits, bounded: bool = True) -> None:
         """`mappings` in order of precedence. Not `bounded` (a recording): no ages, no future, no limits on what is pending."""
         self.spans_mapped = 0
-        self.spans_dropped = Counter(dict.fromkeys(("future", "ancient", "evicted", "late", "duplicate"), 0))
-        self.spans_unmapped = Counter(dict.fromkeys(("no_rule", "incomplete", "invalid", "suppressed"), 0))
-        self.last_span_ns: int | None = None
+        self._spans_dropped = Counter(dict.fromkeys(("future", "ancient", "evicted", "late", "duplicate"), 0))
+        self._spans_unmapped = Counter(dict.fromkeys(("no_rule", "incomplete", "invalid", "suppressed"), 0))
+        self._last_span_ns: int | None = None
         self._layouts = Layouts(mappings)
-        self._assembler = Assembler(assembly, limits, self.spans_dropped, bounded=bounded)
+        self._assembler = Assembler(assembly, limits, self._spans_dropped, bounded=bounded)
         self._limits = limits
         self._bounded = bounded
         self._mappings = mappings
@@ -49,7 +54,8 @@ class Mapper:
         self._part_names = PartNames()
         self._served = Served(limits.pending_traces if bounded else sys.maxsize) if len(mappings) > 1 else None
         self._around_ns: Counter[PartKey] = Counter()
-        self._arrived: dict[int, list[Spans]] = {}
+        self._arrivals = Arrivals()
+        self._ready: dict[int, list[Spans]] = {}
         self._best_role = len(ROLES)
         self._held: list[_Inferences] = []
         self._held_since_ns = 0
@@ -74,34 +80,48 @@ class Mapper:
         return all(map(told, self._mappings)) or any(told(mapping) for mapping in self._mappings if mapping.server in self._counting)
 
     @property
+    def spans_dropped(self) -> Counter[str]:
+        """By reason."""
+        self._settle()
+        return self._spans_dropped
+
+    @property
+    def spans_unmapped(self) -> Counter[str]:
+        """By reason."""
+        self._settle()
+        return self._spans_unmapped
+
+    @property
+    def last_span_ns(self) -> int | None:
+        """The latest end of a span that was neither too old nor in the future."""
+        self._settle()
+        return self._last_span_ns
+
+    @property
     def traces_pending(self) -> int:
         """Traces under assembly."""
+        self._settle()
         return len(self._assembler)
 
     @property
     def presses(self) -> bool:
         """Whether what is pending takes too much memory to wait: `take` now."""
-        return self._assembler.presses
+        return self._assembler.presses  # `add` has settled what doesn't fit beside the traces for certain
 
     @property
     def spans_pending(self) -> int:
         """Spans of which it isn't clear yet what becomes of them."""
-        arrived = sum(len(spans) for groups in self._arrived.values() for spans in groups)
-        return arrived + self._assembler.spans + sum(held.spans for held in self._held)
+        self._settle()
+        ready = sum(len(spans) for groups in self._ready.values() for spans in groups)
+        return ready + self._assembler.spans + sum(held.spans for held in self._held)
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
     def add(self, batches: Iterable[SpanBatch], now_ns: int) -> None:
         """Takes decoded spans that arrived at `now_ns` (unix); their layouts are those that `wanted` gave out."""
         for batch in batches:
-            spans = self._timely(Spans.of(self._layouts.plan(batch.layout), batch), now_ns)
-            if spans is None:
-                continue
-            latest_ns = int(spans.end_ns.max())
-            self.last_span_ns = max(self.last_span_ns or latest_ns, latest_ns)
-            if spans.plan.on_arrival is not None:
-                self._arrived.setdefault(spans.plan.on_arrival, []).append(spans)
-            else:
-                self._sort(spans, now_ns)
+            self._arrivals.add(self._layouts.plan(batch.layout), batch, now_ns)
+        if self._arrivals.spans >= ARRIVALS_SPANS or not self._assembler.has_room(self._arrivals.size_bytes):
+            self._settle()
 
     def unread(self, batch: SpanBatch) -> Bools:
         """Which of decoded spans no rule has a use for: none matches them, and none reads them for another span."""
@@ -109,42 +129,56 @@ class Mapper:
         unread: Bools = (spans.rule() == NO_RULE) & ~spans.selected()
         return unread
 
-    def _timely(self, spans: Spans, now_ns: int) -> Spans | None:
+    def _settle(self) -> None:
+        """Finds out what becomes of the spans that arrived. Whatever somebody reads here is as if that had been done as they came."""
+        waiting: list[Waiting] = []
+        for spans in self._arrivals.taken():
+            if (timely := self._timely(spans)) is None:
+                continue
+            latest_ns = int(timely.end_ns.max())
+            self._last_span_ns = max(self._last_span_ns or latest_ns, latest_ns)
+            if timely.plan.on_arrival is not None:
+                self._ready.setdefault(timely.plan.on_arrival, []).append(timely)
+            else:
+                waiting += self._sort(timely)
+        if waiting:
+            self._assembler.add(waiting)
+
+    def _timely(self, spans: Spans) -> Spans | None:
         """Those that are neither too old nor in the future."""
         if not self._bounded:
             return spans
-        latest_ns = now_ns + round(self._limits.future * 1e9)
-        earliest_ns = now_ns - round(self._limits.age * 1e9)
-        if spans.end_ns.max() <= latest_ns and spans.end_ns.min() >= earliest_ns:
+        future_ns, age_ns = round(self._limits.future * 1e9), round(self._limits.age * 1e9)
+        if spans.end_ns.max() <= int(spans.arrived_ns.min()) + future_ns and spans.end_ns.min() >= int(spans.arrived_ns.max()) - age_ns:
             return spans
-        future, ancient = spans.end_ns > latest_ns, spans.end_ns < earliest_ns
-        self.spans_dropped["future"] += int(future.sum())
-        self.spans_dropped["ancient"] += int(ancient.sum())
+        future, ancient = spans.end_ns > spans.arrived_ns + future_ns, spans.end_ns < spans.arrived_ns - age_ns
+        self._spans_dropped["future"] += int(future.sum())
+        self._spans_dropped["ancient"] += int(ancient.sum())
         timely = ~(future | ancient)
         return spans.rows(np.flatnonzero(timely)) if timely.any() else None
 
-    def _sort(self, spans: Spans, now_ns: int) -> None:
-        """Spans that are inferences now, spans that wait for the rest of their trace, and spans that no rule has a use for."""
+    def _sort(self, spans: Spans) -> Iterator[Waiting]:
+        """Spans that wait for the rest of their trace; those that are inferences now, or that no rule has a use for, are told apart."""
         rule = spans.rule()
         free = rule == NO_RULE
         waits = free & spans.selected() if free.any() else free
         for candidate in spans.plan.candidates:
             mine = rule == candidate.number
             if not candidate.subtree and mine.all():
-                self._arrived.setdefault(candidate.number, []).append(spans)
+                self._ready.setdefault(candidate.number, []).append(spans)
                 return
             if candidate.subtree:
                 waits = waits | mine
             elif mine.any():
-                self._arrived.setdefault(candidate.number, []).append(spans.rows(np.flatnonzero(mine)))
+                self._ready.setdefault(candidate.number, []).append(spans.rows(np.flatnonzero(mine)))
         if waits.any():
-            self._assembler.add(spans.rows(np.flatnonzero(waits)), rule[waits], now_ns)
+            yield Waiting(spans.rows(np.flatnonzero(waits)), rule[waits])
         useless = free & ~waits
         if useless.any():
             rows = np.flatnonzero(useless)
-            self.spans_unmapped["no_rule"] += len(rows)
+            self._spans_unmapped["no_rule"] += len(rows)
             if self._layouts.links:
-                self._assembler.link(spans.rows(rows), now_ns)
+                yield Waiting(spans.rows(rows), None)
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
     def take(self, now_ns: int) -> InferenceBatch | None:
@@ -167,14 +201,15 @@ class Mapper:
 
     def _evaluated(self, now_ns: int | None) -> list[InferenceBatch]:
         """The inferences of complete traces (all, without `now_ns`), and of what arrived and needs no trace; better roles first."""
+        self._settle()
         complete = [_Complete(assembled) for assembled in self._assembler.due(now_ns)]
         for one in complete:
-            self.spans_unmapped["suppressed"] += one.claimed
-            self.spans_unmapped["incomplete"] += one.incomplete
-            self.spans_dropped["late"] += one.late
+            self._spans_unmapped["suppressed"] += one.claimed
+            self._spans_unmapped["incomplete"] += one.incomplete
+            self._spans_dropped["late"] += one.late
         counted: list[InferenceBatch] = []
         for number in range(len(self._layouts.rules)):
-            if groups := self._arrived.pop(number, None):
+            if groups := self._ready.pop(number, None):
                 table = Table(groups)
                 counted += self._mapped(number, table, np.arange(len(table)), np.ones(len(table), np.int64), now_ns)
             for one in complete:
@@ -196,7 +231,7 @@ class Mapper:
             return rows
         roles = np.array([ROLES.index(mapping.role) for mapping, _ in self._layouts.rules] + [len(ROLES)])
         late: Bools = roles[np.minimum(before, len(roles) - 1)] <= roles[number]
-        self.spans_dropped["late"] += int(one.spans[rows[late]].sum())
+        self._spans_dropped["late"] += int(one.spans[rows[late]].sum())
         return rows[~late]
 
     def _mapped(self, number: int, table: Table, rows: Ints, spans: Ints, now_ns: int | None) -> list[InferenceBatch]:
@@ -208,7 +243,7 @@ class Mapper:
         tolerance_ns = round(self._limits.future * 1e9)
         batch, valid = inferences(rule, Matches(table, rows), table.errors(number)[rows], self._part_names, tolerance_ns)
         mapped = int(spans[valid].sum())
-        self.spans_unmapped["invalid"] += int(spans.sum()) - mapped
+        self._spans_unmapped["invalid"] += int(spans.sum()) - mapped
         if not len(batch):
             return []
         self._best_role = ROLES.index(mapping.role)
@@ -218,13 +253,13 @@ class Mapper:
         if self._best_role == GENERIC and not self._generic_counts:
             self._hold(counting, now_ns)
             return []
-        self.spans_unmapped["suppressed"] += sum(outranked.spans for outranked in self._held)
+        self._spans_unmapped["suppressed"] += sum(outranked.spans for outranked in self._held)
         self._held.clear()
         return [self._counted(counting)]
 
     def _outranked(self, number: int, table: Table, rows: Ints, spans: Ints) -> None:
         """These are no inferences, for better ones are; they may tell of the time around those."""
-        self.spans_unmapped["suppressed"] += int(spans.sum())
+        self._spans_unmapped["suppressed"] += int(spans.sum())
         if self._served is not None:
             _, rule = self._layouts.rules[number]
             self._around_ns.update(self._served.parts_around(rule, table, rows, self._part_names))
@@ -235,7 +270,7 @@ class Mapper:
             self._held_since_ns = now_ns or 0
         self._held.append(generic)
         while self._bounded and sum(len(one.batch) for one in self._held) > self._limits.pending_traces and len(self._held) > 1:
-            self.spans_dropped["evicted"] += self._held.pop(0).spans
+            self._spans_dropped["evicted"] += self._held.pop(0).spans
 
     def _released(self) -> list[InferenceBatch]:
         """Generic inferences that were held: from now on they count."""

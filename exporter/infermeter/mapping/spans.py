@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain
+from operator import is_
 from sys import getsizeof
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from infermeter.mapping.columns import NO_EVENTS, Array, Events, end_to_end
 from infermeter.mapping.layouts import Condition, Plan
 from infermeter.mapping.rules import SECONDS, Where
 from infermeter.mapping.texts import TextMatch
@@ -30,56 +30,22 @@ TEXT_CHARACTERS = 1024
 _SPELT = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|ms|µs|us|ns)")
 _SPELT_SECONDS = {**SECONDS, "µs": 1e-6}
 
-Array: TypeAlias = npt.NDArray[Any]
-"""A column: of numbers, or of objects, None where there is none."""
-
-SPAN_BYTES, VALUE_BYTES, EVENT_BYTES = 80, 16, 32
+SPAN_BYTES, VALUE_BYTES, EVENT_BYTES = 96, 16, 32
 """What a span takes in memory without its attributes and events, the place of a value, an event; rounded up."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Events:
-    """Events of many spans, in any order: each one's row, the number of its name (`Plan.event_numbers`), and its instant."""
-
-    row: Ints
-    name: Ints
-    time_ns: Ints
-
-    @classmethod
-    def of(cls, plan: Plan, batch: SpanBatch) -> Events:
-        """Those of a batch that some rule reads: a sender may invent any number of names."""
-        if batch.events is None:
-            return NO_EVENTS
-        numbers = np.fromiter(map(plan.event_numbers.get, batch.events.names, repeat(-1)), np.int64, len(batch.events.names))
-        name = numbers[batch.events.name]
-        known = name >= 0
-        if known.all():
-            return cls(batch.events.row, name, batch.events.time_ns)
-        return cls(batch.events.row[known], name[known], batch.events.time_ns[known])
-
-    def rows(self, rows: Ints, count: int) -> Events:
-        """Those of some of so many spans, which become the rows from 0 on."""
-        if not len(self.row):
-            return self
-        place = np.full(count, -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        row = place[self.row]
-        kept = row >= 0
-        return Events(row[kept], self.name[kept], self.time_ns[kept])
-
-
-NO_EVENTS = Events(*[np.empty(0, np.int64)] * 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
     """Spans of one layout and resource as columns. Names are missing: the layout stands for them.
 
-    `trace_id` holds raw bytes, `span_id` and `parent_id` the 8 bytes as one number, 0 for no parent.
+    `trace_id` holds raw bytes, `span_id` and `parent_id` the 8 bytes as one number, 0 for no parent. `number` is that of the batch that
+    each came in, ascending; `arrived_ns` when that was.
     """
 
     plan: Plan
     resource: Mapping[str, AttributeValue]
+    number: Ints
+    arrived_ns: Ints
     trace_id: Array
     span_id: Array
     parent_id: Array
@@ -91,20 +57,27 @@ class Spans:
     events: Events
 
     @classmethod
-    def of(cls, plan: Plan, batch: SpanBatch) -> Spans:
-        """All spans of a batch."""
+    def of(cls, plan: Plan, *batches: SpanBatch, number: Ints | None = None, arrived_ns: Ints | None = None) -> Spans:
+        """All spans of batches (at least one) of this plan, of one resource and with columns of the same types.
+
+        `number` and `arrived_ns` have an entry for each batch; without them nobody asks when it came.
+        """
+        first, lengths = batches[0], [len(batch) for batch in batches]
+        none = np.zeros(len(batches), np.int64)
         return cls(
             plan,
-            batch.resource,
-            batch.trace_id,
-            batch.span_id,
-            batch.parent_id,
-            batch.kind,
-            batch.status,
-            batch.start_ns,
-            batch.end_ns,
-            batch.attributes,
-            Events.of(plan, batch),
+            first.resource,
+            np.repeat(none if number is None else number, lengths),
+            np.repeat(none if arrived_ns is None else arrived_ns, lengths),
+            end_to_end([batch.trace_id for batch in batches]),
+            end_to_end([batch.span_id for batch in batches]),
+            end_to_end([batch.parent_id for batch in batches]),
+            end_to_end([batch.kind for batch in batches]),
+            end_to_end([batch.status for batch in batches]),
+            end_to_end([batch.start_ns for batch in batches]),
+            end_to_end([batch.end_ns for batch in batches]),
+            tuple(map(_joined, zip(*(batch.attributes for batch in batches), strict=True))),
+            Events.of(plan, batches),
         )
 
     def __len__(self) -> int:
@@ -117,6 +90,8 @@ class Spans:
         return Spans(
             self.plan,
             self.resource,
+            self.number[rows],
+            self.arrived_ns[rows],
             self.trace_id[rows],
             self.span_id[rows],
             self.parent_id[rows],
@@ -128,13 +103,14 @@ class Spans:
             self.events.rows(rows, len(self)),
         )
 
-    def kept(self, trace_id: Array) -> Spans:
-        """The same to be kept for a while: under equal ids of traces, and of texts only what is ever looked at."""
-        return replace(self, trace_id=trace_id, attributes=tuple(map(_cut, self.attributes)))
+    def kept(self) -> Spans:
+        """The same to be kept for a while: of texts only what is ever looked at."""
+        cut = tuple(map(_cut, self.attributes))
+        return self if all(map(is_, cut, self.attributes)) else replace(self, attributes=cut)
 
-    def links(self, trace_id: Array) -> Spans:
+    def links(self) -> Spans:
         """The same for their ids only."""
-        return replace(self, resource={}, trace_id=trace_id, attributes=(), events=NO_EVENTS)
+        return replace(self, resource={}, attributes=(), events=NO_EVENTS)
 
     def size_bytes(self) -> Ints:
         """About what each of them takes in memory; rounded up."""
@@ -226,8 +202,8 @@ class Table:
         Rows of `parent` beyond those of the groups only link. The last one is nobody's, and stands for a parent that there isn't.
         """
         self.groups = groups
-        self.start_ns = np.concatenate([group.start_ns for group in groups])
-        self.end_ns = np.concatenate([group.end_ns for group in groups])
+        self.start_ns = end_to_end([group.start_ns for group in groups])
+        self.end_ns = end_to_end([group.end_ns for group in groups])
         nobody = len(self.start_ns)
         self.parent = np.full(nobody + 1, nobody, np.int64) if parent is None else parent
         self._numbers: dict[str, Floats] = {}
@@ -238,18 +214,18 @@ class Table:
 
     def errors(self, rule: int) -> Bools:
         """Which rows are errors, if they are inferences of a rule."""
-        return np.concatenate([group.errors(rule) for group in self.groups])
+        return end_to_end([group.errors(rule) for group in self.groups])
 
     @cached_property
     def below(self) -> Bools:
         """Which rows have a parent, wherever that is."""
-        below: Bools = np.concatenate([group.parent_id for group in self.groups]) != 0
+        below: Bools = end_to_end([group.parent_id for group in self.groups]) != 0
         return below
 
     @cached_property
     def trace_id(self) -> Array:
         """Raw trace ids."""
-        return np.concatenate([group.trace_id for group in self.groups])
+        return end_to_end([group.trace_id for group in self.groups])
 
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
@@ -259,9 +235,9 @@ class Table:
             if not told:
                 self._numbers[key] = np.full(len(self), np.nan)
             elif len(told) == len(columns) and all(column.dtype != np.object_ for column in told):
-                self._numbers[key] = numbers(np.concatenate(told))
+                self._numbers[key] = numbers(end_to_end(told))
             else:
-                self._numbers[key] = np.concatenate([group.numbers(key) for group in self.groups])
+                self._numbers[key] = end_to_end([group.numbers(key) for group in self.groups])
         return self._numbers[key]
 
     def seconds(self, key: str) -> Floats:
@@ -281,7 +257,7 @@ class Table:
 
     def selected(self, where: Where) -> Bools:
         """Which rows fit the condition of a selection, whatever they are related to."""
-        return np.concatenate([group.fit(group.plan.selections.get(where, False)) for group in self.groups])
+        return end_to_end([group.fit(group.plan.selections.get(where, False)) for group in self.groups])
 
     def inherited(self, own: Ints) -> Ints:
         """For each row the value of the nearest of itself and its ancestors that has one (not -1)."""
@@ -319,12 +295,7 @@ class Table:
     @cached_property
     def _events(self) -> Events:
         """Those of all rows."""
-        before = np.cumsum([0, *map(len, self.groups)])
-        return Events(
-            np.concatenate([group.events.row + rows for group, rows in zip(self.groups, before, strict=False)]),
-            np.concatenate([group.events.name for group in self.groups]),
-            np.concatenate([group.events.time_ns for group in self.groups]),
-        )
+        return Events.joined([group.events for group in self.groups], [len(group) for group in self.groups])
 
     def events(self, name: str) -> tuple[Ints, Ints]:
         """Rows and instants of all events of a name."""
@@ -387,3 +358,9 @@ def _cut(column: Array | None) -> Array | None:
     if max(map(getsizeof, values)) <= TEXT_CHARACTERS:
         return column
     return np.fromiter([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values], np.object_, len(values))
+
+
+def _joined(columns: Sequence[Array | None]) -> Array | None:
+    """One column: all of them have the same type, or are None."""
+    told = [column for column in columns if column is not None]
+    return end_to_end(told) if told else None

@@ -54,8 +54,8 @@ class Traces(_Columns):
         """The slot of each, -1 where it has none."""
         return np.fromiter(map(self._slot_of.get, trace_ids, repeat(-1)), np.int64, len(trace_ids))
 
-    def open(self, trace_ids: Sequence[bytes]) -> None:
-        """Gives slots to traces (no two alike) that have none."""
+    def open(self, trace_ids: Sequence[bytes]) -> list[int]:
+        """Gives slots to traces (no two alike) that have none; which ones."""
         while len(self._free) < len(trace_ids):
             self._grow()
         first = len(self._free) - len(trace_ids)
@@ -67,6 +67,7 @@ class Traces(_Columns):
         self.spans[slots] = 0
         self.size_bytes[slots] = TRACE_BYTES
         self.state[slots] = WAITING
+        return slots
 
     def _grow(self) -> None:
         have, more = len(self.id), max(len(self.id), _FEWEST)
@@ -75,11 +76,11 @@ class Traces(_Columns):
             setattr(self, field.name, np.concatenate([column, np.zeros(more, column.dtype)]))
         self._free += range(have + more - 1, have - 1, -1)
 
-    def touch(self, slots: Ints, now_ns: int) -> None:
-        """Something came for these traces, in this order."""
+    def touch(self, slots: Ints, arrived_ns: Ints) -> None:
+        """Something came for these traces, in this order, each at its time."""
         self.touched[slots] = np.arange(self._touches, self._touches + len(slots))
         self._touches += len(slots)
-        self.last_ns[slots] = now_ns
+        self.last_ns[slots] = arrived_ns
 
     def close(self, slots: Ints) -> None:
         """These traces are no longer under assembly."""

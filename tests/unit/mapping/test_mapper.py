@@ -289,14 +289,25 @@ def test_numbers_that_came_as_one_block_wait_like_others() -> None:
 
 def test_inferences_that_hold_too_many_bytes_are_complete_at_once_and_press_to_be_taken() -> None:
     of = mapper(mapping(MODEL_BELOW), limits=Limits(pending_bytes=20_000))
-    for n in range(3):
+    for n in range(4):
         child = Span("x", 0, 100, "x", "root", trace=str(n), attributes={"m": "y" * 1000})
         add(of, Span("inference", 0, 100, trace=str(n)), child, at=n)
     assert of.presses
-    assert count(of.take(ns(3))) >= 1
+    assert count(of.take(ns(4))) >= 1
     assert not of.presses
-    assert count(of.take(ns(SECOND + 3))) >= 1
-    assert fates(of) == {"mapped": 6}
+    assert count(of.take(ns(SECOND + 4))) >= 1
+    assert fates(of) == {"mapped": 8}
+
+
+def test_the_trace_that_was_touched_longest_ago_makes_room_whatever_else_came_with_it() -> None:
+    of = mapper(mapping(QUEUED), limits=Limits(pending_traces=3))
+    add(of, Span("wait", 0, 10, "w", "root", trace="1"))
+    add(of, Span("inference", 0, 100, trace="2"))
+    add(of, Span("wait", 0, 10, "w", "root", trace="3"))
+    assert of.take(ns(0)) is None
+    add(of, Span("inference", 0, 100, trace="4"), Span("inference", 0, 100, trace="5"))
+    assert count(of.take(ns(0))) == 1
+    assert fates(of) == {"evicted": 1, "mapped": 1}
 
 
 def test_what_became_of_traces_is_remembered_for_as_many_as_may_be_pending() -> None:
