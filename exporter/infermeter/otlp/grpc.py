@@ -106,7 +106,8 @@ class GrpcReceiver:
         except (DecodeError, Overloaded, Unauthorised, WrongSignal) as error:
             refusal = self._receiver.refuse(error, "grpc")
             more = retry_metadata(refusal.grpc_status, str(error)) if refusal.retry else ()
-            return Answer(refusal.grpc_status, text=str(error), metadata=more)
+            http_status = HTTPStatus.OK if head.content_type in _CONTENT_TYPES else HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+            return Answer(refusal.grpc_status, text=str(error), metadata=more, http_status=http_status)
         return Answer(OK, success("protobuf", rejected=export.malformed, message=UNFIT_SPANS)) if export.malformed else _ALL_TAKEN
 
     def _take(self, head: Head) -> Generator[None, bytes | None, Export | Checked]:

@@ -148,14 +148,7 @@ class Connection(asyncio.Protocol):
                 self._receiver.refuse(DecodeError(), "grpc")
             self._end(error.code)
             return
-        for stream in self._whole_calls:
-            if stream not in self._calls:
-                continue
-            if self._receiver.turns.free():
-                self._go(stream, self._calls[stream].send, None)
-            else:  # others come first, which takes a second at most
-                self._receiver.turns.wait(partial(self._turn_came, stream))
-        self._whole_calls.clear()
+        self._take_exports()
         if not is_all:
             self._pause()
             self._loop.call_soon(self._resume)
@@ -190,8 +183,21 @@ class Connection(asyncio.Protocol):
         self._calls[stream] = exchange
         self._arriving[stream] = now + self._receiver.limits.request_time
         self._go(stream, exchange.send, None)
-        if stream in self._calls and self._session.streams > STREAMS_MOST:
-            self._go(stream, exchange.throw, Overloaded("too many exports at once"))
+        if self._session.streams > STREAMS_MOST:
+            self._take_exports()
+            if stream in self._calls and self._session.streams > STREAMS_MOST:
+                self._go(stream, exchange.throw, Overloaded("too many exports at once"))
+
+    def _take_exports(self) -> None:
+        """Those that are whole, unless they were broken off since."""
+        for stream in self._whole_calls:
+            if stream not in self._calls:
+                continue
+            if self._receiver.turns.free():
+                self._go(stream, self._calls[stream].send, None)
+            else:  # others come first, which takes a second at most
+                self._receiver.turns.wait(partial(self._turn_came, stream))
+        self._whole_calls.clear()
 
     def _turn_came(self, stream: int, too_late: Overloaded | None) -> None:
         """The export that waited is taken, or its sender told to come back."""
