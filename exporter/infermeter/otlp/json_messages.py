@@ -51,7 +51,7 @@ class KeyValue(_Message):
 class Event(_Message):
     """Something that happened within a span."""
 
-    time_unix_nano: _Int | str
+    time_unix_nano: _Int | str | None = None
     name: str = ""
     attributes: list[KeyValue] | None = None
     dropped_attributes_count: _Int | None = None
@@ -74,15 +74,15 @@ class _Status(_Message):
 class Span(_Message):
     """A span."""
 
-    trace_id: str
-    span_id: str
-    start_time_unix_nano: _Int | str
-    end_time_unix_nano: _Int | str
+    trace_id: str = ""
+    span_id: str = ""
     trace_state: str | None = None
     parent_span_id: str = ""
     flags: _Int | None = None
     name: str = ""
     kind: _Int | str | None = None
+    start_time_unix_nano: _Int | str | None = None
+    end_time_unix_nano: _Int | str | None = None
     attributes: list[KeyValue] | None = None
     dropped_attributes_count: _Int | None = None
     events: list[Event] | None = None

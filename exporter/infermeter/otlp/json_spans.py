@@ -12,6 +12,7 @@ from infermeter.otlp.columns import END_OF_TIME_NS, objects
 from infermeter.otlp.json_values import (
     Object,
     attributes_in,
+    id_bytes,
     integer,
     kind_code,
     member,
@@ -21,8 +22,6 @@ from infermeter.otlp.json_values import (
     status_code,
     text_in,
 )
-
-_NOT_AN_ID = b"?"
 
 
 class JsonSpans:
@@ -34,9 +33,9 @@ class JsonSpans:
 
     def __init__(self, spans: Sequence[Object]) -> None:
         self._spans = spans
-        self.trace_id = [_id(member(span, "traceId", "trace_id")) for span in spans]
-        self.span_id = [_id(member(span, "spanId", "span_id")) for span in spans]
-        self.parent_id = [_id(member(span, "parentSpanId", "parent_span_id")) for span in spans]
+        self.trace_id = [id_bytes(member(span, "traceId", "trace_id")) for span in spans]
+        self.span_id = [id_bytes(member(span, "spanId", "span_id")) for span in spans]
+        self.parent_id = [id_bytes(member(span, "parentSpanId", "parent_span_id")) for span in spans]
         self.name = [text_in(span, "name") for span in spans]
         self.kind = [kind_code(span.get("kind")) for span in spans]
         self.status = [status_code(object_in(span, "status").get("code")) for span in spans]
@@ -58,13 +57,3 @@ class JsonSpans:
 def _event(event: Object) -> tuple[str, int]:
     """Name and unix nanoseconds of an event, 0 where it has no time."""
     return text_in(event, "name"), integer(member(event, "timeUnixNano", "time_unix_nano")) or 0
-
-
-def _id(value: object) -> bytes:
-    """The bytes of an id in hex: none where it is unset, and what is no id at all has a length that no id has."""
-    if value is None:
-        return b""
-    try:
-        return bytes.fromhex(value) if isinstance(value, str) else _NOT_AN_ID
-    except ValueError:
-        return _NOT_AN_ID

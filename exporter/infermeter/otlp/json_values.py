@@ -20,6 +20,7 @@ _T = TypeVar("_T")
 _KINDS = {f"SPAN_KIND_{name.upper()}": number for number, name in enumerate(SPAN_KINDS)}
 _STATUSES = {f"STATUS_CODE_{name.upper()}": number for number, name in enumerate(STATUS_CODES)}
 _INT64_END = 2**63
+_NOT_AN_ID = b"?"
 
 
 def checked(value: object, kind: type[_T], what: str) -> _T:
@@ -76,6 +77,16 @@ def kind_code(value: object) -> int:
 def status_code(value: object) -> int:
     """A status code's number from its number or its name, 0 where it is neither."""
     return _code(value, _STATUSES)
+
+
+def id_bytes(value: object) -> bytes:
+    """The bytes of an id in hex: none where it is unset, and what is no id at all has a length that no id has."""
+    if value is None:
+        return b""
+    try:
+        return bytes.fromhex(value) if isinstance(value, str) else _NOT_AN_ID
+    except ValueError:
+        return _NOT_AN_ID
 
 
 def integer(value: object) -> int | None:
