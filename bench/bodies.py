@@ -52,7 +52,7 @@ def bodies(shape: str, encoding: str, spans: int, *, count: int, seed: int = 7) 
         sent = request.resource_spans[0].scope_spans[0].spans
         ids = sum(2 + bool(span.parent_span_id) for span in sent)
         mark = MARK.hex().encode() if encoding == "json" else MARK
-        encoded = _json(request, as_triton=shape == "triton") if encoding == "json" else request.SerializeToString()
+        encoded = as_json(request, as_triton=shape == "triton") if encoding == "json" else request.SerializeToString()
         pieces = tuple(encoded.split(mark))
         if len(pieces) == ids + 1:  # else chance has put the mark elsewhere too: draw again
             result.append(Body(pieces, len(sent), len(sent) // (TRITON_SPANS if shape == "triton" else 1)))
@@ -189,7 +189,7 @@ def _attributes(about: Mapping[str, str | int | float]) -> list[KeyValue]:
     return [KeyValue(key=key, value=AnyValue(**{fields[type(value)]: value})) for key, value in about.items()]
 
 
-def _json(request: ExportTraceServiceRequest, *, as_triton: bool) -> bytes:
+def as_json(request: ExportTraceServiceRequest, *, as_triton: bool) -> bytes:
     """The request as OTLP/JSON: ids are hex, 64-bit integers strings. Source: OTLP specification, "JSON Protobuf Encoding".
 
     A Collector writes keys in the order of the schema; Triton sorts them.
