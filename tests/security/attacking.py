@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from infermeter.config import Limits
 from infermeter.model import Export
+from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
 from infermeter.web.server import WebServer
@@ -70,7 +72,7 @@ async def until_closed(reader: asyncio.StreamReader) -> bytes:
 async def web_port(**changes: Any) -> AsyncIterator[int]:
     """The port of a web server that has little to tell, and little patience."""
     parts: dict[str, Any] = {
-        "render": lambda _: (b"metrics 1\n", "text/plain"),
+        "render": lambda _: ([b"metrics 1\n"], "text/plain"),
         "report": dict,
         "events": dict,
         "findings": dict,
@@ -93,15 +95,22 @@ class Senders:
     receiver: Receiver
     exports: list[Export]
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many exports were, by reason."""
+        return dict(Counter({reason: count for (_, reason), count in self.receiver.exports_refused.items()}))
+
 
 @asynccontextmanager
-async def otlp_port(limits: Limits | None = None, **changes: Any) -> AsyncIterator[Senders]:
+async def otlp_port(
+    limits: Limits | None = None, *, transport: Callable[[Receiver], HttpReceiver | GrpcReceiver] = HttpReceiver
+) -> AsyncIterator[Senders]:
     """Listens with little patience."""
     exports: list[Export] = []
     receiver = Receiver(wants("a"), exports.append, limits or Limits(request_time=HEADER_SECONDS), overloaded=lambda: False)
-    http = HttpReceiver(receiver, **changes)
-    port = await http.start("127.0.0.1:0")
+    listener = transport(receiver)
+    port = await listener.start("127.0.0.1:0")
     try:
         yield Senders(port, receiver, exports)
     finally:
-        await http.stop()
+        await listener.stop()

@@ -1,246 +1,212 @@
-"""The OTLP listener over gRPC, attacked over a bare socket; what it really answers, and counts, is asserted."""
+"""The OTLP listener over gRPC, attacked over a bare socket with what HTTP/2 makes possible: what it really answers, and counts."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
+import grpc
 import pytest
 
+from fuzz.http2 import GOAWAY, HEAD, HEADERS, PREFACE, RST_STREAM, SETTINGS, SETTINGS_FRAME
 from infermeter.config import Limits
-from infermeter.otlp import grpc_frames as h2
 from infermeter.otlp.grpc import GrpcReceiver
-from infermeter.otlp.grpc_frames import Code, frame
-from infermeter.otlp.grpc_session import STREAMS_MOST
-from infermeter.otlp.receiver import Receiver
-from security.attacking import HEADER_SECONDS, SOON_SECONDS, Senders, sent, until_closed
-from unit.otlp.calls import GREETING, TRACES, Client, head, message
-from unit.otlp.exports import body, span, wants
+from security.attacking import HEADER_SECONDS, SOON_SECONDS, Senders, otlp_port, sent, until_closed
+from unit.otlp.exports import body, span
 
-PATH = b"\x83\x86\x44" + bytes((len(TRACES),)) + TRACES.encode() + b"\x5f\x10application/grpc"
-KNOWN = b"\x83\x86\xbf\xbe"
-"""The same fields, once they were told."""
-
-BEGUN = GREETING + frame(h2.HEADERS, h2.END_HEADERS, 1, PATH)
-FLOOD = 20_000
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+CONTINUATION, PING, PUSH_PROMISE = 9, 6, 5
+END_STREAM, END_HEADERS = 0x1, 0x4
+PROTOCOL_ERROR, FRAME_SIZE_ERROR, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 1, 6, 9, 11
+GREETED = PREFACE + SETTINGS_FRAME
+POST = b"\x83\x86"
+"""Of the static table: `:method POST`, `:scheme http`."""
 
 
-@asynccontextmanager
-async def grpc_port(limits: Limits | None = None) -> AsyncIterator[Senders]:
-    """Listens with little patience."""
-    receiver = Receiver(wants("a"), (exports := []).append, limits or Limits(request_time=HEADER_SECONDS), overloaded=lambda: False)
-    grpc = GrpcReceiver(receiver)
-    port = await grpc.start("127.0.0.1:0")
-    try:
-        yield Senders(port, receiver, exports)
-    finally:
-        await grpc.stop()
+def frame(kind: int, flags: int, stream: int, held: bytes = b"") -> bytes:
+    return HEAD.pack(len(held) >> 16, len(held) & 0xFFFF, kind, flags, stream) + held
 
 
-def reasons(senders: Senders) -> dict[str, int]:
-    return {reason: count for (_, reason), count in senders.receiver.exports_refused.items()}
+def literal(name: bytes, value: bytes) -> bytes:
+    """A field that isn't remembered."""
+    return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
-async def honest(port: int, number: int) -> int | None:
-    """The status of an honest export on a connection of its own."""
-    client = Client()
-    stream = client.call(message(body(span(number))))
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    async with asyncio.timeout(SOON_SECONDS):
-        writer.write(client.unsent())
-        while not client.told[stream].is_whole:
-            client.hear(await reader.read(65_536))
-    writer.transport.abort()
-    return client.told[stream].status
+CALL = POST + literal(b":path", EXPORT.encode()) + literal(b"content-type", b"application/grpc")
 
 
-def attacked(*parts: bytes, limits: Limits | None = None) -> tuple[Code | None, dict[str, int]]:
-    """Why the connection was ended over these bytes, and what was counted by reason; an honest export is taken after them."""
+def answered(*parts: bytes, limits: Limits | None = None) -> tuple[int | None, dict[str, int]]:
+    """With what code the connection is ended (None: without any), and what was counted by reason; an honest export is taken after it."""
 
-    async def run() -> tuple[Code | None, dict[str, int]]:
-        async with grpc_port(limits) as senders:
-            answer = (await sent(senders.port, *parts)).data
-            refused = reasons(senders)
-            assert await honest(senders.port, 1) == 0
-            assert len(senders.exports) == 1
-            return goodbye(answer), refused
+    async def run() -> tuple[int | None, dict[str, int]]:
+        async with otlp_port(limits, transport=GrpcReceiver) as senders:
+            code = goodbye((await sent(senders.port, *parts)).data)
+            refused = senders.refused
+            await takes_an_export(senders)
+            return code, refused
 
     return asyncio.run(run())
 
 
-def goodbye(answer: bytes) -> Code | None:
-    """What the last frame says, if it is a goodbye."""
-    is_one = answer[-17:-12] == h2.HEAD.pack(0, 8, h2.GOAWAY, 0, 0)[:5]
-    return Code(int.from_bytes(answer[-4:], "big")) if is_one else None
+async def takes_an_export(senders: Senders, message: bytes = body(span())) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{senders.port}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        await channel.unary_unary(EXPORT)(message, timeout=SOON_SECONDS)
 
 
-@pytest.mark.parametrize(
-    ("flood", "refused"),
-    [
-        ([frame(h2.HEADERS, 0, 1, PATH), *[frame(h2.CONTINUATION, 0, 1, b"\0\1x\1y")] * FLOOD], 1),
-        ([frame(h2.HEADERS, 0, 1, PATH), *[frame(h2.CONTINUATION, 0, 1)] * FLOOD], 1),
-        ([frame(h2.PING, 0, 0, bytes(8))] * FLOOD, 1),
-        ([h2.settings({h2.INITIAL_WINDOW_SIZE: 0})] * FLOOD, 1),
-        ([frame(h2.SETTINGS, h2.ACK, 0)] * FLOOD, 1),
-        ([frame(h2.PRIORITY, 0, 2**31 - 1, bytes(5))] * FLOOD, 1),
-        ([frame(h2.HEADERS, h2.END_HEADERS, 1, PATH), *[frame(h2.DATA, 0, 1)] * FLOOD], 1),
-        ([frame(h2.HEADERS, h2.END_HEADERS, 1, PATH), *[frame(h2.DATA, h2.PADDED, 1, b"\xff" + bytes(255))] * FLOOD], 1),
-        ([frame(h2.HEADERS, h2.END_HEADERS, 1, PATH), *[h2.window_update(0, 1)] * FLOOD], 1),
-        ([frame(0xAB, 0, 0, bytes(9))] * FLOOD, 1),
-    ],
-    ids=["fields", "empty fields", "pings", "windows of nought", "acks", "priorities", "empty content", "padding", "windows", "unknown"],
-)
-def test_a_flood_of_frames_that_bring_nothing_on_ends_its_connection(flood: list[bytes], refused: int) -> None:
-    assert attacked(GREETING, b"".join(flood)) == (Code.ENHANCE_YOUR_CALM, {"malformed": refused})
+def goodbye(data: bytes) -> int | None:
+    codes = [int.from_bytes(held[4:8], "big") for kind, held in frames(data) if kind == GOAWAY]
+    return codes[-1] if codes else None
 
 
-def test_calls_that_are_broken_off_at_once_end_their_connection() -> None:
-    pairs = [frame(h2.HEADERS, h2.END_HEADERS, 1, PATH)]
-    pairs += [frame(h2.HEADERS, h2.END_HEADERS, n, KNOWN) + h2.reset(n - 2, Code.NO_ERROR) for n in range(3, FLOOD, 2)]
-    why, refused = attacked(GREETING, b"".join(pairs))
-    assert why is Code.ENHANCE_YOUR_CALM
-    assert 500 < refused["malformed"] < 1000
-
-
-def test_calls_that_are_begun_and_left_are_bounded_at_once_and_in_time() -> None:
-    calls = [frame(h2.HEADERS, h2.END_HEADERS, 1, PATH), *[frame(h2.HEADERS, h2.END_HEADERS, n, KNOWN) for n in range(3, 801, 2)]]
-
-    async def run() -> None:
-        async with grpc_port() as senders:
-            reader, writer = await asyncio.open_connection("127.0.0.1", senders.port)
-            writer.write(GREETING + b"".join(calls))
-            async with asyncio.timeout(SOON_SECONDS):
-                while reasons(senders) != {"overload": 400 - STREAMS_MOST, "malformed": STREAMS_MOST}:
-                    await reader.read(65_536)
-            assert await honest(senders.port, 1) == 0
-            writer.transport.abort()
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    ("block", "why"),
-    [
-        (b"\x40\x01a\x7f\xa1\x1e" + b"b" * 4000 + b"\xbe" * 4000, Code.COMPRESSION_ERROR),
-        (b"\0\1x\1y" * 1600, Code.COMPRESSION_ERROR),
-        (b"\x83" + b"\0\x01a\xff\x80\x80\x80\x80\x80\x80\x80\x01", Code.COMPRESSION_ERROR),
-        (b"\x3f\xff\xff\xff\x07", Code.COMPRESSION_ERROR),
-        (b"\x83" * 9000, Code.ENHANCE_YOUR_CALM),
-        (PATH + b"\0\x11transfer-encoding\x07chunked", Code.PROTOCOL_ERROR),
-        (PATH + b"\0\1a\x0ab\r\nHost: c", Code.PROTOCOL_ERROR),
-        (PATH + PATH, Code.PROTOCOL_ERROR),
-    ],
-    ids=["bomb", "many", "endless number", "large table", "long", "another framing", "lines", "twice"],
-)
-def test_fields_that_would_cost_much_or_say_two_things_end_the_connection(block: bytes, why: Code) -> None:
-    assert attacked(GREETING + frame(h2.HEADERS, h2.END_HEADERS, 1, block)) == (why, {"malformed": 1})
+def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + HEAD.size <= len(data):
+        high, low, kind, _, _ = HEAD.unpack_from(data, at)
+        at += HEAD.size
+        yield kind, data[at : at + (high << 16 | low)]
+        at += high << 16 | low
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50),
         bytes(100),
-        h2.PREFACE + bytes(100),
+        PREFACE + frame(HEADERS, END_HEADERS, 1, CALL),
     ],
-    ids=["HTTP/1.1", "TLS", "zeros", "no settings"],
+    ids=["HTTP/1.1", "an upgrade", "TLS", "zeros", "no settings"],
 )
 def test_what_is_another_protocol_is_refused(data: bytes) -> None:
-    assert attacked(data) == (Code.PROTOCOL_ERROR, {"malformed": 1})
+    assert answered(data) == (PROTOCOL_ERROR, {"malformed": 1})
+
+
+def test_calls_that_are_broken_off_at_once_and_for_ever_end_the_connection_long_before() -> None:
+    """Source: CVE-2023-44487, rapid reset."""
+    calls = [frame(HEADERS, END_HEADERS, stream, CALL) + frame(RST_STREAM, 0, stream, bytes(4)) for stream in range(1, 20_001, 2)]
+    code, refused = answered(GREETED, b"".join(calls))
+    assert code == ENHANCE_YOUR_CALM
+    assert refused["malformed"] < 1000
+
+
+def test_fields_that_never_end_end_the_connection() -> None:
+    """Source: CVE-2024-27316 and others, continuation flood."""
+    flood = frame(HEADERS, 0, 1, CALL) + frame(CONTINUATION, 0, 1, literal(b"a", b"b")) * 10_000
+    assert answered(GREETED, flood) == (ENHANCE_YOUR_CALM, {"malformed": 1})
+
+
+def test_a_field_that_is_told_once_and_referred_to_thousands_of_times_is_not_unpacked_further_than_its_limit() -> None:
+    """Source: CVE-2016-6581, HPACK bomb."""
+    told = b"\x40\x01a" + b"\x7f" + bytes(((4000 - 127) & 0x7F | 0x80, (4000 - 127) >> 7)) + b"b" * 4000
+    bomb = frame(HEADERS, END_HEADERS, 1, CALL + told + b"\xbe" * 4000)
+    assert answered(GREETED, bomb) == (COMPRESSION_ERROR, {"malformed": 1})
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        h2.HEAD.pack(0x1000, 0, h2.DATA, 0, 1),
-        h2.HEAD.pack(0xFFFF, 0xFF, h2.DATA, 0, 1),
-        h2.HEAD.pack(0xFFFF, 0xFF, h2.HEADERS, 0, 3),
-    ],
-    ids=["a frame of 1 MB", "a frame of 16 MB", "fields of 16 MB"],
+    "one",
+    [frame(PING, 0, 0, bytes(8)), frame(SETTINGS, 0, 0), frame(8, 0, 0, b"\0\0\0\1"), frame(0xBB, 0, 0, b"what")],
+    ids=["pings", "settings", "windows", "unknown"],
 )
-def test_who_sends_more_than_there_is_room_for_loses_the_connection(content: bytes) -> None:
-    limits = Limits(body_bytes=100_000, request_time=SOON_SECONDS)
-    why, refused = attacked(BEGUN + content, limits=limits)
-    assert why in {Code.FLOW_CONTROL_ERROR, Code.FRAME_SIZE_ERROR}
-    assert refused == {"malformed": 1}
+def test_a_flood_of_what_leads_nowhere_ends_the_connection(one: bytes) -> None:
+    assert answered(GREETED, one * 5000) == (ENHANCE_YOUR_CALM, {"malformed": 1})
 
 
-def status_of(content: bytes, *fields: tuple[str, str], limits: Limits) -> tuple[int, dict[str, int]]:
-    """What one call of an honest client with this content is answered, and what was counted."""
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (HEAD.pack(0xFF, 0xFFFF, HEADERS, END_HEADERS, 1), FRAME_SIZE_ERROR),
+        (HEAD.pack(0xFF, 0xFFFF, PING, 0, 0), FRAME_SIZE_ERROR),
+        (frame(PUSH_PROMISE, END_HEADERS, 1, bytes(4)), PROTOCOL_ERROR),
+        (frame(HEADERS, END_HEADERS, 2, CALL), PROTOCOL_ERROR),
+        (frame(CONTINUATION, END_HEADERS, 1, CALL), PROTOCOL_ERROR),
+        (frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"), COMPRESSION_ERROR),
+    ],
+    ids=["a huge head", "a huge ping", "a promise", "an even stream", "going on with nothing", "a number too large"],
+)
+def test_a_broken_rule_ends_the_connection_before_what_it_claims_was_sent(data: bytes, code: int) -> None:
+    assert answered(GREETED, data, limits=Limits(request_time=SOON_SECONDS)) == (code, {"malformed": 1})
 
-    async def run() -> tuple[int, dict[str, int]]:
-        async with grpc_port(limits) as senders:
-            client = Client()
-            stream = client.call(content, head(TRACES, *fields))
-            reader, writer = await asyncio.open_connection("127.0.0.1", senders.port)
-            writer.write(client.unsent())
-            async with asyncio.timeout(SOON_SECONDS):
-                while not client.told[stream].is_whole:
-                    client.hear(await reader.read(65_536))
-            writer.transport.abort()
-            assert await honest(senders.port, 1) == 0
-            return client.told[stream].status, reasons(senders)
 
-    return asyncio.run(run())
+@pytest.mark.parametrize(
+    "field",
+    [
+        literal(b"transfer-encoding", b"chunked"),
+        literal(b"connection", b"close"),
+        literal(b"Upper", b"case"),
+        literal(b"a", b"b\r\nc: d"),
+        literal(b"a", b"b\0"),
+        literal(b"a b", b"c"),
+        literal(b"", b"c"),
+        literal(b":path", b"/other"),
+        literal(b":status", b"200"),
+    ],
+)
+def test_fields_that_another_protocol_would_read_otherwise_end_the_connection(field: bytes) -> None:
+    assert answered(GREETED, frame(HEADERS, END_HEADERS, 1, CALL + field)) == (PROTOCOL_ERROR, {"malformed": 1})
 
 
 def test_a_bomb_is_never_unpacked_further_than_its_limit() -> None:
-    limits = Limits(body_bytes=1 << 20, decompressed_bytes=1 << 20, request_time=SOON_SECONDS)
-    bomb = message(gzip.compress(bytes(32 << 20)), is_packed=True)
-    assert status_of(bomb, ("grpc-encoding", "gzip"), limits=limits) == (8, {"too_large": 1})
-
-
-def test_a_message_that_claims_to_be_huge_is_refused_before_it_is_sent() -> None:
-    assert status_of(b"\0\xff\xff\xff\xff", limits=Limits(request_time=SOON_SECONDS)) == (8, {"too_large": 1})
-
-
-def test_who_makes_no_room_for_answers_keeps_nobody_waiting() -> None:
     async def run() -> None:
-        async with grpc_port() as senders:
+        limits = Limits(body_bytes=1 << 20, decompressed_bytes=1 << 20, request_time=SOON_SECONDS)
+        async with otlp_port(limits, transport=GrpcReceiver) as senders:
+            bomb = gzip.compress(bytes(64 << 20))
+            head = frame(HEADERS, END_HEADERS, 1, CALL + literal(b"grpc-encoding", b"gzip"))
+            message = b"\1" + len(bomb).to_bytes(4, "big") + bomb
+            data = [frame(0, 0, 1, message[at : at + 16_384]) for at in range(0, len(message), 16_384)]
             reader, writer = await asyncio.open_connection("127.0.0.1", senders.port)
-            writer.write(GREETING + h2.settings({h2.INITIAL_WINDOW_SIZE: 0}) + frame(h2.HEADERS, h2.END_HEADERS, 1, PATH))
-            writer.write(frame(h2.DATA, h2.END_STREAM, 1, message(body(span(1)))))
-            for n in range(3, 101, 2):
-                writer.write(frame(h2.HEADERS, h2.END_HEADERS, n, KNOWN) + frame(h2.DATA, h2.END_STREAM, n, message(body(span(n)))))
-            async with asyncio.timeout(SOON_SECONDS):
-                while reasons(senders) != {"overload": 50 - STREAMS_MOST}:
-                    await reader.read(65_536)
-            assert await honest(senders.port, 1000) == 0
-            assert len(senders.exports) == STREAMS_MOST + 1
+            writer.write(GREETED + head + b"".join(data) + frame(0, END_STREAM, 1))
+            while not senders.refused:
+                assert await asyncio.wait_for(reader.read(65_536), SOON_SECONDS)
+            assert senders.refused == {"too_large": 1}
             writer.transport.abort()
+            await takes_an_export(senders)
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("said", [h2.PREFACE[:9], GREETING + b"\0", BEGUN + frame(h2.DATA, 0, 1, message(bytes(99)))[:30]])
-def test_what_drips_is_cut_off_at_a_bound_of_all_of_it_and_counted(said: bytes) -> None:
+@pytest.mark.parametrize(
+    ("whole", "dripping"),
+    [
+        (b"", PREFACE),
+        (GREETED, frame(HEADERS, END_HEADERS, 1, CALL)),
+        (GREETED + frame(HEADERS, 0, 1, CALL), frame(CONTINUATION, 0, 1, CALL)),
+    ],
+    ids=["preface", "head", "going on"],
+)
+def test_what_drips_is_cut_off_at_a_bound_of_all_of_it_and_counted(whole: bytes, dripping: bytes) -> None:
     async def run() -> None:
-        async with grpc_port() as senders:
+        async with otlp_port(transport=GrpcReceiver) as senders:
+            loop = asyncio.get_running_loop()
             reader, writer = await asyncio.open_connection("127.0.0.1", senders.port)
-            writer.write(said)
-            assert goodbye(await until_closed(reader)) is Code.NO_ERROR
-            assert reasons(senders) == {"malformed": 1}
+            began = loop.time()
+            closed = asyncio.create_task(until_closed(reader))
+            writer.write(whole)
+            for byte in dripping:
+                if closed.done() or senders.refused or loop.time() - began > SOON_SECONDS:
+                    break
+                writer.write(bytes([byte]))
+                await asyncio.wait((closed,), timeout=HEADER_SECONDS / 10)
+            assert HEADER_SECONDS * 0.5 < loop.time() - began < SOON_SECONDS
+            assert senders.refused == {"malformed": 1}
             writer.transport.abort()
+            await closed
+            await takes_an_export(senders)
 
     asyncio.run(run())
 
 
-def test_connections_beyond_the_limit_are_turned_away_and_counted_until_another_leaves() -> None:
+def test_connections_that_say_nothing_are_bounded_and_cut_off() -> None:
     async def run() -> None:
-        async with grpc_port(Limits(connections=2)) as senders:
-            two = [await asyncio.open_connection("127.0.0.1", senders.port) for _ in range(2)]
-            reader, writer = await asyncio.open_connection("127.0.0.1", senders.port)
-            assert goodbye(await until_closed(reader)) is Code.NO_ERROR
-            assert reasons(senders) == {"overload": 1}
-            writer.transport.abort()
-            two[0][1].write(b"no HTTP/2")
-            assert goodbye(await until_closed(two[0][0])) is Code.PROTOCOL_ERROR
-            two[0][1].transport.abort()
-            await asyncio.sleep(0)
-            assert await honest(senders.port, 1) == 0
-            two[1][1].transport.abort()
+        limits = Limits(request_time=HEADER_SECONDS, connections=8)
+        async with otlp_port(limits, transport=GrpcReceiver) as senders:
+            idle = [await asyncio.open_connection("127.0.0.1", senders.port) for _ in range(8)]
+            assert goodbye((await sent(senders.port, GREETED)).data) == 0
+            assert senders.refused == {"overload": 1}
+            for reader, writer in idle:
+                await until_closed(reader)
+                writer.close()
+            await takes_an_export(senders)
 
     asyncio.run(run())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections import Counter
 
 import pytest
 
 from infermeter.config import Limits
-from security.attacking import HEADER_SECONDS, SOON_SECONDS, Senders, otlp_port, sent, until_closed
+from security.attacking import HEADER_SECONDS, SOON_SECONDS, otlp_port, sent, until_closed
 from unit.otlp.exports import body, span
 
 EXPORT = body(span())
@@ -28,17 +27,12 @@ def answered(*parts: bytes, limits: Limits | None = None) -> tuple[list[int], di
     async def run() -> tuple[list[int], dict[str, int]]:
         async with otlp_port(limits) as senders:
             statuses = (await sent(senders.port, *parts)).statuses
-            refused = reasons(senders)
+            refused = senders.refused
             assert (await sent(senders.port, post(EXPORT))).status == 200
             assert len(senders.exports) == 1
             return statuses, refused
 
     return asyncio.run(run())
-
-
-def reasons(senders: Senders) -> dict[str, int]:
-    """How many exports were refused, by reason."""
-    return dict(Counter({reason: count for (_, reason), count in senders.receiver.exports_refused.items()}))
 
 
 @pytest.mark.parametrize(
@@ -138,12 +132,12 @@ def test_what_drips_is_cut_off_at_a_bound_of_all_of_it_and_counted(head: bytes) 
             whole = head.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in head else 0
             writer.write(head[:whole])
             for byte in head[whole:] * 1000:
-                if closed.done() or reasons(senders) or loop.time() - began > SOON_SECONDS:
+                if closed.done() or senders.refused or loop.time() - began > SOON_SECONDS:
                     break
                 writer.write(bytes([byte]))
                 await asyncio.wait((closed,), timeout=HEADER_SECONDS / 10)
             assert HEADER_SECONDS * 0.5 < loop.time() - began < SOON_SECONDS
-            assert reasons(senders) == {"malformed": 1}
+            assert senders.refused == {"malformed": 1}
             writer.transport.abort()
             await closed
 
@@ -155,7 +149,7 @@ def test_many_that_say_nothing_are_bounded_and_cut_off() -> None:
         async with otlp_port(Limits(request_time=HEADER_SECONDS, connections=8)) as senders:
             idle = [await asyncio.open_connection("127.0.0.1", senders.port) for _ in range(8)]
             assert (await sent(senders.port, post(EXPORT))).status == 503
-            assert reasons(senders) == {"overload": 1}
+            assert senders.refused == {"overload": 1}
             for reader, writer in idle:
                 assert await until_closed(reader) == b""
                 writer.close()

@@ -72,7 +72,7 @@ def served(folder: Path) -> Iterator[int]:
     async def listening() -> Any:
         file = folder / "web.yml"
         web = WebServer(
-            render=lambda accept: Exposition().render(SNAPSHOT, accept),
+            render=lambda accept: Exposition().pieces(SNAPSHOT, accept),
             report=lambda: report(SNAPSHOT),
             events=lambda: report(SNAPSHOT, slots=False),
             findings=lambda: findings_report(SNAPSHOT.advice.findings),
