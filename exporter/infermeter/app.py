@@ -213,7 +213,7 @@ class Sidecar:
         senders = otlp_access.watched(self._config.otlp, fail=self._fail)
         every: dict[str, Callable[[], Face]] = {
             "web": lambda: WebServer(
-                render=lambda accept: self._exposition.render(self._snapshot(), accept),
+                render=lambda accept: self._exposition.pieces(self._snapshot(), accept),
                 report=lambda: report(self._snapshot()),
                 events=lambda: report(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().advice.findings),

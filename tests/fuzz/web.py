@@ -170,7 +170,7 @@ def _web() -> Peer:
         return True, "reloaded"
 
     server = WebServer(
-        render=lambda accept: (accept.encode("utf-8", "replace")[:64] + b"\n", "text/plain; version=0.0.4; charset=utf-8"),
+        render=lambda accept: ([accept.encode("utf-8", "replace")[:64] + b"\n"], "text/plain; version=0.0.4; charset=utf-8"),
         report=lambda: {"schema": 1},
         events=lambda: {"schema": 1},
         findings=lambda: {"findings": []},

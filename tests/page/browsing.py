@@ -113,7 +113,7 @@ class Sidecar:
     def server(self) -> WebServer:
         """One that hasn't started; a new event every 100 ms."""
         return WebServer(
-            render=lambda accept: Exposition().render(self.snapshot, accept),
+            render=lambda accept: Exposition().pieces(self.snapshot, accept),
             report=self.report,
             events=lambda: self.report(slots=False),
             findings=lambda: findings_report(self.snapshot.advice.findings),

@@ -5,7 +5,7 @@ How a format is written is `exposition_lines`' affair. No `_created` series in e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client.metrics_core import Metric
@@ -39,6 +39,11 @@ class Exposition:
 
     def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
         """The body and its content type for a request with this `Accept` header; whatever it says, there is an answer."""
+        pieces, content_type = self.pieces(snapshot, accept)
+        return b"".join(pieces), content_type
+
+    def pieces(self, snapshot: Snapshot, accept: str) -> tuple[Iterator[bytes], str]:
+        """The same in pieces: whoever has other things to do does them in between."""
         process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
         exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
         exposed, series, left_out = within(thrifty(families(snapshot, self._labels)), snapshot.series_limit - exempt)
@@ -46,7 +51,7 @@ class Exposition:
         every = {**exposed, **_exporters_own(snapshot, exempt + series, self._overflowed)}
         told = [(_HEADERS[family], every[family]) for family in catalog.CATALOG if family in every]
         content_type = OPENMETRICS if prefers_openmetrics(accept) else TEXT
-        return self._writer.page((*told, *map(_of_process, process)), content_type), content_type
+        return self._writer.pieces((*told, *map(_of_process, process)), content_type), content_type
 
 
 def _exporters_own(snapshot: Snapshot, series: int, overflowed: int) -> Families:

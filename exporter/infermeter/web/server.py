@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import orjson
@@ -18,7 +18,7 @@ from infermeter.http_connection import HttpConnection
 from infermeter.listener import TlsListener
 from infermeter.web.access import OPEN, Access
 from infermeter.web.admission import Admission, Handler
-from infermeter.web.encoding import packed
+from infermeter.web.encoding import in_turns, packed
 from infermeter.web.events import EventStream
 from infermeter.web.page import LINKS, Page
 
@@ -66,7 +66,7 @@ RequestFactory: TypeAlias = Callable[..., Any]
 class WebServer:
     """`/metrics`, health, report, events, findings and reloading over HTTP.
 
-    `render` takes an `Accept` header and gives a body and its content type; `report` and `findings` give what their end points
+    `render` takes an `Accept` header and gives a body in pieces and its content type; `report` and `findings` give what their end points
     answer, `events` what listeners are sent; `ready` says whether everything listens, and a line about it; `page` is what `/` shows;
     `reload` takes a new configuration over, and tells whether it did, and a line about it; None: that is switched off. All are called
     on the loop, for each request. What they raise is logged, and answered with 500.
@@ -75,7 +75,7 @@ class WebServer:
     def __init__(  # noqa: PLR0913 - what is shown, and to whom
         self,
         *,
-        render: Callable[[str], tuple[bytes, str]],
+        render: Callable[[str], tuple[Iterable[bytes], str]],
         report: Callable[[], Mapping[str, Any]],
         events: Callable[[], Mapping[str, Any]],
         findings: Callable[[], Mapping[str, Any]],
@@ -210,8 +210,9 @@ class WebServer:
         return response
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
-        return _response(request, body, content_type, vary="Accept, Accept-Encoding")
+        pieces, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
+        body, headers = await in_turns(pieces, ", ".join(request.headers.getall("Accept-Encoding", [])))
+        return web.Response(body=body, headers={**headers, "Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
 
     async def _healthy(self, _: web.Request) -> web.Response:
         return web.Response(text="healthy\n")

@@ -46,7 +46,7 @@ async def listening(file: Path, **changes: Any) -> AsyncIterator[tuple[str, File
     mistakes: list[Exception] = []
     watch = FileWatch("the file", lambda: read_access(str(file)), refused=weakened, fail=mistakes.append, interval_seconds=LOOK_SECONDS)
     parts: dict[str, Any] = {
-        "render": lambda _: (b"metrics 1\n", "text/plain"),
+        "render": lambda _: ([b"metrics 1\n"], "text/plain"),
         "report": dict,
         "events": dict,
         "findings": dict,

@@ -23,7 +23,7 @@ SNAPSHOT = rich_snapshot()
 def web_server(**changes: Any) -> WebServer:
     """A server of the rich snapshot; events follow each other quickly."""
     parts: dict[str, Any] = {
-        "render": lambda accept: Exposition().render(SNAPSHOT, accept),
+        "render": lambda accept: Exposition().pieces(SNAPSHOT, accept),
         "report": lambda: report(SNAPSHOT),
         "events": lambda: report(SNAPSHOT, slots=False),
         "findings": lambda: findings_report(SNAPSHOT.advice.findings),

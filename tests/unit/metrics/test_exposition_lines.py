@@ -21,7 +21,7 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Header, Writer, number
+from infermeter.metrics.exposition_lines import LINES_A_PIECE, OPENMETRICS, TEXT, Header, Writer, number
 from infermeter.metrics.families import Point
 from infermeter.model import Exemplar, Histogram
 from support.snapshots import llm, rich_snapshot
@@ -158,6 +158,41 @@ def test_what_has_changed_since_the_page_before_is_written_as_it_is_now(content_
     writer = Writer()
     writer.page([(COUNTER, one({"model": "a"}, 1)), (DURATION, one({"model": "a"}, Histogram((1.0,), (0, 2), 9.0)))], content_type)
     assert writer.page(later, content_type) == by_the_library(later, content_type)
+
+
+def long_page(first: int, counts: int) -> Page:
+    """Families of which one alone is a piece, each."""
+    models = [f"m{i}" for i in range(first, first + LINES_A_PIECE)]
+    edges, traced = (1.0,), (None, Exemplar("ab", 5.0, 7_000_000_000))
+    return [
+        (COUNTER, [Point({"model": model}, counts) for model in models]),
+        (DURATION, [Point({"model": model}, Histogram(edges, (0, counts), 9.0, traced)) for model in models[: LINES_A_PIECE // 4]]),
+        (COUNTER._replace(name="y_total"), [Point({"model": model}, counts) for model in models]),
+    ]
+
+
+def test_a_long_page_comes_in_pieces_and_other_pages_are_written_between_them() -> None:
+    writer = Writer()
+    first, second = long_page(0, 1), long_page(7, 2)
+    writer.page(second, TEXT)
+    pieces: dict[str, list[bytes]] = {"first": [], "second": []}
+    for told in zip(writer.pieces(first, TEXT), writer.pieces(second, OPENMETRICS), strict=True):
+        for kept, piece in zip(pieces.values(), told, strict=True):
+            kept.append(piece)
+    assert len(pieces["first"]) == len(first)
+    assert b"".join(pieces["first"]) == by_the_library(first, TEXT)
+    assert b"".join(pieces["second"]) == by_the_library(second, OPENMETRICS)
+    assert writer.page(first, TEXT) == by_the_library(first, TEXT)
+
+
+def test_of_a_histogram_that_goes_on_what_changes_is_written_anew() -> None:
+    traced = [Exemplar(name, 1.0, 7_000_000_000) for name in ("aa", "bb", "cc")]
+    before = Histogram((1.0, 2.0), (1, 2, 3), 9.0, (traced[0], None, traced[1]))
+    after = Histogram((1.0, 2.0), (1, 3, 999_999), 12.0, (traced[0], traced[2], traced[1]))
+    writer = Writer()
+    for histograms in ((before, before), (before, after), (after, before), (after,), (before, after, after)):
+        page = [(DURATION, [Point({"model": str(i)}, one) for i, one in enumerate(histograms)])]
+        assert writer.page(page, OPENMETRICS) == by_the_library(page, OPENMETRICS)
 
 
 def test_exemplars_of_the_one_format_are_not_in_the_other() -> None:

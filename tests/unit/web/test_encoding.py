@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
+from collections.abc import Iterator
 
 import pytest
 
-from infermeter.web.encoding import LEAST_BYTES, accepts_gzip, packed
+from infermeter.web.encoding import LEAST_BYTES, accepts_gzip, in_turns, packed
 
 
 @pytest.mark.parametrize("header", ["gzip", "deflate, gzip;q=0.5", "GZIP", "*", "br;q=1.0, *;q=0.1", "gzip; q=0.001"])
@@ -26,3 +28,29 @@ def test_a_long_body_is_packed_and_says_so() -> None:
 
 def test_a_short_body_is_sent_as_it_is() -> None:
     assert packed(b"a" * (LEAST_BYTES - 1), "gzip") == (b"a" * (LEAST_BYTES - 1), {})
+
+
+@pytest.mark.parametrize("accepted", ["gzip", ""])
+def test_between_the_pieces_of_a_body_others_have_their_turn(accepted: str) -> None:
+    order: list[str] = []
+
+    def pieces() -> Iterator[bytes]:
+        for piece in range(3):
+            order.append(f"piece {piece}")
+            yield b"a" * LEAST_BYTES
+
+    async def turns() -> tuple[bytes, dict[str, str]]:
+        loop = asyncio.get_running_loop()
+        for turn in range(2):
+            loop.call_soon(lambda turn=turn: loop.call_soon(order.append, f"turn {turn}"))
+        return await in_turns(pieces(), accepted)
+
+    sent, headers = asyncio.run(turns())
+    assert (gzip.decompress(sent) if accepted else sent) == b"a" * 3 * LEAST_BYTES
+    assert headers == ({"Content-Encoding": "gzip"} if accepted else {})
+    assert order.index("piece 0") < order.index("turn 0") < order.index("turn 1") < order.index("piece 2")
+
+
+def test_a_short_piece_alone_is_sent_as_it_is() -> None:
+    assert asyncio.run(in_turns([b"a"], "gzip")) == (b"a", {})
+    assert asyncio.run(in_turns([], "gzip")) == (b"", {})
