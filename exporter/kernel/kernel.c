@@ -159,9 +159,10 @@ ALWAYS_INLINE int same(const uint8_t *a, const uint8_t *b, size_t size) {
     return 1;
 }
 
+/* Every bit of what goes in reaches the low bits, which choose slots. */
 ALWAYS_INLINE uint64_t mixed(uint64_t hash) {
-    hash *= UINT64_C(0x9E3779B97F4A7C15);
-    return hash ^ hash >> 29;
+    hash = (hash ^ hash >> 32) * UINT64_C(0x9E3779B97F4A7C15);
+    return hash ^ hash >> 32;
 }
 
 ALWAYS_INLINE uint64_t hashed(const uint8_t *at, size_t size, uint64_t hash) {
@@ -175,20 +176,30 @@ ALWAYS_INLINE uint64_t hashed(const uint8_t *at, size_t size, uint64_t hash) {
     return mixed(hash ^ rest);
 }
 
-/* What follows the ASCII of a text. */
+/* Whether the next bytes continue a letter. */
+ALWAYS_INLINE int goes_on(const uint8_t *at, unsigned bytes) {
+    for (unsigned i = 0; i < bytes; i++)
+        if ((at[i] & 0xC0) != 0x80) return 0;
+    return 1;
+}
+
+/* What follows the ASCII of a text. Source: Unicode 15, table 3-7, "Well-Formed UTF-8 Byte Sequences". */
 static int unicode(Bytes in) {
     while (in.at < in.end) {
         uint8_t first = *in.at++;
         if (first < 0x80) continue;
-        unsigned more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
-        if (first < 0xC2 || first > 0xF4 || left(in) < more) return 0;
-        uint8_t second = *in.at;
-        if (first == 0xE0 && second < 0xA0) return 0; /* longer than it must be */
-        if (first == 0xED && second > 0x9F) return 0; /* half of a pair */
-        if (first == 0xF0 && second < 0x90) return 0;
-        if (first == 0xF4 && second > 0x8F) return 0; /* beyond the last */
-        for (; more; more--)
-            if ((*in.at++ & 0xC0) != 0x80) return 0;
+        if (first < 0xE0) {
+            if (first < 0xC2 || left(in) < 1 || !goes_on(in.at, 1)) return 0;
+            in.at += 1;
+        } else if (first < 0xF0) {
+            if (left(in) < 2 || !goes_on(in.at, 2)) return 0;
+            if ((first == 0xE0 && *in.at < 0xA0) || (first == 0xED && *in.at > 0x9F)) return 0;
+            in.at += 2;
+        } else {
+            if (first > 0xF4 || left(in) < 3 || !goes_on(in.at, 3)) return 0;
+            if ((first == 0xF0 && *in.at < 0x90) || (first == 0xF4 && *in.at > 0x8F)) return 0;
+            in.at += 3;
+        }
     }
     return 1;
 }

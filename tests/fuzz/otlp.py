@@ -1,4 +1,4 @@
-"""Exports of spans: what protobuf reads and what templates read is the same, and nothing but a DecodeError refuses anything."""
+"""Exports of spans: what protobuf, templates and the kernel read is the same, and nothing but a DecodeError refuses anything."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from infermeter.model import Export, Layout
 from infermeter.otlp.columns import Outline
 from infermeter.otlp.inflate import MEMBERS, gunzip
 from infermeter.otlp.json import decode_any_json, decode_json, outlined_json
+from infermeter.otlp.kernel import Kernel
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf, outlined_protobuf
 from infermeter.otlp.templates import LEAST_ROWS, Templates
+from support.compiled_kernel import library
 from support.span_rows import rows
 from unit.otlp.exports import Wanted
 
@@ -36,6 +38,10 @@ def protobuf(data: bytes) -> None:
     templates = Templates(WANTED)
     for _ in range(2):
         assert told(lambda: decode_protobuf(body, WANTED, templates)) == plain
+    kernel = Kernel(library(), WANTED)
+    for _ in range(2):
+        if (checked := kernel.checked(body)) is not None:
+            assert told(lambda checked=checked: Export(tuple(kernel.batches([body])), *checked)) == plain
     try:
         published = ExportTraceServiceRequest.FromString(body)
     except WireError:

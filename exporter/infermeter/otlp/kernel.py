@@ -7,7 +7,7 @@ are put together here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,28 +16,27 @@ import numpy.typing as npt
 from infermeter.model import AttributeValue, Layout, SpanBatch, SpanEvents, SpanFilter
 from infermeter.otlp.decoder import Checked
 from infermeter.otlp.kernel_columns import Written
-from infermeter.otlp.kernel_library import INTERFACE, MOST_LAYOUTS, NEW_NAMES, USUAL, Library, State, installed
+from infermeter.otlp.kernel_library import MOST_LAYOUTS, NEW_NAMES, USUAL, Library, State, UnfitError, installed
 from infermeter.otlp.messages import RESOURCE
 from infermeter.otlp.protobuf import decode_protobuf, resource_of
 
 JOINED_BYTES: Final = 2**22
 """Of exports that are decoded together; the library takes none that is longer."""
 
-SCATTERED: Final = 16
-"""So many scopes of resources may be in any export; more, if each has as many spans: a batch has costs of its own."""
-
 RESOURCES_REMEMBERED: Final = 256
 RESOURCE_BYTES: Final = 4096
 """Of a serialised resource that is remembered."""
 
 
-def load(wanted: SpanFilter) -> Kernel | None:
-    """The decoder for what is wanted; None where no library is installed, or none that this is written for."""
+def load(wanted: SpanFilter, unfit: Callable[[str], None] | None = None) -> Kernel | None:
+    """The decoder for what is wanted; None where no library is installed, or one that can't be called: `unfit` is told why."""
     try:
         library = installed()
-    except (OSError, AttributeError):
+    except UnfitError as error:
+        if unfit is not None:
+            unfit(str(error))
         return None
-    return Kernel(library, wanted) if library is not None and library.interface == INTERFACE else None
+    return None if library is None else Kernel(library, wanted)
 
 
 class Kernel:
@@ -54,14 +53,12 @@ class Kernel:
         self._number(Layout(tuple(wanted.resource_keys), events=False))  # the library knows the first as what resources tell
 
     def checked(self, body: bytes) -> Checked | None:
-        """None for what isn't usual, is long, or falls into so many batches that protobuf is as fast."""
+        """None for what isn't usual, is long, or has very many names that are new."""
         state = self._state
         judged = self._library.check(state.at, body, len(body))
         if judged != USUAL and not (self._learnt(body, judged) and self._library.check(state.at, body, len(body)) == USUAL):
             return None
         found = state.found()
-        if found.sections > SCATTERED and found.sections * SCATTERED > found.spans:
-            return None
         outermost = body[found.first_begin : found.first_end], body[found.last_begin : found.last_end]
         return Checked(found.spans, found.malformed, outermost)
 

@@ -30,6 +30,10 @@ _PLACES: Final = 12
 _FOUND = Struct("<12Q")
 
 
+class UnfitError(Exception):
+    """What is installed is no library for this program or this machine; it says why."""
+
+
 class Library:
     """The functions of a library. Each takes the address of a state first."""
 
@@ -56,16 +60,22 @@ class Library:
 
 
 def installed() -> Library | None:
-    """The library that is installed, of whatever interface; None where there is none.
+    """The library that is installed; None where there is none.
 
     Raises:
-        OSError, AttributeError: what is installed is no library for this machine.
+        UnfitError: it can't be called.
     """
     try:
         package: Any = import_module("infermeter_kernel")
     except ModuleNotFoundError:
         return None
-    return Library(package.LIBRARY)
+    try:
+        library = Library(package.LIBRARY)
+    except (OSError, AttributeError) as error:
+        raise UnfitError(f"infermeter-kernel can't be loaded: {error}") from None
+    if library.interface != INTERFACE:
+        raise UnfitError(f"infermeter-kernel has interface {library.interface}, and {INTERFACE} is needed")
+    return library
 
 
 class Found(NamedTuple):

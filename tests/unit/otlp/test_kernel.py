@@ -1,0 +1,277 @@
+"""What the compiled decoder takes, remembers and puts together; that it reads what protobuf reads is in property/test_otlp_kernel.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from infermeter.model import Layout, SpanBatch
+from infermeter.otlp.kernel import JOINED_BYTES, RESOURCE_BYTES, RESOURCES_REMEMBERED, Kernel, load
+from infermeter.otlp.kernel_library import INTERFACE, MOST_KEYS, MOST_LAYOUTS, MOST_NEW
+from infermeter.otlp.protobuf import decode_protobuf
+from support.compiled_kernel import FLAGS, SOURCE, compiled, library
+from support.span_rows import attributes, rows
+from unit.otlp.exports import SPAN, Wanted, body, span, wants
+
+
+def kernel(*keys: str, resource_keys: tuple[str, ...] = ()) -> Kernel:
+    return Kernel(library(), Wanted({"llm_request": Layout(keys, events=False)}, resource_keys=resource_keys))
+
+
+def spans_of(batches: Sequence[SpanBatch]) -> list[list[int]]:
+    """The last byte of each span's id, by batch."""
+    return [[one.tobytes()[-1] for one in batch.span_id] for batch in batches]
+
+
+# --- whether there is one ---------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a package is imported from, in place of one that may be installed; it names the file beside it."""
+    (tmp_path / "infermeter_kernel.py").write_text('from pathlib import Path\nLIBRARY = Path(__file__).with_name("kernel.so")\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "infermeter_kernel", raising=False)
+    yield tmp_path
+    sys.modules.pop("infermeter_kernel", None)
+
+
+def test_without_the_package_there_is_none_and_nothing_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "infermeter_kernel", None)
+    told: list[str] = []
+    assert load(wants(), told.append) is None
+    assert load(wants()) is None
+    assert told == []
+
+
+def test_what_is_installed_is_used(package: Path) -> None:
+    (package / "kernel.so").write_bytes(compiled(SOURCE, flags=FLAGS).read_bytes())
+    told: list[str] = []
+    loaded = load(wants("key"), told.append)
+    assert loaded is not None
+    assert told == []
+    sent = body(span(1, {"key": "text"}))
+    assert loaded.checked(sent) is not None
+    (batch,) = loaded.batches([sent])
+    assert attributes(batch) == [["text"]]
+
+
+def test_a_library_of_another_interface_is_not_called(package: Path, tmp_path: Path) -> None:
+    source = tmp_path / "kernel.c"
+    source.write_text(SOURCE.read_text().replace(f"#define INTERFACE {INTERFACE}\n", f"#define INTERFACE {INTERFACE + 1}\n"))
+    (package / "kernel.so").write_bytes(compiled(source, flags=FLAGS).read_bytes())
+    told: list[str] = []
+    assert load(wants(), told.append) is None
+    assert told == [f"infermeter-kernel has interface {INTERFACE + 1}, and {INTERFACE} is needed"]
+    assert load(wants()) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no library"])
+def test_what_is_no_library_is_told_in_one_line(content: bytes, package: Path) -> None:
+    (package / "kernel.so").write_bytes(content)
+    told: list[str] = []
+    assert load(wants(), told.append) is None
+    (line,) = told
+    assert line.startswith("infermeter-kernel can't be loaded: ")
+    assert "\n" not in line
+
+
+# --- what it takes ----------------------------------------------------------------------------------------------------------------
+def test_an_export_without_spans_is_taken_and_makes_no_batch() -> None:
+    for sent in (b"", body()):
+        one = kernel()
+        assert one.checked(sent) == (0, 0, (b"", b""))
+        assert one.batches([sent]) == []
+    assert kernel().batches([]) == []
+
+
+def test_malformed_spans_are_counted_and_left_out_and_are_the_outermost_as_sent() -> None:
+    one = kernel()
+    sent = body(span(span_id=b"short"), span(5), span(6, start_time_unix_nano=0), span(7, trace_id=bytes(16)), span(8, parent_span_id=b"p"))
+    assert one.checked(sent) == (5, 4, (b"short", SPAN[:-1] + bytes([SPAN[-1] + 8])))
+    assert spans_of(one.batches([sent])) == [[SPAN[-1] + 5]]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        body(span(1, {"prompt": "x" * JOINED_BYTES})),
+        body(span(1, name="n" * 257)),
+        body(span(1), scope="s" * 257),
+        body(span(1, name="")),
+        body(span(1).FromString(span(1).SerializeToString() + span(2).SerializeToString()[-20:])) + b"\x0b\x0c",
+        body(span(1, {"key": 1})).replace(b"\x0a\x03key", b"\x0a\x03\xff\xfe\xfd"),
+        body(span(1), scope="ab").replace(b"ab", b"\xff\xfe"),
+        body(span(1, name="ab")).replace(b"ab", b"\xff\xfe"),
+        body(scope="ab").replace(b"ab", b"\xff\xfe"),
+        body(span(1), resource={"r": "ab"}).replace(b"ab", b"\xff\xfe"),
+    ],
+    ids=["long", "long name", "long scope", "no name", "a group", "key", "scope", "name", "scope without spans", "resource"],
+)
+def test_what_is_not_usual_is_not_taken(sent: bytes) -> None:
+    assert kernel("key", resource_keys=("r",)).checked(sent) is None
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [tuple(f"key {number}" for number in range(MOST_KEYS + 1)), ("k" * 256,), tuple(f"{number:255}" for number in range(40))],
+    ids=["many", "long", "long in all"],
+)
+def test_spans_of_a_layout_beyond_limits_are_not_taken_and_others_are(keys: tuple[str, ...]) -> None:
+    one = kernel(*keys)
+    assert one.checked(body(span(1))) is None
+    assert one.checked(body(span(1, name="other"))) is not None
+    assert one.checked(body(span(1))) is None
+    assert Kernel(library(), Wanted(resource_keys=keys)).checked(body(span(1))) is None
+
+
+def test_of_very_many_layouts_the_first_are_taken() -> None:
+    layouts = {f"name {number}": Layout(("key",), events=False) for number in range(MOST_LAYOUTS + 1)}
+    one = Kernel(library(), Wanted(layouts))
+    taken = [one.checked(body(span(1, name=name))) is not None for name in layouts]
+    assert taken == [True] * (MOST_LAYOUTS - 1) + [False] * 2  # what is wanted of resources is one
+
+
+# --- names ------------------------------------------------------------------------------------------------------------------------
+def test_layouts_are_asked_for_once_a_name_and_scope() -> None:
+    wanted = wants("key")
+    one = Kernel(library(), wanted)
+    for scope in ("a", "b", "a"):
+        assert one.checked(body(span(1), span(2, name="other"), span(3), scope=scope)) is not None
+    assert wanted.asked == [("a", "llm_request"), ("a", "other"), ("b", "llm_request"), ("b", "other")]
+
+
+@pytest.mark.parametrize("name", ["model {:04}", "{:04} of a longer name", "{}", "{:x}{:x}", "a name of sixteen {:04} letters"])
+def test_thousands_of_names_stay_known(name: str) -> None:
+    wanted = wants("key")
+    one = Kernel(library(), wanted)
+    names = [name.format(number, number * 7) for number in range(3000)]
+    for _ in range(2):
+        for at in range(0, len(names), MOST_NEW):
+            assert one.checked(body(*[span(1, name=name) for name in names[at : at + MOST_NEW]])) is not None
+    assert len(wanted.asked) == len(names)
+
+
+def test_very_many_new_names_are_learnt_from_several_exports() -> None:
+    one = kernel("key")
+    sent = body(*[span(number, name=f"name {number}") for number in range(2 * MOST_NEW + 1)])
+    taken = [one.checked(sent) is not None for _ in range(4)]
+    assert taken == [False, False, True, True]
+
+
+def test_what_was_taken_is_decoded_though_its_names_were_forgotten() -> None:
+    wanted = Wanted({f"first {number}": Layout(("key",), events=False) for number in range(MOST_NEW)})
+    one = Kernel(library(), wanted)
+    first = [
+        body(*[span(i, {"key": i}, name=f"first {i}") for i in some]) for some in (range(MOST_NEW // 2), range(MOST_NEW // 2, MOST_NEW))
+    ]
+    first.append(body(*[span(number, name=f"second {number}") for number in range(MOST_NEW)]))
+    for sent in first:
+        assert one.checked(sent) is not None
+    for turn in range(200):
+        one.checked(body(*[span(number, name=f"name {turn} {number}" * 5) for number in range(MOST_NEW)]))
+    told = sorted(map(repr, chain.from_iterable(map(rows, one.batches(first)))))
+    assert told == sorted(map(repr, chain.from_iterable(rows(batch) for sent in first for batch in decode_protobuf(sent, wanted).batches)))
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------------------
+def test_spans_of_equal_resources_scopes_and_layouts_are_one_batch_in_order_of_the_first() -> None:
+    wanted = Wanted({"a": Layout(("key",), events=False), "b": Layout((), events=True)}, resource_keys=("r",))
+    one = Kernel(library(), wanted)
+    sent = [
+        body(span(1, name="b"), span(2, name="a"), span(3, name="b"), resource={"r": 1, "other": 1}),
+        body(span(4, name="a"), scope="other", resource={"r": 1}),
+        body(span(5, name="a"), resource={"r": True}),
+        body(span(6, name="a"), span(7, name="b"), resource={"r": 1, "other": 2}),
+        body(span(8, name="a"), resource={"r": 1, "other": "x" * RESOURCE_BYTES}),
+    ]
+    assert all(one.checked(each) is not None for each in sent)
+    batches = one.batches(sent)
+    first = SPAN[-1]
+    assert spans_of(batches) == [[first + n for n in batch] for batch in ([1, 3, 7], [2, 6], [4], [5], [8])]
+    assert [(dict(batch.resource), batch.scope) for batch in batches] == [
+        ({"r": 1}, "scope"), ({"r": 1}, "scope"), ({"r": 1}, "other"), ({"r": True}, "scope"), ({"r": 1}, "scope"),
+    ]  # fmt: skip
+
+
+def test_any_number_of_resources_and_scopes_is_put_together() -> None:
+    wanted = Wanted(resource_keys=("r",))
+    one = Kernel(library(), wanted)
+    sent = [body(span(number % 100), scope=f"s{number % 7}", resource={"r": number}) for number in range(5 * RESOURCES_REMEMBERED)]
+    assert all(one.checked(each) is not None for each in sent)
+    assert [(batch.resource["r"], batch.scope) for batch in one.batches(sent)] == [(n, f"s{n % 7}") for n in range(len(sent))]
+
+
+def test_more_than_can_be_joined_is_decoded_in_portions() -> None:
+    one = kernel("key")
+    sent = [body(span(number, {"key": number, "prompt": "x" * (JOINED_BYTES // 3)})) for number in range(7)]
+    assert all(one.checked(each) is not None for each in sent)
+    batches = one.batches(sent)
+    assert [len(batch) for batch in batches] == [2, 2, 2, 1]
+    assert list(chain.from_iterable(attributes(batch)[0] for batch in batches)) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("told", "dtype"),
+    [([1.5, -2.5], np.float64), ([1, -2], np.int64), (["a", "b"], np.object_), ([True, False], np.object_), ([1, None], np.object_),
+     ([None, 1.5], np.object_), ([1, "a", 2.5, True, None, ""], np.object_)],
+    ids=str,
+)  # fmt: skip
+def test_a_column_is_of_numbers_where_each_span_tells_one_of_one_type(told: list[object], dtype: type[np.generic]) -> None:
+    one = kernel("key", "missing")
+    sent = body(*[span(number, {} if value is None else {"key": value}) for number, value in enumerate(told)])
+    assert one.checked(sent) is not None
+    (batch,) = one.batches([sent])
+    column, missing = batch.attributes
+    assert column is not None
+    assert column.dtype == dtype
+    assert [(type(value), value) for value in column.tolist()] == [(type(value), value) for value in told]
+    assert missing is None
+
+
+def test_lists_and_what_is_empty_are_no_values() -> None:
+    one = kernel("key")
+    sent = body(
+        *[span(number, {"key": value}) for number, value in enumerate((AnyValue(), AnyValue(array_value={}), AnyValue(bytes_value=b"x")))]
+    )
+    assert one.checked(sent) is not None
+    (batch,) = one.batches([sent])
+    assert batch.attributes == (None,)
+
+
+def test_equal_texts_are_one_object() -> None:
+    one = kernel("a", "b")
+    sent = [body(*[span(number, {"a": "text", "b": f"text {number % 2}"}) for number in range(4)]) for _ in range(2)]
+    assert all(one.checked(each) is not None for each in sent)
+    (batch,) = one.batches(sent)
+    a, b = attributes(batch)
+    assert len(set(map(id, a))) == 1
+    assert len(set(map(id, b))) == 2
+
+
+def test_any_number_of_texts_and_names_of_events_is_told_apart() -> None:
+    wanted = Wanted({"compute": Layout(("key",), events=True)})
+    one = Kernel(library(), wanted)
+    sent = body(
+        *[
+            span(
+                number,
+                {"key": f"{number:x}"},
+                name="compute",
+                events=[Span.Event(name=f"e{number:x}", time_unix_nano=n) for n in (0, 7, 2**63)],
+            )
+            for number in range(9000)
+        ]
+    )
+    assert one.checked(sent) is not None
+    (batch,) = one.batches([sent])
+    assert attributes(batch) == [[f"{number:x}" for number in range(9000)]]
+    assert batch.events is not None
+    assert [batch.events.names[name] for name in batch.events.name.tolist()] == [f"e{number:x}" for number in range(9000)]
+    assert batch.events.row.tolist() == list(range(9000))
+    assert set(batch.events.time_ns.tolist()) == {7}
