@@ -209,7 +209,8 @@ class ClosedSlots(Sequence[Slot]):
     metered: bool
 
     def _places(self, served_ok: Ints | None) -> Ints:
-        filled = self.counts.any(axis=2)[:, self.codes] | self.amounts.any(axis=2)[:, self.codes]
+        counted, booked = (np.logical_or.reduce(rows, axis=2) for rows in (self.counts, self.amounts))
+        filled: Bools = counted[:, self.codes] | booked[:, self.codes]
         return np.argwhere(filled if served_ok is None else filled | (served_ok[:, self.codes] > 0))
 
     def __len__(self) -> int:
