@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from bodies import MODELS, Body, bodies
@@ -43,8 +43,9 @@ from infermeter.advice import advise, premises_of
 from infermeter.catalogue.shipped import shipped_catalogue
 from infermeter.ledger import Ledger
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.families import families
 from infermeter.model import Advice, GpuIdentity, GpuSample, IntakeFacts, LedgerSnapshot, Snapshot
+
+Made = TypeVar("Made")
 
 SERIES_MOST = 1_000_000
 GPUS = 8
@@ -98,59 +99,49 @@ def snapshot_of(ledger: LedgerSnapshot, advice: Advice) -> Snapshot:
 
 
 def parts(models: int, *, profile: bool) -> dict[str, float]:
-    """CPU milliseconds of what a scrape consists of, medians; and how many series there were."""
+    """CPU milliseconds of what a scrape consists of, medians; and how many series there were.
+
+    Before each, spans have come of every model, so that no histogram is what it was; before the second snapshot a slot has closed, too.
+    """
     book, now_ns = lived(models)
-    catalogue = shipped_catalogue()
-    exposition = Exposition((ProcessCollector(registry=None),))
-    ledger = book.snapshot(now_ns)
+    catalogue, some = shipped_catalogue(), batch(models, np.random.default_rng(2))
+    as_text, as_openmetrics = Exposition((ProcessCollector(registry=None),)), Exposition((ProcessCollector(registry=None),))
+    taken: dict[str, list[float]] = {}
+    page = text = b""
 
-    def advice() -> Advice:
-        return advise(premises_of(CONFIG, ledger, catalogue, price_as_of_ns=START_NS))
+    def timed(what: str, make: Callable[[], Made]) -> Made:
+        begin = time.process_time()
+        made = make()
+        taken.setdefault(what, []).append(time.process_time() - begin)
+        return made
 
-    snapshot = snapshot_of(ledger, advice())
-    text, _ = exposition.render(snapshot, "text/plain")
-    page, _ = exposition.render(snapshot, ACCEPT)
+    def lives(seconds: int) -> None:
+        nonlocal now_ns
+        now_ns += seconds * SECOND_NS
+        book.add(later(some, now_ns - START_NS), now_ns)
+        timed("a tick" if seconds == 1 else "a tick, slots closed", lambda: book.advance(now_ns, seconds * SECOND_NS))
+
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)  # as `serve` does
-
-    def closed() -> LedgerSnapshot:
-        """A scrape's usual case: a slot has closed since the one before."""
-        nonlocal now_ns
-        now_ns += 15 * SECOND_NS
-        book.add(later(some, now_ns - START_NS), now_ns)
-        book.advance(now_ns, 15 * SECOND_NS)
-        begin = time.process_time()
-        told = book.snapshot(now_ns)
-        taken.append(time.process_time() - begin)
-        return told
-
-    some, taken = batch(models, np.random.default_rng(2)), list[float]()
-    every: dict[str, Callable[[], object]] = {
-        "advice": advice,
-        "families": lambda: families(snapshot),
-        "page, text": lambda: exposition.render(snapshot, "text/plain"),
-        "page, OpenMetrics": lambda: exposition.render(snapshot, ACCEPT),
-        "gzip": lambda: gzip.compress(page, compresslevel=1, mtime=0),
-    }
-    for _ in range(REPEATED):
-        closed()
-    figures = {"snapshot": statistics.median(taken) * 1e3} | {what: milliseconds(make) for what, make in every.items()}
+    profiler = cProfile.Profile()
+    for number in range(REPEATED):
+        lives(10)
+        timed("snapshot, slots closed", lambda: book.snapshot(now_ns))
+        lives(1)
+        if profile and number > REPEATED // 2:
+            profiler.enable()
+        ledger = timed("snapshot", lambda: book.snapshot(now_ns))
+        advice = timed("advice", lambda: advise(premises_of(CONFIG, ledger, catalogue, price_as_of_ns=START_NS)))
+        snapshot = snapshot_of(ledger, advice)
+        page, _ = timed("page, OpenMetrics", lambda: as_openmetrics.render(snapshot, ACCEPT))
+        profiler.disable()
+        text, _ = timed("page, text", lambda: as_text.render(snapshot, "text/plain"))
+        timed("gzip", lambda: gzip.compress(page, compresslevel=1, mtime=0))
     if profile:
-        profiler = cProfile.Profile()
-        profiler.runcall(lambda: [(book.snapshot(now_ns), exposition.render(snapshot, ACCEPT)) for _ in range(10)])
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+    figures = {what: statistics.median(seconds) * 1e3 for what, seconds in taken.items()}
     return figures | {"series": float(sum(1 for line in text.split(b"\n") if line and not line.startswith(b"#")))}
-
-
-def milliseconds(make: Callable[[], object]) -> float:
-    """CPU time, the median of REPEATED."""
-    taken = []
-    for _ in range(REPEATED):
-        begin = time.process_time()
-        make()
-        taken.append(time.process_time() - begin)
-    return statistics.median(taken) * 1e3
 
 
 # --- over HTTP ---------------------------------------------------------------------------------------------------------------------
