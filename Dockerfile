@@ -1,5 +1,7 @@
-# The sidecar's image. It builds wherever there is a Docker or Buildah: nothing is compiled, and what comes from outside has its hash in
-# requirements.lock and deploy/image/build.lock. Two builds of one commit on one base make the same files.
+# The sidecar's image. It builds wherever there is a Docker or Buildah. What comes from outside has its hash in requirements.lock and
+# deploy/image/build.lock, but for a C compiler from the base's own Debian, where the base has none: it builds the decoder that is compiled, of
+# which the image has only the result. --build-arg KERNEL= leaves that out. Two builds of one commit on one base make the same files, as long
+# as the compiler is the same.
 #
 # PYTHON_IMAGE is the base of both stages, any with Python >= 3.11 in glibc. A tag moves: a release gives the digest too, which
 #   docker buildx imagetools inspect python:3.13-slim-bookworm --format '{{.Manifest.Digest}}'
@@ -15,6 +17,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
+ARG KERNEL=yes
+# hadolint ignore=DL3008
+RUN test -z "${KERNEL}" || command -v cc > /dev/null \
+ || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends gcc libc6-dev > /dev/null && rm -rf /var/lib/apt/lists/*; }
 COPY requirements.lock deploy/image/build.lock ./
 RUN python3 -m venv /build \
  && /build/bin/python -m pip install --quiet --require-hashes --only-binary :all: --requirement build.lock \
@@ -24,7 +30,7 @@ RUN python3 -m venv /build \
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 RUN sed -i "s/^__revision__ = \"\"/__revision__ = \"${REVISION}\"/" exporter/infermeter/__init__.py \
- && /build/bin/python -m pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir dist . \
+ && /build/bin/python -m pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir dist . ${KERNEL:+./exporter/kernel} \
  && /build/bin/python -m pip --python /opt/infermeter/bin/python install --quiet --no-compile --no-index --no-deps dist/*.whl \
  && { test -z "${VERSION}" || test "$(/opt/infermeter/bin/infermeter --version)" = "infermeter ${VERSION}"; }
 # What only tests, type checkers and compilers read goes; bytecode that trusts its source, so that no start compiles and no date matters.

@@ -19,7 +19,7 @@ DATE = $(shell git log -1 --format=%ct)
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts test-deploy test-page test-faults soak coverage check format docs site lock lock-hashes dist sbom image test-packaging test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-deploy test-page test-faults soak coverage check format docs site lock lock-hashes dist sbom kernel image test-packaging test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,10 @@ $(READY): $(RUNTIME)
 	@echo "installing what it is developed with into .venv"
 	@$(INSTALL) --requirement requirements-dev.lock
 	@touch $@
+
+kernel: $(RUNTIME)  ## the compiled decoder, built and installed into .venv; without it the program decodes in Python
+	@.ci/need gcc libc6-dev
+	@$(INSTALL) --constraint requirements-dev.lock --no-build-isolation --no-deps --force-reinstall ./exporter/kernel
 
 demo: $(RUNTIME)  ## the product at work on this machine, without a GPU (DEMO="--scenario idle --duration 30s")
 	@$(BIN)/infermeter demo $(DEMO)
@@ -114,6 +118,7 @@ site: $(READY)  ## the documentation as a site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 fuzz: $(READY)  ## new inputs for every parser, some minutes (EXECUTIONS=20000)
+	@.ci/need gcc libc6-dev
 	@test -d .cache/atheris || $(BIN)/python -m pip install --quiet --target .cache/atheris atheris==3.0.0
 	@for target in $(notdir $(wildcard tests/fuzz/corpus/*)); do echo "$$target"; \
 		PYTHONPATH=.cache/atheris $(BIN)/python tests/fuzz/run.py $$target --executions $(or $(EXECUTIONS),20000) --seconds 60 || exit 1; done

@@ -20,7 +20,7 @@ def names(requirements: list[str]) -> set[str]:
 
 def imported() -> Iterator[str]:
     """The top-level modules that the program imports, its own and Python's left out."""
-    for path in (ROOT / "exporter").rglob("*.py"):
+    for path in (ROOT / "exporter" / "infermeter").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []

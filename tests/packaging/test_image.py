@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from infermeter import __version__
+from infermeter.otlp.kernel_library import INTERFACE, Library
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "image"
 RELEASE = "bookworm"
-PACKAGES = "python3,python3-venv,ca-certificates"
+PACKAGES = "python3,python3-venv,ca-certificates,gcc,libc6-dev"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 CONTENT_BYTES = 112e6
 """What the image may have on top of its base. 108 MB at the time of writing: OpenBLAS 28, NumPy 23, gRPC 19, aiohttp 9, the program 7."""
@@ -46,9 +47,9 @@ DRIVER = "overlay" if overlays() else "vfs"
 
 @pytest.fixture(scope="session")
 def base() -> str:
-    """A base image with Debian's Python."""
+    """A base image with Debian's Python, and a compiler: a build fetches one where there is none."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    name = "localhost/python-base"
+    name = "localhost/python-and-compiler"
     if name not in buildah("images", "--format", "{{.Name}}"):
         archive = CACHE / "base.tar"
         subprocess.run(
@@ -159,10 +160,16 @@ def test_nothing_in_it_can_be_written_by_its_user_and_nothing_gives_rights(root:
 def test_it_holds_the_program_and_what_the_lock_names_and_no_installer(root: Path) -> None:
     names = {path.name.partition("-")[0].lower().replace("_", "-") for path in (root / "opt").rglob("*.dist-info")}
     locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    assert names == locked | {"infermeter"}
+    assert names == locked | {"infermeter", "infermeter-kernel"}
     assert {path.name for path in (root / "opt/infermeter/bin").iterdir() if "python" not in path.name} == {"infermeter"}
     assert {path.name for path in root.iterdir()} >= {"opt"}
     assert not (root / "src").exists()
+
+
+def test_the_kernel_is_there_and_what_it_was_made_with_is_not(root: Path) -> None:
+    (library,) = (root / "opt").rglob("infermeter_kernel/kernel.so")
+    assert Library(library).interface == INTERFACE
+    assert list((root / "opt").rglob("kernel.c")) == []
 
 
 def test_it_stays_small(root: Path) -> None:
