@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from bodies import MODELS, Body, bodies
@@ -45,6 +45,7 @@ from infermeter.ledger import Ledger
 from infermeter.metrics.exposition import Exposition
 from infermeter.model import Advice, GpuIdentity, GpuSample, IntakeFacts, LedgerSnapshot, Snapshot
 
+Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 SERIES_MOST = 1_000_000
@@ -109,17 +110,20 @@ def parts(models: int, *, profile: bool) -> dict[str, float]:
     taken: dict[str, list[float]] = {}
     page = text = b""
 
-    def timed(what: str, make: Callable[[], Made]) -> Made:
+    def timed(what: str, make: Callable[Given, Made], *args: Given.args, **kwargs: Given.kwargs) -> Made:
         begin = time.process_time()
-        made = make()
+        made = make(*args, **kwargs)
         taken.setdefault(what, []).append(time.process_time() - begin)
         return made
+
+    def advised(ledger: LedgerSnapshot) -> Advice:
+        return advise(premises_of(CONFIG, ledger, catalogue, price_as_of_ns=START_NS))
 
     def lives(seconds: int) -> None:
         nonlocal now_ns
         now_ns += seconds * SECOND_NS
         book.add(later(some, now_ns - START_NS), now_ns)
-        timed("a tick" if seconds == 1 else "a tick, slots closed", lambda: book.advance(now_ns, seconds * SECOND_NS))
+        timed("a tick" if seconds == 1 else "a tick, slots closed", book.advance, now_ns, seconds * SECOND_NS)
 
     gc.collect()
     gc.freeze()
@@ -127,17 +131,17 @@ def parts(models: int, *, profile: bool) -> dict[str, float]:
     profiler = cProfile.Profile()
     for number in range(REPEATED):
         lives(10)
-        timed("snapshot, slots closed", lambda: book.snapshot(now_ns))
+        timed("snapshot, slots closed", book.snapshot, now_ns)
         lives(1)
         if profile and number > REPEATED // 2:
             profiler.enable()
-        ledger = timed("snapshot", lambda: book.snapshot(now_ns))
-        advice = timed("advice", lambda: advise(premises_of(CONFIG, ledger, catalogue, price_as_of_ns=START_NS)))
+        ledger = timed("snapshot", book.snapshot, now_ns)
+        advice = timed("advice", advised, ledger)
         snapshot = snapshot_of(ledger, advice)
-        page, _ = timed("page, OpenMetrics", lambda: as_openmetrics.render(snapshot, ACCEPT))
+        page, _ = timed("page, OpenMetrics", as_openmetrics.render, snapshot, ACCEPT)
         profiler.disable()
-        text, _ = timed("page, text", lambda: as_text.render(snapshot, "text/plain"))
-        timed("gzip", lambda: gzip.compress(page, compresslevel=1, mtime=0))
+        text, _ = timed("page, text", as_text.render, snapshot, "text/plain")
+        timed("gzip", gzip.compress, page, compresslevel=1, mtime=0)
     if profile:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
     figures = {what: statistics.median(seconds) * 1e3 for what, seconds in taken.items()}
