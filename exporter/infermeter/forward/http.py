@@ -49,8 +49,9 @@ class HttpTarget:
         headers = {**self._headers, PASSED_BY: ",".join(accepted.passed_by), "Content-Type": _CONTENT_TYPES[accepted.encoding]}
         if accepted.packing == "gzip":
             headers["Content-Encoding"] = "gzip"
+        content = BytesIO(accepted.body)
         try:
-            async with self._http.post(self._url, data=BytesIO(accepted.body), headers=headers, allow_redirects=False) as response:
+            async with self._http.post(self._url, data=content, headers=headers, allow_redirects=False) as response:
                 outcome = http_outcome(response.status, response.headers.get("Retry-After"), datetime.now(UTC))
                 answer = None
                 with suppress(TimeoutError, aiohttp.ClientError, OSError):  # the status stands: asked again, it would take the export twice
@@ -61,6 +62,8 @@ class HttpTarget:
             return Busy("TLS failed")
         except (aiohttp.ClientError, OSError) as error:
             return Busy(_problem(error))
+        finally:
+            content.close()  # aiohttp has made a copy of it, which what failed would hold until the garbage collector finds it
         if outcome == Taken() and answer is not None:
             return Taken(rejected_spans(answer, json=response.content_type == "application/json", most=accepted.spans))
         return outcome
