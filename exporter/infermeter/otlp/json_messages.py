@@ -1,7 +1,8 @@
 """The messages of OTLP in JSON, as a parser that makes nothing else of them reads them.
 
-Every member that the schema has is declared, in camelCase and of the type that senders give it, and no other is allowed: so nothing is
-passed over unread, and whatever is parsed here is JSON of this shape to any parser. Where an int is written, it has 64 bits at most.
+Every member that the schema has for traces is declared, in camelCase and of the type that senders give it, and no other is allowed: so
+nothing is passed over unread, and whatever is parsed here is JSON of this shape to any parser. What is written as an int has at most
+64 bits.
 
 Source: opentelemetry-proto 1.x, trace/v1/trace.proto, common/v1/common.proto, resource/v1/resource.proto; OTLP specification 1.x,
 "JSON Protobuf Encoding"; ProtoJSON format.
@@ -21,11 +22,15 @@ class _Message(Struct, eq=False, gc=False, forbid_unknown_fields=True, rename="c
     """Holds no message that holds it, so the garbage collector needn't look at it."""
 
 
-class _ArrayValue(_Message):
+class ArrayValue(_Message):
+    """Values in a row."""
+
     values: list[AnyValue] | None = None
 
 
-class _KeyValueList(_Message):
+class KeyValueList(_Message):
+    """Values by name."""
+
     values: list[KeyValue] | None = None
 
 
@@ -36,8 +41,8 @@ class AnyValue(_Message):
     bool_value: bool | None = None
     int_value: _Int | str | None = None
     double_value: float | str | None = None
-    array_value: _ArrayValue | None = None
-    kvlist_value: _KeyValueList | None = None
+    array_value: ArrayValue | None = None
+    kvlist_value: KeyValueList | None = None
     bytes_value: str | None = None
 
 
@@ -57,7 +62,9 @@ class Event(_Message):
     dropped_attributes_count: _Int | None = None
 
 
-class _Link(_Message):
+class Link(_Message):
+    """A span that has to do with another."""
+
     trace_id: str | None = None
     span_id: str | None = None
     trace_state: str | None = None
@@ -66,7 +73,9 @@ class _Link(_Message):
     flags: _Int | None = None
 
 
-class _Status(_Message):
+class Status(_Message):
+    """How a span ended."""
+
     message: str | None = None
     code: _Int | str | None = None
 
@@ -87,38 +96,58 @@ class Span(_Message):
     dropped_attributes_count: _Int | None = None
     events: list[Event] | None = None
     dropped_events_count: _Int | None = None
-    links: list[_Link] | None = None
+    links: list[Link] | None = None
     dropped_links_count: _Int | None = None
-    status: _Status | None = None
+    status: Status | None = None
 
 
-class _Scope(_Message):
+class InstrumentationScope(_Message):
+    """What made spans."""
+
     name: str = ""
     version: str | None = None
     attributes: list[KeyValue] | None = None
     dropped_attributes_count: _Int | None = None
 
 
-class _ScopeSpans(_Message):
-    scope: _Scope | None = None
+class ScopeSpans(_Message):
+    """The spans of one scope."""
+
+    scope: InstrumentationScope | None = None
     spans: list[Span] | None = None
     schema_url: str | None = None
 
 
-class _Resource(_Message):
+class EntityRef(_Message):
+    """What a resource is, by its attributes."""
+
+    schema_url: str | None = None
+    type: str | None = None
+    id_keys: list[str] | None = None
+    description_keys: list[str] | None = None
+
+
+class Resource(_Message):
+    """Who sent them."""
+
     attributes: list[KeyValue] | None = None
     dropped_attributes_count: _Int | None = None
+    entity_refs: list[EntityRef] | None = None
 
 
-class _ResourceSpans(_Message):
-    resource: _Resource | None = None
-    scope_spans: list[_ScopeSpans] | None = None
+class ResourceSpans(_Message):
+    """The spans of one resource."""
+
+    resource: Resource | None = None
+    scope_spans: list[ScopeSpans] | None = None
     schema_url: str | None = None
 
 
-class _ExportRequest(_Message):
-    resource_spans: list[_ResourceSpans]
+class TracesData(_Message):
+    """An export: an ExportTraceServiceRequest has the same members."""
+
+    resource_spans: list[ResourceSpans]
 
 
-EXPORT_REQUEST = Decoder(_ExportRequest)
+EXPORT_REQUEST = Decoder(TracesData)
 """Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError for what is no such message."""

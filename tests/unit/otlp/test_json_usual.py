@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from infermeter.otlp import json_messages
 from infermeter.otlp.json import decode_json
 from infermeter.otlp.json_usual import usual_export
 from support.json_scopes import WANTED, body_of, read_one_by_one, read_together
@@ -271,6 +274,7 @@ def test_what_stands_beside_the_spans_is_read_too() -> None:
             "resource": {"attributes": [{"key": "service.name", "value": {"arrayValue": {}}}]},
             "scopeSpans": [{"scope": {}, "spans": [USUAL]}],
         },
+        {"resource": {"entityRefs": [{"schemaUrl": "", "type": "host", "idKeys": ["host.id"], "descriptionKeys": []}]}},
         {"resource": None, "scopeSpans": None, "schemaUrl": None},
     ]
     body = orjson.dumps({"resourceSpans": told})
@@ -282,6 +286,18 @@ def test_what_stands_beside_the_spans_is_read_too() -> None:
         ("", {"service.name": "b"}, 2),
         ("", {}, 1),
     ]
+
+
+def test_every_member_that_the_published_schema_has_for_traces_is_usual() -> None:
+    of_profiles = {"keyStrindex", "stringValueStrindex"}
+    messages, seen = [TracesData.DESCRIPTOR], {}
+    while messages:
+        message = messages.pop()
+        seen[message.name] = {field.json_name for field in message.fields} - of_profiles
+        messages += [field.message_type for field in message.fields if field.message_type and field.message_type.name not in seen]
+    assert len(seen) == 14
+    for name, members in seen.items():
+        assert {field.encode_name for field in msgspec.structs.fields(getattr(json_messages, name))} == members
 
 
 def test_an_export_without_spans_has_nothing_unusual() -> None:
