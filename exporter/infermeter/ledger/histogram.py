@@ -7,10 +7,11 @@ nanoseconds in floats: exact for months of them, and never full.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+from itertools import chain, pairwise, repeat
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,12 @@ STAGES_AND_OTHER: Final[tuple[Stage, ...]] = (*STAGES, "other")
 """In the order of the columns of stage arrays, shape (n, 5), in nanoseconds, -1 where the server doesn't tell the stage."""
 
 _FAMILIES: Final = len(SIGNALS) + len(STAGES_AND_OTHER)
+
+_Trace: TypeAlias = tuple[bytes, int, int]
+"""Of what becomes an exemplar: its trace id, its value and its end, in nanoseconds."""
+
+_NOTHING: Final[tuple[Histogram, Sequence[_Trace | None]]] = (Histogram((), (), 0.0), ())
+"""What was told of a histogram before it was told for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,8 @@ class Histograms:
         self._width = self._stages[-1].stop
         self._counts = np.zeros((0, self._width), np.int64)
         self._sums_ns = np.zeros((0, _FAMILIES))
-        self._exemplars: dict[int, tuple[bytes, int, int]] = {}
-        self._traced: dict[int, tuple[tuple[bytes, int, int], Exemplar]] = {}
-        self._told: dict[tuple[int, int], Histogram] = {}
+        self._exemplars: dict[int, _Trace] = {}
+        self._told: dict[tuple[int, int], tuple[Histogram, Sequence[_Trace | None]]] = {}
         self._rows: list[list[int]] | None = None
         self._buckets: dict[tuple[Signal, int | None], tuple[tuple[float, ...], list[int]]] = {}
 
@@ -118,12 +124,20 @@ class Histograms:
             counts = tuple(row[offset : offset + bounds[-1]])
         else:
             counts = tuple(sum(row[offset + a : offset + b]) for a, b in pairwise(bounds))
-        known = self._told.get((code, column))
-        if known is not None and known.counts == counts and known.edges_seconds is edges:
+        known, traces = self._told.get((code, column), _NOTHING)
+        if known.counts == counts and known.edges_seconds is edges:
             return known
         first = code * self._width + offset
-        exemplars = tuple(self._exemplar(first + a, first + b) for a, b in pairwise(bounds))
-        return self._tell(code, column, Histogram(edges, counts, float(self._sums_ns[code, column]) / SECOND_NS, exemplars))
+        found = list(map(self._exemplars.get, range(first, first + bounds[-1])))
+        if bounds[-1] > len(counts):
+            found = [_latest(found[a:b]) for a, b in pairwise(bounds)]
+        exemplars = tuple(
+            exemplar if trace is of else _exemplar(trace)
+            for trace, (of, exemplar) in zip(found, chain(zip(traces, known.exemplars, strict=True), repeat((None, None))), strict=False)
+        )
+        told = Histogram(edges, counts, float(self._sums_ns[code, column]) / SECOND_NS, exemplars)
+        self._told[code, column] = told, found
+        return told
 
     def _buckets_of(self, signal: Signal, target_ns: int | None) -> tuple[tuple[float, ...], list[int]]:
         """The edges with this target among them, and where each of their buckets begins among the grid's; last where the last one ends."""
@@ -138,14 +152,12 @@ class Histograms:
         place = STAGES_AND_OTHER.index(stage)
         column = len(SIGNALS) + place
         counts = tuple(self._row(code)[self._stages[place].offset : self._stages[place].stop])
-        known = self._told.get((code, column))
-        if known is not None and known.counts == counts:
+        known, _ = self._told.get((code, column), _NOTHING)
+        if known.counts == counts:
             return known
-        return self._tell(code, column, Histogram(STAGE_EDGES_SECONDS, counts, float(self._sums_ns[code, column]) / SECOND_NS))
-
-    def _tell(self, code: int, column: int, histogram: Histogram) -> Histogram:
-        self._told[code, column] = histogram
-        return histogram
+        told = Histogram(STAGE_EDGES_SECONDS, counts, float(self._sums_ns[code, column]) / SECOND_NS)
+        self._told[code, column] = told, ()
+        return told
 
     def _row(self, code: int) -> list[int]:
         """A model's counts. All are read out at once: of many models all are asked for, and in pieces too small for numpy."""
@@ -153,17 +165,11 @@ class Histograms:
             self._rows = self._counts.tolist()
         return self._rows[code]
 
-    def _exemplar(self, first: int, stop: int) -> Exemplar | None:
-        """The latest of the places [first, stop)."""
-        latest: tuple[bytes, int, int] | None = None
-        place = first
-        for one in range(first, stop):
-            found = self._exemplars.get(one)
-            if found is not None and (latest is None or found[2] > latest[2]):
-                latest, place = found, one
-        if latest is None:
-            return None
-        known = self._traced.get(place)
-        if known is None or known[0] is not latest:
-            known = self._traced[place] = latest, Exemplar(latest[0].hex(), latest[1] / SECOND_NS, latest[2])
-        return known[1]
+
+def _latest(traces: Iterable[_Trace | None]) -> _Trace | None:
+    """The one that ended last."""
+    return max((trace for trace in traces if trace is not None), key=itemgetter(2), default=None)
+
+
+def _exemplar(trace: _Trace | None) -> Exemplar | None:
+    return None if trace is None else Exemplar(trace[0].hex(), trace[1] / SECOND_NS, trace[2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from infermeter.model.gpus import GpuIdentity, GpuSample
 from infermeter.model.kinds import Component, GpuState, Outcome, Quality, Rejection, Signal, SlaState, Stage, ThrottleReason, Use
@@ -30,8 +30,7 @@ class SlaTarget:
     tpot_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exemplar:
+class Exemplar(NamedTuple):
     """One measured value and the trace it came from (lower-case hex)."""
 
     trace_id: str
