@@ -124,7 +124,7 @@ def test_a_collector_that_is_down_for_ten_minutes_costs_what_is_too_old_and_no_m
         assert sum(told, Accounts()).spans == end["forwarded_total"] + end["forward_dropped_total"]
         assert collected == end["forwarded_total"]
         assert most_queued <= QUEUE_BYTES
-        assert most_resident - resident < 2 * QUEUE_BYTES
+        assert most_resident - resident < 3 * QUEUE_BYTES  # beside the queue: windows that fill, and what the allocator keeps
         assert sidecar.stopped()[0] == 0
     lines = [line for line in sidecar.lines if " WARNING " in line]
     assert len(lines) <= 2 + DOWN_SECONDS / 60, lines
