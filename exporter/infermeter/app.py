@@ -32,9 +32,9 @@ from infermeter.metrics.report import findings_report, report
 from infermeter.model import Export, HostSample, ServerReading, Snapshot
 from infermeter.otlp import access as otlp_access
 from infermeter.otlp.backlog import Backlog
+from infermeter.otlp.decoders import best_decoder
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
-from infermeter.otlp.plain import Plain
 from infermeter.otlp.receiver import Receiver
 from infermeter.otlp.turns import Turns
 from infermeter.prices.in_force import Quote
@@ -174,7 +174,7 @@ class Sidecar:
             else None
         )
         turns = Turns()
-        self._backlog = Backlog(Plain(self._meter.wanted), self._kept)
+        self._backlog = Backlog(best_decoder(self._meter.wanted), self._flush_in_time)
         self._receiver = Receiver(
             self._meter.wanted,
             self._consume,
@@ -300,30 +300,26 @@ class Sidecar:
     def _consume(self, export: Export) -> None:
         with self._mistakes_end_it():
             self._meter.consume(export, self._now().unix_ns)
-        self._flush_soon()
+        self._flush_in_time()
 
-    def _kept(self) -> None:
+    def _flush_in_time(self) -> None:
+        """At once where much waits."""
         if self._backlog.is_full:
             with self._mistakes_end_it():
-                self._drain(self._now().unix_ns)
-        self._flush_soon()
-
-    def _drain(self, now_ns: int) -> None:
-        """What was answered is what is known: to be called before the meter is read or told anything of time."""
-        export = self._backlog.drained()
-        if export is not None:
-            self._meter.consume(export, now_ns)
-
-    def _flush_soon(self) -> None:
+                self._drain()
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
+
+    def _drain(self) -> None:
+        """To be called before the meter is read or told of time: what was answered is part of what is known."""
+        if (export := self._backlog.drained()) is not None:
+            self._meter.consume(export, self._now().unix_ns)
 
     def _flush_now(self) -> None:
         self._flush = None
         with self._mistakes_end_it():
-            now_ns = self._now().unix_ns
-            self._drain(now_ns)
-            self._meter.flush(now_ns)
+            self._drain()
+            self._meter.flush(self._now().unix_ns)
 
     def _take_reading(self, reading: Reading) -> None:
         with self._mistakes_end_it():
@@ -379,8 +375,8 @@ class Sidecar:
         self._stop.set()
 
     def _advance(self) -> None:
+        self._drain()
         instant = self._now()
-        self._drain(instant.unix_ns)
         self._meter.advance(instant.unix_ns, instant.monotonic_ns - self._last.monotonic_ns)
         self._last = instant
 
