@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import pytest
 
 from infermeter.config import Limits
 from infermeter.errors import DecodeError
-from infermeter.model import Accepted, Export, SpanBatch
+from infermeter.model import Accepted, Export, SpanBatch, SpanFilter
 from infermeter.otlp.backlog import MOST_BYTES, MOST_SPANS, Backlog
-from infermeter.otlp.decoder import Checked
+from infermeter.otlp.decoder import Checked, Decoder
+from infermeter.otlp.kernel import JOINED_BYTES, Kernel
 from infermeter.otlp.plain import SMALL_BYTES, Plain
 from infermeter.otlp.receiver import Receiver
+from support.compiled_kernel import library
 from unit.otlp.exports import body, span, wants
+
+LONG_BYTES = max(SMALL_BYTES, JOINED_BYTES)
+
+
+Make: TypeAlias = Callable[[SpanFilter], Decoder]
+
+either = pytest.mark.parametrize("make", [Plain, lambda wanted: Kernel(library(), wanted)], ids=["plain", "compiled"])
 
 
 class Intake:
     """A receiver whose backlog is drained by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Make) -> None:
         self.consumed: list[Export] = []
         self.accepted: list[Accepted] = []
         self.kept = 0
-        self.backlog = Backlog(Plain(wants("key")), self._keep)
+        self.backlog = Backlog(make(wants("key")), self._keep)
         self.receiver = Receiver(
             wants("key"),
             self.consumed.append,
@@ -42,8 +52,9 @@ def spans_of(export: Export | None) -> int:
     return sum(map(len, export.batches))
 
 
-def test_what_was_judged_is_counted_and_passed_on_at_once_and_decoded_when_it_is_drained() -> None:
-    intake = Intake()
+@either
+def test_what_was_judged_is_counted_and_passed_on_at_once_and_decoded_when_it_is_drained(make: Make) -> None:
+    intake = Intake(make)
     for number in range(3):
         told = intake.receiver.take(body(span(number), span(9, span_id=b"")), "protobuf", "identity", "http")
         assert (told.spans, told.malformed) == (2, 1)
@@ -58,8 +69,9 @@ def test_what_was_judged_is_counted_and_passed_on_at_once_and_decoded_when_it_is
     assert intake.backlog.drained() is None
 
 
-def test_what_comes_again_is_not_kept_again_whether_it_was_decoded_by_then_or_not() -> None:
-    intake = Intake()
+@either
+def test_what_comes_again_is_not_kept_again_whether_it_was_decoded_by_then_or_not(make: Make) -> None:
+    intake = Intake(make)
     for _ in range(2):
         intake.receiver.export(body(span(1)), "protobuf", "http")
     assert spans_of(intake.backlog.drained()) == 1
@@ -68,8 +80,9 @@ def test_what_comes_again_is_not_kept_again_whether_it_was_decoded_by_then_or_no
     assert intake.receiver.spans_dropped["duplicate"] == 2
 
 
-def test_an_export_without_a_fit_span_is_not_kept() -> None:
-    intake = Intake()
+@either
+def test_an_export_without_a_fit_span_is_not_kept(make: Make) -> None:
+    intake = Intake(make)
     intake.receiver.export(body(span(span_id=b"")), "protobuf", "http")
     intake.receiver.export(body(), "protobuf", "http")
     assert intake.backlog.drained() is None
@@ -77,9 +90,10 @@ def test_an_export_without_a_fit_span_is_not_kept() -> None:
     assert intake.receiver.spans_dropped["malformed"] == 1
 
 
-def test_what_can_not_be_judged_is_decoded_at_once_or_refused() -> None:
-    intake = Intake()
-    large = body(span(1, {"prompt": "x" * SMALL_BYTES}))
+@either
+def test_what_can_not_be_judged_is_decoded_at_once_or_refused(make: Make) -> None:
+    intake = Intake(make)
+    large = body(span(1, {"prompt": "x" * LONG_BYTES}))
     intake.receiver.export(large, "protobuf", "http")
     intake.receiver.export(b'{"resourceSpans": []}', "json", "http")
     with pytest.raises(DecodeError):
