@@ -30,7 +30,7 @@ enum {
     LONGEST_BODY = 4 << 20,
     LEAST_SPAN = 46, /* two ids and two times */
     LEAST_TEXT = 8,  /* an attribute of a text, within its span */
-    LEAST_EVENT = 11,
+    LEAST_EVENT = 11, /* a time and an empty name */
     MOST_SPANS = LONGEST_BODY / LEAST_SPAN + 1,
     MOST_TEXTS = LONGEST_BODY / LEAST_TEXT + 1,
     MOST_EVENTS = LONGEST_BODY / LEAST_EVENT + 1,
@@ -48,6 +48,7 @@ enum {
     TEXT_SLOTS = 8192,
     MOST_INTERNED = TEXT_SLOTS / 4 * 3,
     MOST_PROBES = 16,
+    MOST_EXPECTED = 16,
     NO_COLUMN = 0xFFFF,
     UNREAD = 0xFF, /* a layout that is beyond these limits */
 };
@@ -126,6 +127,7 @@ typedef struct {
     uint8_t layout_of[MOST_SPANS];
     uint32_t order[MOST_SPANS]; /* written by kernel.py: spans of one batch follow each other */
     Interned text_table, event_table;
+    uint32_t event_expected[MOST_EXPECTED]; /* the number of the name of the event that last stood at this place of a span */
     Place text[MOST_TEXTS], event_name[MOST_EVENTS];
     int64_t event_row[MOST_EVENTS], event_of[MOST_EVENTS], event_ns[MOST_EVENTS];
 } State;
@@ -342,6 +344,16 @@ static uint32_t interned(Interned *table, Place *place, uint32_t most, const uin
     return table->count - 1;
 }
 
+/* The number of the name of an event; spans of a layout mostly have the same events in the same order. */
+ALWAYS_INLINE uint32_t event_number(State *state, const uint8_t *body, unsigned number, Bytes name) {
+    uint32_t *expected = &state->event_expected[number < MOST_EXPECTED ? number : MOST_EXPECTED - 1];
+    if (LIKELY(*expected < state->event_table.count)) {
+        Place known = state->event_name[*expected];
+        if (LIKELY(known.end - known.begin == left(name) && same(body + known.begin, name.at, left(name)))) return *expected;
+    }
+    return *expected = interned(&state->event_table, state->event_name, MOST_EVENTS, body, name, state->seed);
+}
+
 static void forgotten(Interned *table) {
     if (table->interned) memset(table->slots, 0, sizeof table->slots);
     table->count = table->interned = 0;
@@ -478,8 +490,14 @@ ALWAYS_INLINE int head_field(Bytes *in, uint32_t of, Head *head) {
     }
 }
 
-/* The name and the time of an event. */
+/* The name and the time of an event; mostly it is these two and nothing else. */
 ALWAYS_INLINE int event(Bytes in, Bytes *name, uint64_t *time_ns) {
+    size_t size = left(in) - LEAST_EVENT;
+    if (LIKELY(left(in) >= LEAST_EVENT && size < 0x80 && in.at[0] == TAG(1, FIXED64) && in.at[9] == TAG(2, LENGTH) && in.at[10] == size)) {
+        *time_ns = word(in.at + 1);
+        *name = (Bytes){in.at + LEAST_EVENT, in.end};
+        return 1;
+    }
     uint32_t seen = 0;
     *name = (Bytes){in.at, in.at};
     *time_ns = 0;
@@ -748,7 +766,7 @@ typedef struct {
 
 ALWAYS_INLINE int span_extracted(State *state, const uint8_t *body, Bytes in, Layout *layout, const Block *to, size_t row, size_t count) {
     Head head = {0, 0, 0, 0, 0, NONE, NONE, NONE, NONE};
-    unsigned attributes = 0, type;
+    unsigned attributes = 0, events = 0, type;
     uint64_t bits = 0, time_ns;
     uint16_t column;
     Bytes part, value, text;
@@ -773,7 +791,7 @@ ALWAYS_INLINE int span_extracted(State *state, const uint8_t *body, Bytes in, La
             if (!layout->events) continue;
             if (!event(part, &text, &time_ns)) return 0;
             if (time_ns == 0 || time_ns >= END_OF_TIME_NS) continue;
-            uint32_t name = interned(&state->event_table, state->event_name, MOST_EVENTS, body, text, state->seed);
+            uint32_t name = event_number(state, body, events++, text);
             if (name == MOST_EVENTS || state->events == MOST_EVENTS) return 0;
             state->event_row[state->events] = (int64_t)row;
             state->event_of[state->events] = name;
