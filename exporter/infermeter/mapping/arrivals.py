@@ -75,7 +75,8 @@ def _size_bytes(plan: Plan, batch: SpanBatch) -> int:
     told = BATCH_BYTES + (TRACE_BYTES + SPAN_BYTES + VALUE_BYTES * len(batch.attributes)) * len(batch)
     if plan.waits:
         told += sum(map(getsizeof, batch.resource.values()))
-        texts = (column for column in batch.attributes if column is not None and column.dtype == np.object_)
-        told += sum(sum(map(getsizeof, column.tolist())) for column in texts)
+        for column in batch.attributes:
+            if column is not None and column.dtype == np.object_:
+                told += len(column) * max(map(getsizeof, set(column.tolist())))  # most have few values, or of one length
         told += 0 if batch.events is None else EVENT_BYTES * len(batch.events.row)
     return told

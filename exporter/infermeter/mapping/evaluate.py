@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import eq
 from typing import TypeVar
 
 import numpy as np
 
+from infermeter.mapping.columns import Array
 from infermeter.mapping.rules import (
     Attribute,
     Between,
@@ -91,7 +93,7 @@ class Matches:
     def _edge(self, point: Edge) -> Ints:
         instants_ns = self.table.start_ns if point.edge == "start" else self.table.end_ns
         if point.where is None:
-            return instants_ns[self.rows]
+            return self._of_matches(instants_ns)
         related = self.related(point.where)
         rows = np.flatnonzero(related >= 0)
         return self._extreme(related[rows], instants_ns[rows], "first")
@@ -138,10 +140,16 @@ class Matches:
     # --- values --------------------------------------------------------------------------------------------------------------------
     def first_value(self, values: Values, duration_ns: Ints) -> Floats:
         """Of the first alternative that yields: seconds or a count, NaN where none does, REJECTED where it can't be right."""
-        told = np.full(len(self), np.nan)
-        for value in values:
-            told = np.where(np.isnan(told), self.value(value, duration_ns), told)
-        return told
+        return self._first(self.value(value, duration_ns) for value in values)
+
+    def _first(self, columns: Iterable[Floats]) -> Floats:
+        """In each row the first that isn't NaN. Columns that can't be it anywhere aren't made; the result is not to be written to."""
+        told: Floats | None = None
+        for column in columns:
+            told = column if told is None else np.where(np.isnan(told), column, told)
+            if not np.isnan(told).any():
+                break
+        return np.full(len(self), np.nan) if told is None else told
 
     def value(self, value: Value, duration_ns: Ints) -> Floats:
         """Seconds or a count: NaN where it isn't told, REJECTED where it can't be right; `duration_ns` is the limit of `max_of: e2e`."""
@@ -165,19 +173,22 @@ class Matches:
                 return told
 
     def _attribute(self, attribute: Attribute, duration_ns: Ints) -> Floats:
-        told = np.full(len(self), np.nan)
-        for key in attribute.keys:
-            column = self.table.seconds(key) if attribute.spelt else self.table.numbers(key)
-            here = column[self.rows] if attribute.where is None else self._earliest_number(column, attribute.where)
-            told = np.where(np.isnan(told), here, told)
-        told = told * attribute.scale
+        columns = map(self.table.seconds if attribute.spelt else self.table.numbers, attribute.keys)
+        where = attribute.where
+        told = self._first(self._of_matches(column) if where is None else self._earliest_number(column, where) for column in columns)
+        if attribute.scale != 1:
+            told = told * attribute.scale
         wrong = told < 0
         if attribute.above is not None:
             wrong |= told <= attribute.above
         if attribute.within_duration:
             with np.errstate(over="ignore"):
                 wrong |= np.rint(told * NS_PER_SECOND) > duration_ns
-        return np.where(wrong, REJECTED, told)
+        return np.where(wrong, REJECTED, told) if wrong.any() else told
+
+    def _of_matches(self, column: Array) -> Array:
+        """A column of the table, for the matches only; not to be written to."""
+        return column if len(self) == len(self.table) else column[self.rows]
 
     def _earliest_number(self, column: Floats, where: Where) -> Floats:
         """Of the related spans that have a number, that of the one which starts first."""
@@ -190,13 +201,13 @@ class Matches:
         return told
 
     # --- texts ---------------------------------------------------------------------------------------------------------------------
-    def first_label(self, labels: Sequence[Label]) -> list[str | None]:
+    def first_label(self, labels: Sequence[Label]) -> Sequence[str | None]:
         """The text of the first of the labels that yields one, fit for an exposition; None where none does."""
-        told: list[str | None] | None = None
+        told: Sequence[str | None] | None = None
         for label, key in [(one, key) for one in labels for key in one.keys]:
             texts = self._texts(key, label)
             clean = {text: label_text(text, label.pattern) for text in set(texts)}
-            here = [clean[text] for text in texts]
+            here = texts if all(map(eq, clean, clean.values())) else list(map(clean.__getitem__, texts))
             told = here if told is None else [old if old is not None else new for old, new in zip(told, here, strict=True)]
             if None not in told:
                 break
@@ -207,7 +218,7 @@ class Matches:
             return self._earliest(self.table.texts(key), label.where)
         return self.of_rows(self.table.resource_texts(key) if label.resource else self.table.texts(key))
 
-    def of_rows(self, column: list[T]) -> list[T]:
+    def of_rows(self, column: Sequence[T]) -> Sequence[T]:
         """A column of the table, for the matches only."""
         return column if len(self) == len(self.table) else [column[row] for row in self.rows.tolist()]
 
@@ -215,12 +226,17 @@ class Matches:
         """Of the related spans that have a text, that of the one which starts first."""
         related = self.related(where)
         told = [row for row in np.flatnonzero(related >= 0).tolist() if texts[row] is not None]
+        found: list[str | None] = [None] * len(self)
+        of_told = related[told].tolist()
+        if len(set(of_told)) == len(told):
+            for match, row in zip(of_told, told, strict=True):
+                found[match] = texts[row]
+            return found
         ranks = {text: rank for rank, text in enumerate(sorted({texts[row] or "" for row in told}))}  # for those that start at once
         rows = np.array(told, np.int64)
         rank = np.array([ranks[texts[row] or ""] for row in told], np.int64)
         rows = rows[np.lexsort((rank, self.table.start_ns[rows]))]
         match, first = np.unique(related[rows], return_index=True)
-        found: list[str | None] = [None] * len(self)
         for place, row in zip(match.tolist(), rows[first].tolist(), strict=True):
             found[place] = texts[row]
         return found

@@ -106,6 +106,8 @@ def _limited(ns: Ints) -> Ints:
 def _nanoseconds(seconds: Floats) -> Ints:
     """-1 where there are none, or where they can't be right."""
     sane = (seconds >= 0) & (seconds <= LONGEST_NS / NS_PER_SECOND)
+    if sane.all():
+        return np.rint(seconds * NS_PER_SECOND).astype(np.int64)
     return np.where(sane, np.rint(np.where(sane, seconds, 0) * NS_PER_SECOND), -1).astype(np.int64)
 
 
@@ -116,6 +118,8 @@ def _seconds(told: Floats, duration_ns: Ints) -> Floats:
 
 def _tokens(told: Floats) -> Ints:
     sane = (told >= 0) & (told <= TOKENS_LIMIT)
+    if sane.all():
+        return np.rint(told).astype(np.int64)
     return np.where(sane, np.rint(np.where(sane, told, 0)), -1).astype(np.int64)
 
 

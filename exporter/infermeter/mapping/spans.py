@@ -165,7 +165,7 @@ class Spans:
         if column is None:
             return (None,) * len(self)
         values: list[str | None] = column.tolist()
-        if set(map(type, values)) == {str}:
+        if set(map(type, set(values))) == {str}:
             return values
         return [value if isinstance(value, str) else None for value in values]
 
@@ -207,7 +207,7 @@ class Table:
         nobody = len(self.start_ns)
         self.parent = np.full(nobody + 1, nobody, np.int64) if parent is None else parent
         self._numbers: dict[str, Floats] = {}
-        self._texts: dict[str, list[str | None]] = {}
+        self._texts: dict[str, Sequence[str | None]] = {}
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -244,10 +244,11 @@ class Table:
         """The times under a key that are texts with a unit (RUST_DURATION): NaN where there is none, REJECTED where it is no such text."""
         return np.array([np.nan if text is None else _spelt_seconds(text) for text in self.texts(key)], np.float64)
 
-    def texts(self, key: str) -> list[str | None]:
+    def texts(self, key: str) -> Sequence[str | None]:
         """The texts under a key, of any length; None where there is none."""
         if key not in self._texts:
-            self._texts[key] = list(chain.from_iterable(group.texts(key) for group in self.groups))
+            told = [group.texts(key) for group in self.groups]
+            self._texts[key] = told[0] if len(told) == 1 else list(chain.from_iterable(told))
         return self._texts[key]
 
     def resource_texts(self, key: str) -> list[str | None]:
@@ -355,7 +356,7 @@ def _cut(column: Array | None) -> Array | None:
     if column is None or column.dtype != np.object_:
         return column
     values = column.tolist()
-    if max(map(getsizeof, values)) <= TEXT_CHARACTERS:
+    if max(map(getsizeof, set(values))) <= TEXT_CHARACTERS:
         return column
     return np.fromiter([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values], np.object_, len(values))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice, repeat
 from typing import Any, Final, NamedTuple
@@ -137,15 +137,15 @@ class Closed:
 
     def add(self, matched: Mapping[bytes, Sequence[int]], above: Mapping[bytes, Sequence[Above]]) -> None:
         """Takes traces, each with what `of` tells of it from now on, and what `above` tells of some of them."""
-        for trace_id in matched.keys() & self._matched.keys():
-            self._forget(trace_id)
+        self._forget(matched.keys() & self._matched.keys())
         self._matched.update(matched)
         self._above.update(above)
         self._count += sum(map(len, matched.values())) + sum(map(len, above.values()))
-        for trace_id in list(islice(self._matched, max(len(self._matched) - self._limit, 0))):
-            self._forget(trace_id)
+        self._forget(list(islice(self._matched, max(len(self._matched) - self._limit, 0))))
         while self._count > 4 * self._limit:
-            self._forget(next(iter(self._matched)))
+            self._forget([next(iter(self._matched))])
 
-    def _forget(self, trace_id: bytes) -> None:
-        self._count -= len(self._matched.pop(trace_id)) + len(self._above.pop(trace_id, ()))
+    def _forget(self, trace_ids: Collection[bytes]) -> None:
+        self._count -= sum(map(len, map(self._matched.pop, trace_ids)))
+        if self._above:
+            self._count -= sum(map(len, map(self._above.pop, self._above.keys() & trace_ids)))
