@@ -15,8 +15,8 @@ from support.compiled_kernel import compiled
 
 DRIVER = Path(__file__).with_name("kernel_driver.c")
 CAPTURES = Path(__file__).parents[1] / "captures"
-FLAGS = ("-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
-EXECUTIONS = 400_000
+FLAGS = ("-std=c11", "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
+EXECUTIONS = 150_000
 LONGEST_BYTES = 4096
 
 

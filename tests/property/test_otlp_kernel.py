@@ -59,7 +59,7 @@ def assert_same(sent: Sequence[bytes], wanted: SpanFilter, kernel: Kernel | None
     return len(taken)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sent=st.lists(requests, max_size=2))
 def test_any_exports_are_read_alike(sent: list[ExportTraceServiceRequest]) -> None:
     assert_same([request.SerializeToString() for request in sent], WANTED_OF_REQUESTS)
