@@ -14,7 +14,7 @@ from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.sketch import BUCKETS, bucket_of, upper_edge_ns
 from infermeter.ledger.sla import allowed_miss_ratio
-from infermeter.ledger.verdict import verdict
+from infermeter.ledger.verdict import is_met
 from infermeter.ledger.window_sketches import WindowSketches
 from infermeter.model import SIGNALS, STAGES, Bools, Floats, Ints, SlaTarget, Slowdown, Window
 
@@ -113,14 +113,15 @@ def _factors(counts: Ints, misses: Sequence[int]) -> list[float]:
 @lru_cache(_KEPT)
 def most_misses(sla: SlaTarget, *, observed: int, confidence: float) -> int | None:
     """How many of so many inferences may miss, and the rest still proves the SLA to be met; None if even none missing proves nothing."""
+    miss_ratio = allowed_miss_ratio(sla)
 
     def proves(misses: int) -> bool:
-        return verdict(sla, observed=observed, within=observed - misses, confidence=confidence) == "met"
+        return is_met(misses, observed, miss_ratio, confidence=confidence)
 
     if not observed or not proves(0):
         return None
     least, most = 0, observed
-    for near in _around_most(float(allowed_miss_ratio(sla)), observed=observed, confidence=confidence):
+    for near in _around_most(float(miss_ratio), observed=observed, confidence=confidence):
         if least < near < most:
             least, most = (near, most) if proves(near) else (least, near)
     while most - least > 1:

@@ -16,7 +16,7 @@ from infermeter.metrics.accept import prefers_openmetrics
 from infermeter.metrics.budget import thrifty, within
 from infermeter.metrics.catalog import Family
 from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Header, Writer
-from infermeter.metrics.families import Families, Labels, Point, families
+from infermeter.metrics.families import Before, Families, Point, families
 from infermeter.model import Snapshot
 
 UNTOLD: Final = frozenset({"process_virtual_memory_bytes"})
@@ -34,7 +34,7 @@ class Exposition:
     def __init__(self, process: Sequence[Collector] = ()) -> None:
         self._process = process
         self._overflowed = 0
-        self._labels = Labels()
+        self._before = Before()
         self._writer = Writer()
 
     def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
@@ -46,7 +46,7 @@ class Exposition:
         """The same in pieces: whoever has other things to do does them in between."""
         process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
         exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
-        exposed, series, left_out = within(thrifty(families(snapshot, self._labels)), snapshot.series_limit - exempt)
+        exposed, series, left_out = within(thrifty(families(snapshot, self._before)), snapshot.series_limit - exempt)
         self._overflowed += left_out
         every = {**exposed, **_exporters_own(snapshot, exempt + series, self._overflowed)}
         told = [(_HEADERS[family], every[family]) for family in catalog.CATALOG if family in every]

@@ -44,36 +44,38 @@ _LABELS: Final = {family: tuple(label.name for label in family.labels) for famil
 _Key = TypeVar("_Key", bound=str | tuple[str, str])
 
 
-class Labels:
-    """The labels of one snapshot's points, kept for those of the next, since from one to the next hardly any change.
+class Before:
+    """The points of one snapshot, kept for those of the next: from one to the next hardly any has other labels, and many the same value.
 
-    They are as many as the last points were; whoever makes families of one snapshot alone needs none.
+    They are as many as the last ones were; whoever makes families of one snapshot alone needs none.
     """
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Family, tuple[str | None, ...]], Mapping[str, str]] = {}
+        self.points: dict[tuple[Family, tuple[str | None, ...]], Point] = {}
         self.server: str | None = None
 
 
 class _Points:
     """Points by family. `add` takes label values in the order of the family's labels; a value that isn't known adds nothing."""
 
-    def __init__(self, server: str, labels: Labels) -> None:
+    def __init__(self, server: str, before: Before) -> None:
         self._server = _text(server)
-        self._known = labels.known if labels.server == self._server else {}
-        self._labels = labels
-        labels.server, labels.known = self._server, {}
+        self._before = before.points if before.server == self._server else {}
+        self._now: dict[tuple[Family, tuple[str | None, ...]], Point] = {}
+        before.server, before.points = self._server, self._now
         self._points: dict[Family, list[Point]] = {family: [] for family in catalog.CATALOG}
 
     def add(self, family: Family, value: float | Histogram | None, *labels: str | None) -> None:
-        if value is None or not isfinite(value.sum_seconds if isinstance(value, Histogram) else value):
+        if value is None:
             return
         key = family, labels
-        named = self._known.get(key)
-        if named is None:
-            named = self._named(family, labels)
-        self._labels.known[key] = named
-        self._points[family].append(Point(named, value))
+        point = self._before.get(key)
+        if point is None or point.value is not value:
+            if not isfinite(value.sum_seconds if isinstance(value, Histogram) else value):
+                return
+            point = Point(self._named(family, labels) if point is None else point.labels, value)
+        self._now[key] = point
+        self._points[family].append(point)
 
     def families(self) -> Families:
         return {family: points for family, points in self._points.items() if points}
@@ -86,12 +88,12 @@ class _Points:
         return named
 
 
-def families(snapshot: Snapshot, labels: Labels | None = None) -> Families:
+def families(snapshot: Snapshot, before: Before | None = None) -> Families:
     """Every family of the catalog that the snapshot fills, apart from the three that describe an exposition (`series` and its kin).
 
-    `labels` are those of the snapshot before this one, if it was of the same process.
+    `before` are the points of the snapshot before this one, which save work and change nothing.
     """
-    points = _Points(snapshot.server, labels or Labels())
+    points = _Points(snapshot.server, before or Before())
     ledger = snapshot.ledger
     for model in ledger.models:
         _observed(points, model)
