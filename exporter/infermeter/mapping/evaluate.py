@@ -93,7 +93,7 @@ class Matches:
     def _edge(self, point: Edge) -> Ints:
         instants_ns = self.table.start_ns if point.edge == "start" else self.table.end_ns
         if point.where is None:
-            return self._of_matches(instants_ns)
+            return self.of_column(instants_ns)
         related = self.related(point.where)
         rows = np.flatnonzero(related >= 0)
         return self._extreme(related[rows], instants_ns[rows], "first")
@@ -169,13 +169,13 @@ class Matches:
                 a_ns, b_ns = self.instants(start), self.instants(end)
                 return np.where((a_ns == ABSENT) | (b_ns == ABSENT), np.nan, (b_ns - a_ns) / NS_PER_SECOND)
             case _:
-                told: Floats = (self.table.end_ns[self.rows] - self.table.start_ns[self.rows]) / NS_PER_SECOND
+                told: Floats = (self.of_column(self.table.end_ns) - self.of_column(self.table.start_ns)) / NS_PER_SECOND
                 return told
 
     def _attribute(self, attribute: Attribute, duration_ns: Ints) -> Floats:
         columns = map(self.table.seconds if attribute.spelt else self.table.numbers, attribute.keys)
         where = attribute.where
-        told = self._first(self._of_matches(column) if where is None else self._earliest_number(column, where) for column in columns)
+        told = self._first(self.of_column(column) if where is None else self._earliest_number(column, where) for column in columns)
         if attribute.scale != 1:
             told = told * attribute.scale
         wrong = told < 0
@@ -186,7 +186,7 @@ class Matches:
                 wrong |= np.rint(told * NS_PER_SECOND) > duration_ns
         return np.where(wrong, REJECTED, told) if wrong.any() else told
 
-    def _of_matches(self, column: Array) -> Array:
+    def of_column(self, column: Array) -> Array:
         """A column of the table, for the matches only; not to be written to."""
         return column if len(self) == len(self.table) else column[self.rows]
 

@@ -42,7 +42,7 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
     A match whose duration can't be right is none. `tolerance_ns`: how much later than its span an inference may end.
     """
     start_ns, duration_ns = extent(rule.e2e, matches)
-    late_by_ns = duration_ns - (matches.table.end_ns[matches.rows] - start_ns)
+    late_by_ns = duration_ns - (matches.of_column(matches.table.end_ns) - start_ns)
     valid = np.flatnonzero((duration_ns >= 0) & (late_by_ns <= tolerance_ns))
     if len(valid) < len(matches):
         matches = Matches(matches.table, matches.rows[valid])
@@ -74,7 +74,7 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
         tokens_input=_tokens(matches.first_value(rule.tokens_input, duration_ns)),
         tokens_output=tokens_output,
         error=error,
-        trace_id=matches.table.trace_id[matches.rows].tolist(),
+        trace_id=matches.of_column(matches.table.trace_id).tolist(),
         quality=quality,
     )
     return batch, valid
@@ -82,9 +82,8 @@ def inferences(rule: Rule, matches: Matches, error: Bools, part_names: PartNames
 
 def extent(e2e: Values, matches: Matches) -> tuple[Ints, Ints]:
     """Start and duration; the duration is -1 where none was told or what was told can't be right."""
-    table, rows = matches.table, matches.rows
-    start_ns = table.start_ns[rows]
-    duration_ns = np.full(len(rows), ABSENT)
+    start_ns = matches.of_column(matches.table.start_ns)
+    duration_ns = np.full(len(matches), ABSENT)
     for value in e2e:
         if isinstance(value, Between):
             first, last = matches.instants(value.first), matches.instants(value.last)

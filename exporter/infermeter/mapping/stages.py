@@ -67,32 +67,34 @@ def stage_times(start_ns: Ints, duration_ns: Ints, told: Sequence[Told], rest: S
     """
     told = _without_rejected(sorted(told, key=lambda one: STAGE_PRIORITY.index(one.stage)))
     segments, owner = disjoint(start_ns, duration_ns, [one.intervals for one in told])
-    by_interval = np.zeros((len(start_ns), len(told) + 1), np.int64)
-    np.add.at(by_interval.reshape(-1), segments.match * by_interval.shape[1] + owner, segments.end_ns - segments.start_ns)
+    n, gaps = len(start_ns), len(told)
+    by_interval = np.zeros((gaps + 1, n), np.int64)
+    np.add.at(by_interval.reshape(-1), owner * n + segments.match, segments.end_ns - segments.start_ns)
     by_length = np.zeros_like(by_interval)
-    left = by_interval[:, -1]
+    left = by_interval[gaps]
     for code, one in enumerate(told):
-        by_length[:, code] = np.clip(one.length_ns, 0, left)
-        left = left - by_length[:, code]
+        by_length[code] = np.minimum(np.maximum(one.length_ns, 0), left)
+        left = left - by_length[code]
     times = by_interval + by_length
     stages_ns = _summed(told, times)
     if rest is not None:
-        complete = np.logical_and.reduce([one.known for one in told], axis=0) if told else np.ones(len(start_ns), np.bool_)
+        complete = np.logical_and.reduce([one.known for one in told], axis=0) if told else np.ones(n, np.bool_)
         stages_ns[:, STAGES.index(rest)] = np.where(complete, left, -1)
         left = np.where(complete, 0, left)
     parts = tuple(
-        PartColumn(one.stage, one.part, rows, times[rows, code])
+        PartColumn(one.stage, one.part, rows, times[code, rows])
         for code, one in enumerate(told)
-        if one.part is not None and len(rows := np.flatnonzero(times[:, code]))
+        if one.part is not None and len(rows := np.flatnonzero(times[code]))
     )
 
     # compute is where its segments are, or where it isn't known where nobody's are; what has no instants begins when the queue ends
+    stage_of = np.array([STAGES.index(one.stage) for one in told] + [len(STAGES)])[owner]
     of_compute = [code for code, one in enumerate(told) if one.stage == "compute"]
     unknown = stages_ns[:, COMPUTE] < 0
-    in_gaps = unknown & (left == by_interval[:, -1])
-    compute = segments.take(np.isin(owner, of_compute) | ((owner == len(told)) & in_gaps[segments.match]))
-    length_ns = np.where(unknown, np.where(in_gaps, 0, left), by_length[:, of_compute].sum(axis=1))
-    queue = segments.take(np.isin(owner, [code for code, one in enumerate(told) if one.stage == "queue"]))
+    in_gaps = unknown & (left == by_interval[gaps])
+    compute = segments.take((stage_of == COMPUTE) | ((owner == gaps) & in_gaps[segments.match]))
+    length_ns = np.where(unknown, np.where(in_gaps, 0, left), by_length[of_compute].sum(axis=0))
+    queue = segments.take(stage_of == QUEUE)
     queue_end_ns = start_ns + np.maximum(stages_ns[:, QUEUE], 0)
     np.maximum.at(queue_end_ns, queue.match, queue.end_ns)
     begin_ns = np.minimum(queue_end_ns, start_ns + duration_ns - length_ns)
@@ -119,12 +121,12 @@ def _without_rejected(told: Sequence[Told]) -> list[Told]:
 
 
 def _summed(told: Sequence[Told], times: Ints) -> Ints:
-    """The time of each stage, -1 where no part of it is known; shape (n, 4)."""
-    stages_ns = np.full((len(times), len(STAGES)), -1, np.int64)
+    """The time of each stage, -1 where no part of it is known; shape (n, 4). `times` has a row for each that was told."""
+    stages_ns = np.full((len(STAGES), times.shape[1]), -1, np.int64)
     for code, one in enumerate(told):
-        stage = stages_ns[:, STAGES.index(one.stage)]
-        stage[:] = np.where(one.known, np.maximum(stage, 0) + times[:, code], stage)
-    return stages_ns
+        stage = stages_ns[STAGES.index(one.stage)]
+        stage[:] = np.where(one.known, np.maximum(stage, 0) + times[code], stage)
+    return stages_ns.T  # whoever reads it does so stage by stage
 
 
 def joined(intervals: Sequence[Intervals]) -> Intervals:
