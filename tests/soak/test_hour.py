@@ -22,7 +22,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from faults.flooding import Accounts, Flood, accounts, flooded
 from faults.serving import LISTEN, Sidecar, serving
-from faults.test_overload import CONFIG, GRPC, HTTP, JSON, agrees, flooded_for, recovers
+from faults.test_overload import CONFIG, GRPC, HTTP, JSON, Seen, agrees, flooded_for, recovers
 
 pytestmark = pytest.mark.soak
 
@@ -188,12 +188,17 @@ def test_it_holds_no_more_and_loses_nothing_however_long_it_works(tmp_path: Path
 
 @pytest.mark.parametrize("floods", [(HTTP, GRPC), (JSON, GRPC)], ids=["protobuf", "json"])
 def test_minutes_of_flood_are_refused_and_accounted_for_exactly_and_are_over_at_once(floods: tuple[Flood, ...], tmp_path: Path) -> None:
+    seen = Seen()
     with serving(tmp_path, CONFIG) as sidecar:
-        told = flooded_for(sidecar, floods, FLOOD_SECONDS)
+        told = flooded_for(sidecar, floods, FLOOD_SECONDS, seen)
+        sys.stdout.write(f"{FLOOD_SECONDS:.0f} s: {seen}\n")
         for flood, one in zip(floods, told, strict=True):
-            sys.stdout.write(f"{flood.transport} {flood.encoding}: {one}\n")
+            asked = one.exports + one.refused.total() + one.cut
+            sys.stdout.write(f"{flood.transport} {flood.encoding}: {asked / max(one.exports, 1):.1f} x what was taken: {one}\n")
             assert one.exports > 0
+            assert set(one.refused) <= {"503", "UNAVAILABLE"}
             assert one.unhinted == 0
             assert agrees(sidecar, flood.transport, one), one
-        recovers(sidecar)
+        sys.stdout.write(f"recovered after {recovers(sidecar):.2f} s\n")
         assert sidecar.stopped()[0] == 0
+    assert not [line for line in sidecar.lines if " WARNING " in line or " ERROR " in line]
