@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,42 +20,56 @@ def alike_spans(resource: Mapping[str, AttributeValue], scope: str, template: Te
     Raises:
         google.protobuf.message.DecodeError: a wanted text is no UTF-8.
     """
-    start_ns, end_ns = (_words(matrix, at) for at in template.times)
-    fit = _fit(matrix, template, start_ns, end_ns)
+    read = _Marks.of(matrix, template)
+    fit = read.fit()
     if not fit.all():
         if not fit.any():
             return
-        rows = np.flatnonzero(fit)
-        matrix, start_ns, end_ns = matrix[rows], start_ns[rows], end_ns[rows]
+        matrix = matrix[np.flatnonzero(fit)]
+        read = _Marks.of(matrix, template)
     count = len(matrix)
-    trace_at, span_at, parent_at = template.ids
+    parent_at = template.ids[2]
     yield SpanBatch(
         resource=resource,
         scope=scope,
         layout=template.layout,
-        trace_id=np.ndarray(count, TRACE_ID, matrix, trace_at, matrix.strides[:1]).copy(),
-        span_id=_words(matrix, span_at),
+        trace_id=read.trace_id,
+        span_id=read.span_id,
         parent_id=np.zeros(count, np.uint64) if parent_at is None else _words(matrix, parent_at),
         kind=np.full(count, template.kind if template.kind < len(SPAN_KINDS) else 0, np.uint8),
         status=np.full(count, template.status if template.status < len(STATUS_CODES) else 0, np.uint8),
-        start_ns=start_ns.view(np.int64),
-        end_ns=end_ns.view(np.int64),
+        start_ns=read.start_ns.view(np.int64),
+        end_ns=read.end_ns.view(np.int64),
         attributes=_columns(matrix, template),
         events=_events(matrix, template) if template.layout.events else None,
     )
 
 
+class _Marks(NamedTuple):
+    """By what spans are fit or not."""
+
+    trace_id: npt.NDArray[np.void]
+    span_id: npt.NDArray[np.uint64]
+    start_ns: npt.NDArray[np.uint64]
+    end_ns: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, matrix: Matrix, template: Template) -> _Marks:
+        trace_at, span_at, _ = template.ids
+        trace_id = np.ndarray(len(matrix), TRACE_ID, matrix, trace_at, matrix.strides[:1]).copy()
+        return cls(trace_id, _words(matrix, span_at), *(_words(matrix, at) for at in template.times))
+
+    def fit(self) -> Bools:
+        """Which rows have ids that aren't all zeros, and times that ascend and exist."""
+        halves = self.trace_id.view(np.uint64)
+        traced = (halves[::2] | halves[1::2]) != 0
+        fit: Bools = traced & (self.span_id != 0) & (self.start_ns > 0) & (self.start_ns <= self.end_ns) & (self.end_ns < END_OF_TIME_NS)
+        return fit
+
+
 def _words(matrix: Matrix, at: int) -> npt.NDArray[np.uint64]:
     """The eight bytes from an offset on of each row, as one number."""
     return np.ndarray(len(matrix), "<u8", matrix, at, matrix.strides[:1]).astype(np.uint64)
-
-
-def _fit(matrix: Matrix, template: Template, start_ns: npt.NDArray[np.uint64], end_ns: npt.NDArray[np.uint64]) -> Bools:
-    """Which rows have ids that aren't all zeros, and times that ascend and exist."""
-    trace_at, span_at, _ = template.ids
-    traced = (_words(matrix, trace_at) | _words(matrix, trace_at + 8)) != 0
-    fit: Bools = traced & (_words(matrix, span_at) != 0) & (start_ns > 0) & (start_ns <= end_ns) & (end_ns < END_OF_TIME_NS)
-    return fit
 
 
 def _columns(matrix: Matrix, template: Template) -> tuple[Column | None, ...]:
@@ -64,17 +78,20 @@ def _columns(matrix: Matrix, template: Template) -> tuple[Column | None, ...]:
         column: np.ndarray(len(matrix), "<f8", matrix, at, matrix.strides[:1]).astype(np.float64) for column, at in template.doubles
     }
     for column, begin, end in template.integers:
-        told[column] = _integers(matrix[:, begin:end])
+        told[column] = _integers(matrix, begin, end)
     for column, begin, end in template.texts:
         told[column] = _texts(matrix[:, begin:end])
     return tuple(told.get(column) for column in range(len(template.layout.keys)))
 
 
-def _integers(octets: Matrix) -> Ints:
-    """The integers of varints of one size, a row each."""
-    whole = np.zeros(len(octets), np.int64)
-    for place in range(octets.shape[1]):
-        whole |= (octets[:, place] & 0x7F).astype(np.int64) << (7 * place)
+def _integers(matrix: Matrix, begin: int, end: int) -> Ints:
+    """The integers of varints of one size, which stand between two offsets, a row each."""
+    if end - begin == 2:  # as most counts of tokens
+        pairs = np.ndarray(len(matrix), "<u2", matrix, begin, matrix.strides[:1])
+        return (pairs & 0x7F | (pairs & 0x7F00) >> 1).astype(np.int64)
+    whole = np.zeros(len(matrix), np.int64)
+    for place in range(end - begin):
+        whole |= (matrix[:, begin + place] & 0x7F).astype(np.int64) << (7 * place)
     return whole
 
 
@@ -87,8 +104,9 @@ def _texts(octets: Matrix) -> Column:
     count, size = octets.shape
     try:
         if not size or (octets == octets[0]).all():
-            text = octets[0].tobytes().decode()
-            return np.fromiter(repeat(text, count), np.object_, count)  # numpy's own text would lose zeros at the end
+            same = np.empty(count, np.object_)
+            same.fill(octets[0].tobytes().decode())  # numpy's own text would lose zeros at the end
+            return same
         raws = np.ascontiguousarray(octets).view(f"V{size}")[:, 0].tolist()
         known = {raw: raw.decode() for raw in set(raws)}
     except UnicodeDecodeError:

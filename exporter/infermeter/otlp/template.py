@@ -90,11 +90,10 @@ def padded_bytes(length_bytes: int) -> int:
 
 
 def matrix_of(raws: Sequence[bytes]) -> Matrix:
-    """Spans of one length as rows."""
+    """Spans of one length as rows, to be read only."""
     length_bytes = len(raws[0])
-    matrix = np.zeros((len(raws), padded_bytes(length_bytes)), np.uint8)
-    matrix[:, :length_bytes] = np.frombuffer(b"".join(raws), np.uint8).reshape(len(raws), length_bytes)
-    return matrix
+    width = padded_bytes(length_bytes)
+    return np.frombuffer(bytes(width - length_bytes).join([*raws, b""]), np.uint8).reshape(len(raws), width)
 
 
 def template_of(raw: bytes, scope: str, wanted: SpanFilter) -> Template | None:
