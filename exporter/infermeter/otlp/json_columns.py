@@ -54,7 +54,10 @@ def instants(column: list[Any]) -> Ints:
         told = [ns if 0 < (ns := integer(one) or 0) < END_OF_TIME_NS else 0 for one in column]
         return np.fromiter(told, np.int64, len(column))
     instants_ns = np.einsum("ij,j->i", digits, _POWERS)  # never copies all digits
-    return np.where(instants_ns < END_OF_TIME_NS, instants_ns, 0).astype(np.int64)
+    if len(column) and instants_ns.max() >= END_OF_TIME_NS:
+        instants_ns[instants_ns >= END_OF_TIME_NS] = 0
+    whole: Ints = instants_ns.astype(np.int64)
+    return whole
 
 
 def codes(column: list[Any], read: Callable[[object], int], many: int) -> npt.NDArray[np.uint8]:
@@ -138,7 +141,9 @@ def events(spans: Sequence[Span]) -> SpanEvents:
     once = told[: len(of_spans[0])]
     if told != once * len(of_spans):  # else all spans tell the same, in the same order
         once = told
-    name = np.resize(np.fromiter(map(numbers.__getitem__, once), np.int64, len(once)), len(told))
+    name = np.fromiter(map(numbers.__getitem__, once), np.int64, len(once))
+    if len(once) < len(told):
+        name = np.tile(name, len(of_spans))
     row = np.repeat(np.arange(len(of_spans)), np.fromiter(map(len, of_spans), np.int64, len(of_spans)))
     time_ns = instants([event.time_unix_nano for event in every])
     if not time_ns.all():

@@ -105,7 +105,8 @@ def _columns(spans: list[Span]) -> tuple[_Columns, Bools]:
     start_ns = instants([span.start_time_unix_nano for span in spans])
     end_ns = instants([span.end_time_unix_nano for span in spans])
     fit: Bools = trace_id.view(np.uint64).reshape(-1, 2).any(axis=1) & (span_id != 0) & (start_ns > 0) & (start_ns <= end_ns)
-    fit[list(no_parents)] = False
+    if no_parents:
+        fit[list(no_parents)] = False
     columns = _Columns(
         trace_id=trace_id,
         span_id=span_id,
