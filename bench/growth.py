@@ -12,21 +12,24 @@ from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
 import os
 import random
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 from bodies import MARK, SECOND_NS, SHAPES, Body, as_json
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from receivers import CONFIGURATION
 
+from infermeter.config import Config, Cost, Limits, Rent, Server, Sla, Slas
 from infermeter.mapping import load_mappings
 from infermeter.meter import Meter
 from infermeter.model import Export, SpanFilter
@@ -36,10 +39,9 @@ from infermeter.otlp.json import decode_any_json
 from infermeter.otlp.plain import Plain
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.receiver import Receiver
-from infermeter.structure import load_config
 
 MOST_TIMES_AS_MUCH = 1.3
-MOST_MIB_MORE = 8.0
+MOST_MIB_MORE = 4.0
 START_NS = 1_790_000_000 * SECOND_NS
 SPANS_PER_SECOND = 50_000
 EXPORT_SPANS = 512
@@ -47,11 +49,18 @@ DIFFERENT_EXPORTS = 8
 SPANS_AT_ONCE = 4096
 """Of one measurement, which another follows."""
 
+TENTHS = 10
 RENEWED_SECONDS = 10
 """How old exports grow before they are made anew."""
 
 NAME_MARK = "@" * 16
 """Stands in texts where each export has something of its own."""
+
+CONFIG = Config(
+    server=Server(kind="vllm", name="bench", sampled=False),
+    sla=Slas(default=Sla(0.99, 2.0, 0.5, 0.05)),
+    cost=Cost(currency="USD", rent=Rent(per_hour=3.43, per="gpu")),
+)
 
 Request = ExportTraceServiceRequest
 Change = Callable[[Request, random.Random], Request]
@@ -62,8 +71,7 @@ class Pipeline:
 
     def __init__(self, *, start_ns: int = START_NS, models: int = 20) -> None:
         """`models`: so many are counted apart."""
-        text = CONFIGURATION.format(kind="vllm", gpu="{source: none}", web=1, http=2, grpc=3) + f"limits: {{models: {models}}}\n"
-        config = load_config(text, "growth.yaml")
+        config = replace(CONFIG, limits=Limits(models=models))
         self._meter = Meter(config, load_mappings("vllm", {}), start_ns=start_ns)
         self.wanted: SpanFilter = self._meter.wanted
         self._backlog = Backlog(Plain(self.wanted), self._kept)
@@ -324,34 +332,46 @@ def contest(name: str, encoding: Encoding, spans: int) -> Contest:
             backlog.drained()
 
     backlog = Backlog(Plain(wanted), kept)
-    limits = load_config(CONFIGURATION.format(kind="vllm", gpu="{source: none}", web=1, http=2, grpc=3), "growth.yaml").limits
-    receiver = Receiver(wanted, lambda _export: None, limits, overloaded=lambda: False, backlog=backlog)
+    receiver = Receiver(wanted, lambda _export: None, CONFIG.limits, overloaded=lambda: False, backlog=backlog)
     return Contest(name, encoding, made, receiver, wanted)
 
 
 def over_time(millions: float) -> bool:
-    """Prints cost and memory tenth by tenth; whether neither grows."""
-    print(f"{'million spans':>24} {'us a span':>10} {'resident, MiB':>14}   every model, request and id is new", flush=True)
+    """Prints cost and memory tenth by tenth, beside those of as many models as are counted apart; whether neither grows by what is new."""
+    print(f"{'million spans':>24} {'us a span':>19} {'resident, MiB':>19}   as few models, and every model, request and id new", flush=True)
+    lives = []
+    for change in ("few", "new"):
+        receiving, sending = multiprocessing.Pipe(duplex=False)
+        alone = multiprocessing.get_context("spawn").Process(target=live, args=(change, millions, sending))
+        alone.start()
+        lives.append([receiving.recv() for _ in range(TENTHS)])
+        alone.join()
+    for (spans, cost, resident), (_, new_cost, new_resident) in zip(*lives, strict=True):
+        print(f"{spans / 1e6:24.2f} {cost:9.2f} {new_cost:9.2f} {resident:9.1f} {new_resident:9.1f}")
+    costs = [cost for _, cost, _ in lives[1]]
+    ratio = statistics.median(costs[-3:]) / statistics.median(costs[1:4])
+    more = max(new[2] - few[2] for few, new in zip(*lives, strict=True))
+    print(f"at the end {ratio:.2f} times as much (at most {MOST_TIMES_AS_MUCH}), and {more:.1f} MiB more (at most {MOST_MIB_MORE})")
+    return ratio <= MOST_TIMES_AS_MUCH and more <= MOST_MIB_MORE
+
+
+def live(change: Literal["few", "new"], millions: float, sending: Connection) -> None:
+    """Sends spans, CPU us a span and resident MiB after each tenth of so many millions."""
     pipeline, nonces = Pipeline(), Nonces()
-    spans, renewed_ns, costs, resident = 0, 0, [], []
+    apart = CONFIG.limits.models + 1  # the rest is one more
+    spans, renewed_ns = 0, 0
     made: list[Body] = []
-    for tenth in range(1, 11):
+    for tenth in range(1, TENTHS + 1):
         pipeline.total_seconds, before = 0.0, spans
-        while spans < tenth * millions * 1e5:
+        while spans < tenth * millions * 1e6 / TENTHS:
             if pipeline.now_ns >= renewed_ns:
-                made = exports(every_text_is_new, spans=EXPORT_SPANS, now_ns=pipeline.now_ns, encoding="protobuf", seed=tenth)
+                changed = models(apart) if change == "few" else every_text_is_new
+                made = exports(changed, spans=EXPORT_SPANS, now_ns=pipeline.now_ns, encoding="protobuf", seed=spans)
                 renewed_ns = pipeline.now_ns + RENEWED_SECONDS * SECOND_NS
             pipeline.take([nonces.body(body, "protobuf") for body in made], "protobuf")
             pipeline.advance(EXPORT_SPANS * len(made) * SECOND_NS // SPANS_PER_SECOND)
             spans += EXPORT_SPANS * len(made)
-        costs.append(pipeline.total_seconds / (spans - before) * 1e6)
-        resident.append(resident_mib())
-        print(f"{spans / 1e6:24.2f} {costs[-1]:10.2f} {resident[-1]:14.1f}", flush=True)
-    ratio, more = statistics.median(costs[-3:]) / statistics.median(costs[1:4]), resident[-1] - resident[1]
-    print(
-        f"{ratio:.2f} times as much at the end (at most {MOST_TIMES_AS_MUCH}), {more:.1f} MiB more (at most {MOST_MIB_MORE})\n", flush=True
-    )
-    return ratio <= MOST_TIMES_AS_MUCH and more <= MOST_MIB_MORE
+        sending.send((spans, pipeline.total_seconds / (spans - before) * 1e6, resident_mib()))
 
 
 def resident_mib() -> float:
