@@ -43,15 +43,18 @@ class Exposition:
         return b"".join(pieces), content_type
 
     def pieces(self, snapshot: Snapshot, accept: str) -> tuple[Iterator[bytes], str]:
-        """The same in pieces: whoever has other things to do does them in between."""
+        """The same in pieces, each made when it is asked for: whoever has other things to do does them in between."""
+        content_type = OPENMETRICS if prefers_openmetrics(accept) else TEXT
+        return self._written(snapshot, content_type), content_type
+
+    def _written(self, snapshot: Snapshot, content_type: str) -> Iterator[bytes]:
         process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
         exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
         exposed, series, left_out = within(thrifty(families(snapshot, self._before)), snapshot.series_limit - exempt)
         self._overflowed += left_out
         every = {**exposed, **_exporters_own(snapshot, exempt + series, self._overflowed)}
         told = [(_HEADERS[family], every[family]) for family in catalog.CATALOG if family in every]
-        content_type = OPENMETRICS if prefers_openmetrics(accept) else TEXT
-        return self._writer.pieces((*told, *map(_of_process, process)), content_type), content_type
+        yield from self._writer.pieces((*told, *map(_of_process, process)), content_type)
 
 
 def _exporters_own(snapshot: Snapshot, series: int, overflowed: int) -> Families:

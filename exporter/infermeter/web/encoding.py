@@ -21,11 +21,12 @@ _UNWANTED = re.compile(r"q=0(\.0*)?")
 
 
 async def in_turns(pieces: Iterable[bytes], accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """A body that comes in pieces as it is sent, and the headers that say so; after each piece the loop has its turn.
+    """A body that comes in pieces as it is sent, and the headers that say so; before each piece the loop has its turn.
 
     One whose first piece is small is sent as it is.
     """
     every = iter(pieces)
+    await asyncio.sleep(0)
     first = next(every, b"")
     packing = zlib.compressobj(_LEVEL, wbits=_GZIP) if len(first) >= LEAST_BYTES and accepts_gzip(accept_encoding) else None
     sent: list[bytes] = []
