@@ -208,8 +208,12 @@ class RecentCompute:
 
     def add(self, intervals: Ints, now_ns: int) -> None:
         """Takes intervals of compute, shape (n, 2), and forgets what ended over a minute before `now_ns`."""
-        every = np.concatenate((self._intervals, intervals))
-        self._intervals = union(every[every[:, 1] > now_ns - self.KEPT_NS])
+        if not len(intervals):
+            return
+        known, kept_ns = self._intervals, now_ns - self.KEPT_NS
+        begin, touched = np.searchsorted(known[:, 1], (kept_ns + 1, intervals[:, 0].min()))
+        merged = union(np.concatenate((known[max(begin, touched) :], intervals[intervals[:, 1] > kept_ns])))
+        self._intervals = np.concatenate((known[begin:touched], merged))  # what ended before the new ones is as it was
 
     def share(self, begin_ns: int, end_ns: int) -> float:
         """The covered part (0 to 1) of the time between two instants."""
@@ -221,14 +225,15 @@ class RecentCompute:
 
 
 def union(intervals: Ints) -> Ints:
-    """Disjoint, ascending intervals that cover the same instants; shape (n, 2)."""
+    """Disjoint, ascending intervals that cover the same instants; shape (n, 2).
+
+    Nothing is covered between an instant before which as many have ended as have begun, and the next beginning.
+    """
     if not len(intervals):
         return intervals
-    ordered = intervals[np.argsort(intervals[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(ordered[:, 1])
-    first = np.concatenate(([True], ordered[1:, 0] > reach[:-1]))
-    last = np.concatenate((first[1:], [True]))
-    return np.column_stack((ordered[first, 0], reach[last]))
+    starts, ends = np.sort(intervals[:, 0]), np.sort(intervals[:, 1])
+    gaps = starts[1:] > ends[:-1]
+    return np.column_stack((starts[np.concatenate(([True], gaps))], ends[np.concatenate((gaps, [True]))]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,3 +50,19 @@ def test_a_union_covers_the_same_instants_without_overlap(intervals: list[tuple[
 
     assert {instant for begin, end in disjoint for instant in range(begin, end)} == covered
     assert sum(end - begin for begin, end in disjoint) == len(covered)
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)).map(lambda told: (told[0], sum(told))), max_size=5),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_what_comes_in_parts_and_in_any_order_is_what_came_at_once(parts: list[list[tuple[int, int]]]) -> None:
+    recent = RecentCompute(0)
+    for part in parts:
+        recent.add(np.array(part, dtype=np.int64).reshape(-1, 2), now_ns=400)
+    covered = {instant for part in parts for begin, end in part for instant in range(begin, end)}
+    for begin, end in ((0, 400), (50, 150), (399, 400)):
+        assert round(recent.share(begin, end) * (end - begin)) == len(covered & set(range(begin, end)))
