@@ -269,7 +269,7 @@ def told(figures: dict[str, list[dict[str, float]]]) -> None:
             columns.append(f"{statistics.median(values):9.2f} [{min(values):.2f} to {max(values):.2f}]")
         for runs in others:
             ratios = [a[what] / b[what] for a, b in zip(ours, runs, strict=True) if b[what]]
-            columns.append(f"{statistics.median(ratios):6.3f} times as much")
+            columns.append(f"{statistics.median(ratios):6.3f} times as much" if ratios else "")
         print(f"{what:26}", "   ".join(f"{column:34}" for column in columns), flush=True)
 
 
