@@ -59,7 +59,7 @@ test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors,
 	@.ci/need gcc libc6-dev
 	@$(PYTEST) tests/faults -m "faults or not faults"
 
-soak: $(READY)  ## 20,000 spans/s for an hour with reloads, GPU faults and senders that come and go, and floods for ten minutes (MINUTES=60)
+soak: $(READY)  ## 20,000 spans/s for an hour with reloads, GPU faults and senders that come and go; then floods, a standstill, a collector that is down: 20 minutes (MINUTES=60)
 	@.ci/need gcc libc6-dev
 	@MINUTES=$(or $(MINUTES),60) $(PYTEST) -o faulthandler_timeout=$(shell expr $(or $(MINUTES),60) \* 180) tests/soak -m soak -s
 
