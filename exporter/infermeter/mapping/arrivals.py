@@ -28,17 +28,21 @@ class _Arrival(NamedTuple):
 class Arrivals:
     """Batches in the order of their arrival.
 
-    `spans` are how many wait here, `size_bytes` what they take of what may wait for other spans: only what such a batch holds is counted.
+    `spans` are how many wait here, `size_bytes` what they take; `earliest_ns` and `latest_ns` when the first and the last of them came,
+    or of those that were taken last, by a clock that may be set back.
     """
 
     def __init__(self) -> None:
         self.spans = 0
         self.size_bytes = 0
+        self.earliest_ns = self.latest_ns = 0
         self._number = 0
         self._alike: dict[Hashable, tuple[Plan, list[_Arrival]]] = {}
 
     def add(self, plan: Plan, batch: SpanBatch, arrived_ns: int) -> None:
         """Takes a batch."""
+        self.earliest_ns = min(self.earliest_ns, arrived_ns) if self.spans else arrived_ns
+        self.latest_ns = max(self.latest_ns, arrived_ns) if self.spans else arrived_ns
         self.spans += len(batch)
         self.size_bytes += _size_bytes(plan, batch)
         self._number += 1

@@ -209,7 +209,7 @@ class Matches:
             clean = {text: label_text(text, label.pattern) for text in set(texts)}
             here = texts if all(map(eq, clean, clean.values())) else list(map(clean.__getitem__, texts))
             told = here if told is None else [old if old is not None else new for old, new in zip(told, here, strict=True)]
-            if None not in told:
+            if None not in clean.values() or None not in told:
                 break
         return told or [None] * len(self)
 

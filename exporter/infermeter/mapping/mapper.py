@@ -149,7 +149,8 @@ class Mapper:
         if not self._bounded:
             return spans
         future_ns, age_ns = round(self._limits.future * 1e9), round(self._limits.age * 1e9)
-        if spans.end_ns.max() <= int(spans.arrived_ns.min()) + future_ns and spans.end_ns.min() >= int(spans.arrived_ns.max()) - age_ns:
+        latest_ns, earliest_ns = self._arrivals.earliest_ns + future_ns, self._arrivals.latest_ns - age_ns
+        if spans.end_ns.max() <= latest_ns and spans.end_ns.min() >= earliest_ns:  # whenever they came
             return spans
         future, ancient = spans.end_ns > spans.arrived_ns + future_ns, spans.end_ns < spans.arrived_ns - age_ns
         self._spans_dropped["future"] += int(future.sum())

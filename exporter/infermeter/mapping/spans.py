@@ -76,7 +76,7 @@ class Spans:
             end_to_end([batch.status for batch in batches]),
             end_to_end([batch.start_ns for batch in batches]),
             end_to_end([batch.end_ns for batch in batches]),
-            tuple(map(_joined, zip(*(batch.attributes for batch in batches), strict=True))),
+            first.attributes if len(batches) == 1 else tuple(map(_joined, zip(*(batch.attributes for batch in batches), strict=True))),
             Events.of(plan, batches),
         )
 
