@@ -150,7 +150,7 @@ def as_it_is(request: Request, numbers: random.Random) -> Request:  # noqa: ARG0
 def models(count: int) -> Change:
     def changed(request: Request, numbers: random.Random) -> Request:
         for span in spans_of(request):
-            attribute(span, "gen_ai.response.model").string_value = f"model-{numbers.randrange(count)}"
+            attribute(span, "gen_ai.response.model").string_value = f"model-{numbers.randrange(count):03}"
         return request
 
     return changed
