@@ -12,12 +12,15 @@ from bench.bodies import bodies
 from fuzz.otlp import alike
 from fuzz.targets import corpus
 from support.compiled_kernel import compiled
+from unit.otlp.exports import body, span
 
 DRIVER = Path(__file__).with_name("kernel_driver.c")
 CAPTURES = Path(__file__).parents[1] / "captures"
 FLAGS = ("-std=c11", "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
 EXECUTIONS = 150_000
 LONGEST_BYTES = 4096
+CUT_OFF = (b"--\xc3", b"--\xe2\x82", b"--\xe2", b"--\xf0\x9f\x98", b"--\xf0\x9f")
+"""Texts that end within a letter; they stand at the very end of an export."""
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     told += [
         body.with_ids_of(b"abcd") for shape, spans in (("vllm", 2), ("triton", 5)) for body in bodies(shape, "protobuf", spans, count=4)
     ]
-    kept = [body for body in told if len(body) <= LONGEST_BYTES]
+    told += [body(span(1, {"model": "v" * len(cut)})).replace(b"v" * len(cut), cut) for cut in CUT_OFF]
+    kept = [one for one in told if len(one) <= LONGEST_BYTES]
     path = tmp_path_factory.mktemp("kernel") / "seeds"
-    path.write_bytes(b"".join(len(body).to_bytes(4, "little") + body for body in kept))
+    path.write_bytes(b"".join(len(one).to_bytes(4, "little") + one for one in kept))
     return path, len(kept)
 
 

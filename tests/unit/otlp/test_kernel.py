@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from infermeter.model import Layout, SpanBatch
 from infermeter.otlp.kernel import JOINED_BYTES, RESOURCE_BYTES, RESOURCES_REMEMBERED, Kernel, load
 from infermeter.otlp.kernel_library import INTERFACE, MOST_KEYS, MOST_LAYOUTS, MOST_NEW
+from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
 from support.compiled_kernel import FLAGS, SOURCE, compiled, library
 from support.span_rows import attributes, rows
@@ -115,6 +116,114 @@ def test_malformed_spans_are_counted_and_left_out_and_are_the_outermost_as_sent(
 )
 def test_what_is_not_usual_is_not_taken(sent: bytes) -> None:
     assert kernel("key", resource_keys=("r",)).checked(sent) is None
+
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+def field(number: int, wire_type: int, content: bytes) -> bytes:
+    """One field; of bytes also their length."""
+    return bytes([number << 3 | wire_type]) + (bytes([len(content)]) if wire_type == BYTES else b"") + content
+
+
+OF_TYPE = {VARINT: b"\x01", FIXED64: bytes(8), BYTES: b"", FIXED32: bytes(4)}
+SPAN_FIELDS = {1: BYTES, 2: BYTES, 4: BYTES, 5: BYTES, 6: VARINT, 7: FIXED64, 8: FIXED64, 9: BYTES, 11: BYTES, 15: BYTES}
+WHOLE = span(1, {"key": 1}, parent_span_id=SPAN, status=Status(code=1)).SerializeToString()
+KEY = field(1, BYTES, b"key")
+VALUE = field(2, BYTES, field(3, VARINT, b"\x05"))
+UNUSUAL_IN_SPANS = {
+    **{f"field {n} twice": field(n, SPAN_FIELDS[n], OF_TYPE[SPAN_FIELDS[n]]) for n in (1, 2, 4, 5, 6, 7, 8, 15)},
+    **{f"field {n} of type {t}": field(n, t, OF_TYPE[t]) for n, usual in SPAN_FIELDS.items() for t in OF_TYPE if t != usual},
+    "a wanted attribute twice": field(9, BYTES, KEY + VALUE),
+    "a value before its key": field(9, BYTES, VALUE + field(1, BYTES, b"k")),
+    "a value twice": field(9, BYTES, field(1, BYTES, b"k") + VALUE + VALUE),
+    "a key twice": field(9, BYTES, field(1, BYTES, b"k") * 2 + VALUE),
+    "no key": field(9, BYTES, VALUE),
+    "an attribute of nothing": field(9, BYTES, b""),
+    "a key that is a number": field(9, BYTES, field(1, VARINT, b"\x01") + VALUE),
+    "something in an attribute": field(9, BYTES, field(1, BYTES, b"k") + VALUE + field(3, VARINT, b"\x01")),
+    "a name of an event twice": field(11, BYTES, field(2, BYTES, b"e") * 2),
+    "a time of an event twice": field(11, BYTES, field(1, FIXED64, bytes(8)) * 2),
+    "a time of an event of another type": field(11, BYTES, field(1, VARINT, b"\x01")),
+    "a name of an event of another type": field(11, BYTES, field(2, VARINT, b"\x01")),
+    "a name of an event that is no text": field(11, BYTES, field(2, BYTES, b"\xff")),
+    "an event cut off": field(11, BYTES, field(3, BYTES, b"attribute")[:-1]),
+    "a group": b"\xa3\x01\xa4\x01",
+    "the end of a group": b"\xa4\x01",
+    "wire type 6": b"\xa6\x01",
+    "field 0": b"\x02\x00",
+    "a tag of five bytes": b"\xd0\x80\x80\x80\x00\x05",
+    "a length of five bytes": b"\xa2\x01\x80\x80\x80\x80\x00",
+    "a varint of eleven bytes": b"\xa0\x01" + b"\x80" * 10 + b"\x00",
+    "a varint of more than 64 bits": b"\xa0\x01" + b"\xff" * 9 + b"\x02",
+    "a varint cut off": b"\xa0\x01\x80",
+    "four bytes cut off": b"\xa5\x01" + bytes(3),
+    "eight bytes cut off": b"\xa1\x01" + bytes(7),
+    "bytes cut off": b"\xa2\x01\x05four",
+}  # fmt: skip
+UNUSUAL_VALUES = {
+    "two values": field(3, VARINT, b"\x05") * 2,
+    "a text and something": field(1, BYTES, b"text") + b"\x00",
+    "a double and something": field(4, FIXED64, bytes(8)) + b"\x00",
+    "a truth value and something": field(2, VARINT, b"\x01") + b"\x00",
+    "a list and something": field(5, BYTES, b"") + b"\x00",
+    "an unknown value": field(8, VARINT, b"\x01"),
+    "a text of another type": field(1, VARINT, b"\x01"),
+    "a text that is none": field(1, BYTES, b"\xff"),
+    "a double cut off": field(4, FIXED64, bytes(7)),
+    "an integer of eleven bytes": field(3, VARINT, b"\x80" * 10 + b"\x00"),
+    "an integer of more than 64 bits": field(3, VARINT, b"\x80" * 9 + b"\x02"),
+    "a text cut off": field(1, BYTES, b"text")[:-1],
+}
+UNUSUAL_AROUND = {
+    "a resource twice": field(1, BYTES, b"") * 2,
+    "a resource after its spans": field(2, BYTES, field(2, BYTES, WHOLE)) + field(1, BYTES, b""),
+    "a resource of another type": field(1, VARINT, b"\x01"),
+    "spans of another type": field(2, VARINT, b"\x01"),
+    "a scope twice": field(2, BYTES, field(1, BYTES, b"") * 2),
+    "a scope after its spans": field(2, BYTES, field(2, BYTES, WHOLE) + field(1, BYTES, b"")),
+    "a scope of another type": field(2, BYTES, field(1, VARINT, b"\x01")),
+    "a span of another type": field(2, BYTES, field(2, VARINT, b"\x01")),
+    "a name of a scope twice": field(2, BYTES, field(1, BYTES, field(1, BYTES, b"s") * 2)),
+    "a name of a scope of another type": field(2, BYTES, field(1, BYTES, field(1, VARINT, b"\x01"))),
+    "an attribute of a resource of another type": field(1, BYTES, field(1, VARINT, b"\x01")),
+    "a wanted attribute of a resource twice": field(1, BYTES, field(1, BYTES, field(1, BYTES, b"r") + VALUE) * 2),
+    "a wanted attribute of a resource that is odd": field(1, BYTES, field(1, BYTES, field(1, BYTES, b"r") + field(2, BYTES, b"\x40\x01"))),
+}
+
+
+@pytest.mark.parametrize("extra", UNUSUAL_IN_SPANS)
+def test_what_is_unusual_in_a_span_is_not_taken(extra: str) -> None:
+    raws = [bytes(RAW_EXPORT_REQUEST(resource_spans=[{"scope_spans": [{"spans": [WHOLE + more]}]}]).SerializeToString()) for more in
+            (b"", UNUSUAL_IN_SPANS[extra])]  # fmt: skip
+    one = kernel("key")
+    assert [one.checked(raw) is not None for raw in raws] == [True, False]
+
+
+@pytest.mark.parametrize("value", UNUSUAL_VALUES)
+def test_a_wanted_value_that_is_unusual_is_not_taken_and_one_that_nobody_wants_is(value: str) -> None:
+    raws = [
+        span(1).SerializeToString() + field(9, BYTES, field(1, BYTES, key) + field(2, BYTES, UNUSUAL_VALUES[value]))
+        for key in (b"key", b"any")
+    ]
+    sent = [bytes(RAW_EXPORT_REQUEST(resource_spans=[{"scope_spans": [{"spans": [raw]}]}]).SerializeToString()) for raw in raws]
+    one = kernel("key")
+    assert [one.checked(raw) is not None for raw in sent] == [False, True]
+
+
+@pytest.mark.parametrize("around", UNUSUAL_AROUND)
+def test_what_is_unusual_around_spans_is_not_taken(around: str) -> None:
+    content = UNUSUAL_AROUND[around]
+    one = kernel("key", resource_keys=("r",))
+    assert one.checked(body(span(1))) is not None
+    assert one.checked(body(span(1)) + b"\x0a" + bytes([len(content) & 0x7F | 0x80, len(content) >> 7]) + content) is None
+
+
+@pytest.mark.parametrize("after", [b"\x08\x01", b"\x0a\x05", b"\x0b\x0c", b"\x00", b"\x12\x05"])
+def test_what_is_unusual_beside_resources_is_not_taken(after: bytes) -> None:
+    one = kernel("key")
+    assert one.checked(body(span(1)) + b"\x12\x02ab\x1d1234\x21" + bytes(8) + b"\x28\x01") is not None
+    assert one.checked(body(span(1)) + after) is None
 
 
 @pytest.mark.parametrize(
