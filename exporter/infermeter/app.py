@@ -303,7 +303,6 @@ class Sidecar:
         self._flush_in_time()
 
     def _flush_in_time(self) -> None:
-        """At once where much waits."""
         if self._backlog.is_full:
             with self._mistakes_end_it():
                 self._drain()
@@ -356,10 +355,9 @@ class Sidecar:
     def _save_sometimes(self) -> None:
         """Saves in a thread, one at a time: a disk can hang."""
         due = self._last.monotonic_ns - self._saved_ns >= SAVE_SECONDS * 1e9
-        if self._saver is None or not due or self._saver.busy:
-            return
-        self._saved_ns = self._last.monotonic_ns
-        self._saver.begin(self._meter.remember())
+        if self._saver is not None and due and not self._saver.busy:
+            self._saved_ns = self._last.monotonic_ns
+            self._saver.begin(self._meter.remember())
 
     @contextmanager
     def _mistakes_end_it(self) -> Iterator[None]:

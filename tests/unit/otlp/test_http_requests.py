@@ -379,6 +379,7 @@ def test_nothing_is_told_at_once_amid_another_request_or_before_one_was_known() 
     requests = after(raw)
     assert requests.whole(raw) is not None
     assert requests.whole(raw + raw) is None
+    assert requests.whole(raw.replace(b"/v1/traces", b"/v1/logs")) is None
     for begun in (raw[:1], raw[:-3], raw[:-1]):
         requests = after(raw)
         requests.feed(begun)

@@ -7,6 +7,7 @@ from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Accepted, Export
 from infermeter.otlp.receiver import REMEMBERED_EXPORTS, Packing, Receiver
 from infermeter.otlp.refusals import TooSlow, WrongContentType, WrongSignal
+from infermeter.otlp.turns import Turns
 from unit.otlp.exports import body, span, wants
 
 
@@ -93,6 +94,28 @@ def test_bytes_in_flight_are_bounded_and_returned() -> None:
             also_hold(40)
     with receiver.receiving() as hold:
         hold(100)
+
+
+class FullLine(Turns):
+    """A line that nobody may join."""
+
+    def full(self) -> bool:
+        return True
+
+
+def test_an_export_that_is_here_whole_needs_room_as_one_that_comes_in_pieces() -> None:
+    receiver = Intake(in_flight_bytes=100).receiver
+    with receiver.receiving() as hold:
+        hold(60)
+        receiver.check_room(40)
+        with pytest.raises(Overloaded):
+            receiver.check_room(41)
+    receiver.check_room(100)
+    full = Receiver(wants(), lambda _: None, Limits(), overloaded=lambda: False, turns=FullLine())
+    with pytest.raises(Overloaded):
+        full.check_room(1)
+    with pytest.raises(Overloaded), full.receiving():
+        pass
 
 
 @pytest.mark.parametrize(
