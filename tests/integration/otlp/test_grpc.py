@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -253,3 +255,10 @@ async def test_our_own_mistakes_are_told_to_the_loop() -> None:
         now.intake.mistake = KeyError()
         assert (await refusal(now, body(span()))).code() is grpc.StatusCode.INTERNAL
         assert told == [now.intake.mistake]
+
+
+def test_grpcio_is_left_to_those_who_need_it() -> None:
+    script = "import sys, infermeter.app; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "infermeter.otlp.grpc" in modules
+    assert "grpc" not in modules
