@@ -32,7 +32,7 @@ from infermeter.metrics.report import findings_report, report
 from infermeter.model import Export, HostSample, ServerReading, Snapshot
 from infermeter.otlp import access as otlp_access
 from infermeter.otlp.backlog import Backlog
-from infermeter.otlp.decoders import best_decoder
+from infermeter.otlp.decoders import best_decoder, tell
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
@@ -240,6 +240,7 @@ class Sidecar:
     async def serve(self) -> None:
         """From now on everything listens and is read: serves until it is to stop."""
         self._phase = "ready"
+        tell(self._backlog.decoder)
         self._supervisor.ready(self.readiness()[1])
         async with self._reloading_when_asked():
             with self._supervisor.watched():
@@ -354,8 +355,7 @@ class Sidecar:
 
     def _save_sometimes(self) -> None:
         """Saves in a thread, one at a time: a disk can hang."""
-        due = self._last.monotonic_ns - self._saved_ns >= SAVE_SECONDS * 1e9
-        if self._saver is not None and due and not self._saver.busy:
+        if self._saver and not self._saver.busy and self._last.monotonic_ns - self._saved_ns >= SAVE_SECONDS * 1e9:
             self._saved_ns = self._last.monotonic_ns
             self._saver.begin(self._meter.remember())
 

@@ -20,9 +20,9 @@ class Backlog:
 
     def __init__(self, decoder: Decoder, kept: Callable[[], None]) -> None:
         """`kept` is called after each export that came, for the owner to see to it."""
+        self.decoder = decoder
         self.checked = decoder.checked
         self._kept = kept
-        self._decoder = decoder
         self._bodies: list[bytes] = []
         self._bytes = 0
         self._spans = 0
@@ -47,4 +47,4 @@ class Backlog:
             return None
         bodies, spans, malformed = self._bodies, self._spans, self._malformed
         self._bodies, self._bytes, self._spans, self._malformed = [], 0, 0, 0
-        return Export(tuple(self._decoder.batches(bodies)), spans, malformed, (b"", b""))
+        return Export(tuple(self.decoder.batches(bodies)), spans, malformed, (b"", b""))

@@ -13,7 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def best_decoder(wanted: SpanFilter) -> Decoder:
-    """The compiled one where it is installed, else the one that is there everywhere; the log tells which. Their results are equal."""
-    kernel = load(wanted, unfit=lambda why: log.warning("the compiled decoder isn't used: %s", why))
-    log.info("exports are decoded by %s", "protobuf and numpy" if kernel is None else "the compiled decoder")
-    return kernel or Plain(wanted)
+    """The compiled one where it is installed, else the one that is there everywhere. Their results are equal."""
+    return load(wanted, unfit=lambda why: log.warning("the compiled decoder isn't used: %s", why)) or Plain(wanted)
+
+
+def tell(decoder: Decoder) -> None:
+    """Says in the log which it is."""
+    log.info("exports are decoded by %s", "protobuf and numpy" if isinstance(decoder, Plain) else "the compiled decoder")

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from infermeter.otlp.decoders import best_decoder
+from infermeter.otlp.decoders import best_decoder, tell
 from infermeter.otlp.kernel import Kernel
 from infermeter.otlp.plain import Plain
 from support.compiled_kernel import FLAGS, SOURCE, compiled
@@ -20,12 +20,15 @@ def test_where_nothing_is_compiled_or_fit_the_one_that_is_there_everywhere_is_ch
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setitem(sys.modules, "infermeter_kernel", None)
-    assert isinstance(best_decoder(wants()), Plain)
+    decoder = best_decoder(wants())
+    assert isinstance(decoder, Plain)
+    assert caplog.messages == []
+    tell(decoder)
     assert caplog.messages == ["exports are decoded by protobuf and numpy"]
     caplog.clear()
     monkeypatch.setitem(sys.modules, "infermeter_kernel", ModuleType("infermeter_kernel"))
     assert isinstance(best_decoder(wants()), Plain)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_the_compiled_one_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -33,5 +36,7 @@ def test_the_compiled_one_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch,
     package = ModuleType("infermeter_kernel")
     package.LIBRARY = compiled(SOURCE, flags=FLAGS)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "infermeter_kernel", package)
-    assert isinstance(best_decoder(wants()), Kernel)
+    decoder = best_decoder(wants())
+    assert isinstance(decoder, Kernel)
+    tell(decoder)
     assert caplog.messages == ["exports are decoded by the compiled decoder"]
