@@ -48,6 +48,11 @@ class Arrivals:
         self._number += 1
         self._alike.setdefault(_likeness(batch), (plan, []))[1].append(_Arrival(batch, self._number, arrived_ns))
 
+    @property
+    def kinds(self) -> int:
+        """How many batches they would be if they were taken now."""
+        return len(self._alike)
+
     def taken(self) -> list[Spans]:
         """All that waits, batches that are alike as one."""
         alike, self._alike = self._alike, {}

@@ -35,24 +35,20 @@ class Candidate:
 class Plan:
     """What to do with the spans of one layout: the rules that they may fit, best first, and what may select them for another's.
 
-    `event_numbers`: the names of events that some rule reads, numbered; of all layouts alike.
+    `event_numbers`: the names of events that some rule reads, numbered; of all layouts alike. `waits`: such spans may wait for others.
     """
 
     layout: Layout
     candidates: tuple[Candidate, ...]
     selections: Mapping[Where, Condition]
     event_numbers: Mapping[str, int]
+    waits: bool
 
     @property
     def on_arrival(self) -> int | None:
         """The number of the rule that all such spans fit, and that needs no other span; None if there is no such rule."""
         certain = len(self.candidates) == 1 and self.candidates[0].condition is True and not self.candidates[0].ignore
         return self.candidates[0].number if certain and not self.candidates[0].subtree else None
-
-    @property
-    def waits(self) -> bool:
-        """Whether such spans may wait for others."""
-        return bool(self.selections) or any(candidate.subtree for candidate in self.candidates)
 
     @property
     def patient(self) -> frozenset[int]:
@@ -122,7 +118,8 @@ class Layouts:
         if meaning not in self._by_meaning:
             layout = self._new_layout(candidates, selections)
             self._by_meaning[meaning] = layout
-            self._plans[layout] = Plan(layout, candidates, selections, self._event_numbers)
+            waits = bool(selections) or any(candidate.subtree for candidate in candidates)
+            self._plans[layout] = Plan(layout, candidates, selections, self._event_numbers, waits)
         return self._by_meaning[meaning]
 
     def _candidates(self, scope: str, name: str) -> Iterable[Candidate]:

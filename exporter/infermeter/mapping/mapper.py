@@ -26,6 +26,9 @@ GENERIC = ROLES.index("generic")
 ARRIVALS_SPANS = 8192
 """So many spans wait at most until it is found out what becomes of them."""
 
+ARRIVALS_KINDS = 64
+"""So many batches that can't be joined wait at most: they gain nothing, and are looked at again while they are at hand."""
+
 HOLD_NS = 30_000_000_000
 """How long generic inferences are held until it is clear that no better mapping speaks for the server."""
 
@@ -120,6 +123,8 @@ class Mapper:
         """Takes decoded spans that arrived at `now_ns` (unix); their layouts are those that `wanted` gave out."""
         for batch in batches:
             self._arrivals.add(self._layouts.plan(batch.layout), batch, now_ns)
+            if self._arrivals.kinds >= ARRIVALS_KINDS:
+                self._settle()
         if self._arrivals.spans >= ARRIVALS_SPANS or not self._assembler.has_room(self._arrivals.size_bytes):
             self._settle()
 

@@ -63,20 +63,24 @@ class Spans:
         `number` and `arrived_ns` have an entry for each batch; without them nobody asks when it came.
         """
         first, lengths = batches[0], [len(batch) for batch in batches]
-        none = np.zeros(len(batches), np.int64)
+        if number is None or arrived_ns is None:
+            number = arrived_ns = np.zeros(len(batches), np.int64)
+        came = number.repeat(lengths), arrived_ns.repeat(lengths)
+        if len(batches) == 1:
+            columns = (first.trace_id, first.span_id, first.parent_id, first.kind, first.status, first.start_ns, first.end_ns)
+            return cls(plan, first.resource, *came, *columns, first.attributes, Events.of(plan, batches))
         return cls(
             plan,
             first.resource,
-            np.repeat(none if number is None else number, lengths),
-            np.repeat(none if arrived_ns is None else arrived_ns, lengths),
-            end_to_end([batch.trace_id for batch in batches]),
-            end_to_end([batch.span_id for batch in batches]),
-            end_to_end([batch.parent_id for batch in batches]),
-            end_to_end([batch.kind for batch in batches]),
-            end_to_end([batch.status for batch in batches]),
-            end_to_end([batch.start_ns for batch in batches]),
-            end_to_end([batch.end_ns for batch in batches]),
-            first.attributes if len(batches) == 1 else tuple(map(_joined, zip(*(batch.attributes for batch in batches), strict=True))),
+            *came,
+            np.concatenate([batch.trace_id for batch in batches]),
+            np.concatenate([batch.span_id for batch in batches]),
+            np.concatenate([batch.parent_id for batch in batches]),
+            np.concatenate([batch.kind for batch in batches]),
+            np.concatenate([batch.status for batch in batches]),
+            np.concatenate([batch.start_ns for batch in batches]),
+            np.concatenate([batch.end_ns for batch in batches]),
+            tuple(map(_joined, zip(*(batch.attributes for batch in batches), strict=True))),
             Events.of(plan, batches),
         )
 
