@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from infermeter.config import Config
-from infermeter.ledger.columns import tally, widened
+from infermeter.ledger import booked
+from infermeter.ledger import slots as columns
+from infermeter.ledger.booked import Booked, amounts_of, slot_sums, values_of
+from infermeter.ledger.columns import widened
 from infermeter.ledger.histogram import Histograms
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.names import ModelNames
 from infermeter.ledger.sla import Targets, is_within, sla_of
-from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, PartKey, Quality, SlaTarget, Stage
+from infermeter.model import SIGNALS, STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, PartKey, Quality, SlaTarget, Stage
 
-OK, ERROR, WITHIN, LATE, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT = range(8)
+OK, ERROR, WITHIN, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, LATE = range(8)
 _TALLIES: Final = 8
-_LAST_NS: Final = np.iinfo(np.int64).max
-_QUEUE: Final = STAGES.index("queue")
+_TALLIED: Final = [
+    columns.OK,
+    booked.ERROR,
+    columns.WITHIN,
+    columns.TOKENS_INPUT,
+    columns.TOKENS_OUTPUT,
+    booked.TOLD_INPUT,
+    booked.TOLD_OUTPUT,
+]
+"""The rows of amounts that are tallied, in the order of the tallies."""
+
+_VALUES: Final = [booked.FIRST_SIGNAL + i for i in range(len(SIGNALS))] + [columns.FIRST_STAGE + i for i in range(len(STAGES) + 1)]
+"""Those that histograms have sums of, in the order of their families."""
+
 _WORST: Final[tuple[Quality, ...]] = ("measured", "estimated", "fallback")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Booked:
-    """A batch as columns that the rest of the ledger goes on with.
-
-    `signals_ns` has shape (n, 3), -1 where unknown; `tokens` has shape (n, 2), `phases_ns` (n, 2), prefill and decode, and `stages_ns`
-    (n, 5), the last being `other`: all 0 where unknown, and for an inference with an error. `limits_ns` are the targets as in
-    `Targets.limits_ns`.
-    """
-
-    codes: Ints
-    ok: Bools
-    within: Bools
-    signals_ns: Ints
-    tokens: Ints
-    phases_ns: Ints
-    stages_ns: Ints
-    limits_ns: Ints
 
 
 class Arrivals:
@@ -81,35 +76,32 @@ class Arrivals:
         self._widen()
         return code
 
-    def add(self, batch: InferenceBatch, last_ns: int = _LAST_NS) -> Booked:
-        """Books inferences; what ends later than `last_ns` ends then.
+    def add(self, batch: InferenceBatch, ends_ns: Ints, slots: Ints) -> Booked:
+        """Books inferences that ended at `ends_ns`, for all that they say, in `slots` (`booked.LATE`: too late for one).
 
         Those with an error are counted as such, and miss; they enter no histogram and no token count.
         """
         codes = self.names.codes(batch.model)
         self._widen()
         ok = ~batch.error
-        durations_ns = batch.end_ns - batch.start_ns
-        signals_ns = np.stack((durations_ns, _as_ns(batch.ttft_seconds), _as_ns(batch.tpot_seconds)), axis=1)
-        limits_ns = self.targets.limits_ns(codes, np.minimum(batch.end_ns, last_ns))
+        values_ns = values_of(batch)
+        signals_ns = values_ns[: len(SIGNALS)]
+        limits_ns = self.targets.limits_ns(codes, ends_ns)
         within = is_within(signals_ns, limits_ns, ok)
-        told = np.stack((batch.tokens_input, batch.tokens_output), axis=1)
-        tokens = np.where(ok[:, None], np.maximum(told, 0), 0)
-        amounts = np.zeros((len(codes), _TALLIES), np.int64)
-        amounts[:, OK], amounts[:, ERROR], amounts[:, WITHIN] = ok, batch.error, within
-        amounts[:, TOKENS_INPUT : TOKENS_OUTPUT + 1] = tokens
-        amounts[:, TOLD_INPUT : TOLD_OUTPUT + 1] = (told >= 0) & ok[:, None]
-        tally(self.tallies, codes, amounts)
-        stages_ns = np.empty((len(codes), len(STAGES) + 1), np.int64)
-        stages_ns[:, :-1] = batch.stages_ns
-        stages_ns[:, -1] = durations_ns - np.add.reduce(np.maximum(batch.stages_ns, 0).T)
-        self._measure(batch, codes, signals_ns, stages_ns, ok)
+        amounts = amounts_of(batch, values_ns, ok, within)
+        sums = slot_sums(slots, codes, amounts, models=len(self.names))
+        for one in sums:
+            self.tallies[one.codes, : len(_TALLIED)] += one.sums[:, _TALLIED]
+            if one.slot == booked.LATE:
+                self.tallies[one.codes, LATE] += one.sums[:, columns.OBSERVED]
+            self.histograms.add_sums(one.codes, one.sums[:, _VALUES])
+        self.histograms.add(codes, values_ns, batch.end_ns, batch.trace_id.__getitem__)
+        self._add_parts(batch.parts, codes, ok)
         for stage, quality in batch.quality.items():
             self.rate(stage, quality)
         if batch.compute_estimated.any():
             self.rate("compute", "estimated")
-        stages_ns = np.where(ok[:, None], np.maximum(stages_ns, 0), 0)
-        return Booked(codes, ok, within, signals_ns, tokens, _phases(signals_ns, tokens, stages_ns[:, _QUEUE], ok), stages_ns, limits_ns)
+        return Booked(codes, slots, ok, within, signals_ns, limits_ns, amounts, sums)
 
     def add_around(self, around_ns: Mapping[PartKey, int]) -> None:
         """Books time in parts that lie outside of inferences: it is in these parts' sums, and nowhere else."""
@@ -119,10 +111,6 @@ class Arrivals:
             sums[code] += ns
             self._part_ns[stage, part] = sums
 
-    def late(self, codes: Ints) -> None:
-        """Counts inferences that came too late for their slot."""
-        np.add.at(self.tallies[:, LATE], codes, 1)
-
     def rate(self, stage: Stage, quality: Quality) -> None:
         """The times of a stage are as good as the worst of them."""
         self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
@@ -130,14 +118,6 @@ class Arrivals:
     def part_seconds(self, code: int) -> dict[tuple[Stage, str], float]:
         """Seconds in each named part of a stage, of one model."""
         return {part: float(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
-
-    def _measure(self, batch: InferenceBatch, codes: Ints, signals_ns: Ints, stages_ns: Ints, ok: Bools) -> None:
-        if ok.all():
-            self.histograms.add(codes, signals_ns, stages_ns, batch.end_ns, batch.trace_id.__getitem__)
-        elif ok.any():
-            rows = np.flatnonzero(ok)
-            self.histograms.add(codes[rows], signals_ns[rows], stages_ns[rows], batch.end_ns[rows], lambda i: batch.trace_id[rows[i]])
-        self._add_parts(batch.parts, codes, ok)
 
     def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
         for part in parts:
@@ -157,25 +137,7 @@ class Arrivals:
             self.histograms.widen(models)
 
 
-def _phases(signals_ns: Ints, tokens: Ints, queue_ns: Ints, ok: Bools) -> Ints:
-    """Prefill, up to the first token without the queue, and decode, what the tokens after it took; 0 unless both are told.
-
-    With a single token of output there is no time per token, and nothing to decode.
-    """
-    _, ttft_ns, tpot_ns = signals_ns.T
-    tokens_after = np.maximum(tokens[:, 1] - 1, 0)
-    told = ok & (ttft_ns >= 0) & np.where(tokens_after > 0, tpot_ns >= 0, tokens[:, 1] == 1)
-    prefill_ns, decode_ns = np.maximum(ttft_ns - queue_ns, 0), tpot_ns * tokens_after
-    return np.where(told[:, None], np.column_stack((prefill_ns, decode_ns)), 0)
-
-
 def _configured(config: Config) -> tuple[str, ...]:
     """The models that are named."""
     models = () if config.sla is None else tuple(config.sla.models)
     return models if config.server.model is None else (*models, config.server.model)
-
-
-def _as_ns(seconds: Floats) -> Ints:
-    """Seconds as whole nanoseconds; -1 where not told."""
-    ns: Floats = np.rint(np.where(np.isnan(seconds), -1 / SECOND_NS, seconds) * SECOND_NS)
-    return ns.astype(np.int64)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from infermeter.model import Ints
 
-_SPARSE = 4
-"""So many counts for each that is added to: touching all of them costs more than finding the few."""
+_SMALL: Final = 2**16
+"""So many distinct keys are sorted by counting, in a tenth of the time."""
 
 Number = TypeVar("Number", np.int64, np.float64)
 
@@ -24,29 +24,16 @@ def widened(table: npt.NDArray[Number], models: int, *, axis: int = 0) -> npt.ND
     return np.concatenate((table, np.zeros(shape, table.dtype)), axis=axis)
 
 
-def sums_by(keys: Ints, amounts: npt.NDArray[Number]) -> tuple[Ints, npt.NDArray[Number]]:
-    """The distinct keys (n >= 1, most often in runs of equal ones), ascending, and for each the sum of its rows of `amounts`."""
-    if (keys == keys[0]).all():
-        return keys[:1], amounts.sum(axis=0, keepdims=True)
-    order = np.argsort(keys, kind="stable")
-    ascending = keys[order]
+def sums_by(keys: Ints, amounts: Ints) -> tuple[Ints, Ints]:
+    """The distinct keys (n >= 1), ascending, and for each the sum of each row of `amounts`, shape (rows, n): shape (distinct, rows)."""
+    least = keys.min()
+    span = keys.max() - least + 1
+    if span == 1:
+        return keys[:1], np.add.reduce(amounts, axis=1)[None]
+    order = (keys - least).astype(np.uint16).argsort(kind="stable") if span <= _SMALL else keys.argsort()
+    ascending = keys.take(order)
     firsts = np.concatenate(([0], np.flatnonzero(ascending[1:] != ascending[:-1]) + 1))
-    sums: npt.NDArray[Number] = np.add.reduceat(amounts[order], firsts, axis=0)
-    return ascending[firsts], sums
-
-
-def tally(table: npt.NDArray[Number], codes: Ints, amounts: npt.NDArray[Number]) -> None:
-    """Adds each row of `amounts`, shape (n, columns), n >= 1, to the row of its model; codes may repeat."""
-    distinct, sums = sums_by(codes, amounts)
-    table[distinct] += sums
-
-
-def count_in(counts: Ints, places: Ints) -> None:
-    """Adds one at each of the places; they may repeat."""
-    if len(places) * _SPARSE < len(counts):
-        np.add.at(counts, places, 1)
-    else:
-        counts += np.bincount(places, minlength=len(counts))
+    return ascending[firsts], np.add.reduceat(amounts.take(order, axis=1), firsts, axis=1).T
 
 
 def portions(amounts: Ints, weights: Ints) -> Ints:

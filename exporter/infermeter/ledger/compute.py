@@ -106,11 +106,11 @@ class ComputeTime:
         starts_ns = np.concatenate([self._starts_ns, *(starts for starts, _ in self._fresh)])
         ends_ns = np.concatenate([self._ends_ns, *(ends for _, ends in self._fresh)])
         self._fresh, self._fresh_count = [], 0
-        order = np.argsort(starts_ns, kind="stable")
-        starts_ns, reached_ns = starts_ns[order], np.maximum.accumulate(ends_ns[order])
-        pauses_ns = starts_ns[1:] - reached_ns[:-1]
+        starts_ns.sort()
+        ends_ns.sort()
+        pauses_ns = starts_ns[1:] - ends_ns[:-1]  # as many have begun as have ended: none computes
         shortest_ns = 0
         if self._most_intervals is not None and int((pauses_ns > 0).sum()) >= self._most_intervals:
             shortest_ns = int(np.partition(pauses_ns, -self._most_intervals // 2)[-self._most_intervals // 2])
         new = np.concatenate(([True], pauses_ns > shortest_ns))
-        self._starts_ns, self._ends_ns = starts_ns[new], reached_ns[np.concatenate((new[1:], [True]))]
+        self._starts_ns, self._ends_ns = starts_ns[new], ends_ns[np.concatenate((new[1:], [True]))]

@@ -82,8 +82,10 @@ class Demand:
     def add(self, starts_ns: Ints, codes: Ints, *, per_observed: float = 1.0) -> None:
         """Counts starts in their minutes; each stands for `per_observed` inferences where spans are a sample."""
         minutes = (starts_ns - self._offset_ns) // MINUTE_NS
-        kept = minutes >= self._starts.first
-        self._starts.book(minutes[kept], codes[kept] + 1, np.full(int(kept.sum()), per_observed))
+        if minutes.min() < self._starts.first:
+            kept = minutes >= self._starts.first
+            minutes, codes = minutes[kept], codes[kept]
+        self._starts.book(minutes, codes + 1, per_observed)
 
     def close(self, stop_ns: int) -> None:
         """Minutes that ended by then are complete; those of more than a week before are forgotten."""

@@ -15,10 +15,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from infermeter.ledger.columns import count_in, tally, widened
+from infermeter.ledger.columns import widened
+from infermeter.ledger.edges import Edges
 from infermeter.ledger.instants import SECOND_NS, nanoseconds
 from infermeter.ledger.sla import targets_ns
-from infermeter.model import SIGNALS, STAGES, Bools, Exemplar, Histogram, Ints, Signal, SlaTarget, Stage
+from infermeter.model import SIGNALS, STAGES, Exemplar, Histogram, Ints, Signal, SlaTarget, Stage
 
 BASE_EDGES_SECONDS: Final[dict[Signal, tuple[float, ...]]] = {
     "duration": (0.0025, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84),
@@ -30,6 +31,8 @@ STAGES_AND_OTHER: Final[tuple[Stage, ...]] = (*STAGES, "other")
 """In the order of the columns of stage arrays, shape (n, 5), in nanoseconds, -1 where the server doesn't tell the stage."""
 
 _FAMILIES: Final = len(SIGNALS) + len(STAGES_AND_OTHER)
+_UNKNOWN: Final = -1
+"""An edge below all others: what isn't told lies in a bucket of its own, before the first, that nobody reads."""
 
 _Trace: TypeAlias = tuple[bytes, int, int]
 """Of what becomes an exemplar: its trace id, its value and its end, in nanoseconds."""
@@ -56,17 +59,20 @@ class Histograms:
     def __init__(self, slas: Sequence[SlaTarget | None]) -> None:
         """`slas` are all that are configured: their targets become edges of the grid. Later there can be no other: it has been counted."""
         self._signals: list[_Grid] = []
-        offset = 0
+        offset = 1
         for column, signal in enumerate(SIGNALS):
             targets = {target for sla in slas if (target := targets_ns(sla)[column]) is not None}
             self._signals.append(_Grid(np.array(sorted(targets | set(map(nanoseconds, BASE_EDGES_SECONDS[signal]))), np.int64), offset))
-            offset = self._signals[-1].stop
-        self._stage_edges_ns = np.array([nanoseconds(edge) for edge in STAGE_EDGES_SECONDS], np.int64)
-        self._stages = [_Grid(self._stage_edges_ns, offset + i * (len(STAGE_EDGES_SECONDS) + 1)) for i in range(len(STAGES_AND_OTHER))]
-        self._stage_offsets = np.array([grid.offset for grid in self._stages], np.int64)
+            offset = self._signals[-1].stop + 1
+        stage_edges_ns = np.array([nanoseconds(edge) for edge in STAGE_EDGES_SECONDS], np.int64)
+        self._stages = [_Grid(stage_edges_ns, offset + i * (len(STAGE_EDGES_SECONDS) + 2)) for i in range(len(STAGES_AND_OTHER))]
+        grids = (*self._signals, *self._stages)
+        self._edges = Edges([np.concatenate(([_UNKNOWN], grid.edges_ns)) for grid in grids])
+        self._first_places = np.array([grid.offset - 1 for grid in grids])[:, None]
         self._width = self._stages[-1].stop
         self._counts = np.zeros((0, self._width), np.int64)
         self._sums_ns = np.zeros((0, _FAMILIES))
+        self._latest_ns = np.zeros((0, self._width), np.int64)
         self._exemplars: dict[int, _Trace] = {}
         self._told: dict[tuple[int, int], tuple[Histogram, Sequence[_Trace | None]]] = {}
         self._rows: list[list[int]] | None = None
@@ -76,33 +82,35 @@ class Histograms:
         """Makes room for this many models."""
         self._rows = None
         self._counts, self._sums_ns = widened(self._counts, models), widened(self._sums_ns, models)
+        self._latest_ns = widened(self._latest_ns, models)
 
-    def add(self, codes: Ints, signals_ns: Ints, stages_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
-        """Books inferences; `trace_of` tells the trace id of the i-th, asked only for those that become exemplars."""
+    def add(self, codes: Ints, values_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
+        """Counts inferences: `values_ns` of each family, shape (8, n), -1 where unknown; `ends_ns`, when they ended, since 1970.
+
+        `trace_of` tells the trace id of the i-th, asked only for those that become exemplars.
+        """
         self._rows = None
-        rows = codes * self._width
-        places = np.empty((len(codes), _FAMILIES), np.int64)
-        for column, grid in enumerate(self._signals):
-            places[:, column] = rows + np.searchsorted(grid.edges_ns, signals_ns[:, column]) + grid.offset
-        places[:, len(SIGNALS) :] = np.searchsorted(self._stage_edges_ns, stages_ns) + self._stage_offsets + rows[:, None]
-        values = np.concatenate((signals_ns, stages_ns), axis=1)
-        told = values >= 0
-        count_in(self._counts.reshape(-1), places[told])
-        tally(self._sums_ns, codes, np.where(told, values, 0).astype(np.float64))
-        self._remember(places[:, : len(SIGNALS)], told[:, : len(SIGNALS)], values, ends_ns, trace_of)
+        places = self._edges.buckets(values_ns)
+        places += self._first_places
+        places += codes * self._width
+        np.add.at(self._counts.reshape(-1), places.reshape(-1), 1)
+        self._remember(places[: len(SIGNALS)].reshape(-1), values_ns[: len(SIGNALS)].reshape(-1), ends_ns, trace_of)
 
-    def _remember(self, places: Ints, told: Bools, values_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
-        """Keeps for each bucket the inference that ended last."""
-        latest = np.full(self._counts.size, -1)
-        order = np.argsort(ends_ns, kind="stable")
-        for column in range(len(SIGNALS)):
-            rows = order[told[order, column]]
-            latest[places[rows, column]] = rows * len(SIGNALS) + column
-        for place in np.flatnonzero(latest >= 0).tolist():
-            row, column = divmod(int(latest[place]), len(SIGNALS))
-            before, end_ns = self._exemplars.get(place), int(ends_ns[row])
-            if before is None or before[2] <= end_ns:
-                self._exemplars[place] = trace_of(row), int(values_ns[row, column]), end_ns
+    def add_sums(self, codes: Ints, sums_ns: Ints) -> None:
+        """Adds what the values that were told add up to, of models that are each named once; shape (models, 8)."""
+        self._sums_ns[codes] += sums_ns
+
+    def _remember(self, places: Ints, values_ns: Ints, ends_ns: Ints, trace_of: Callable[[int], bytes]) -> None:
+        """Keeps for each bucket the inference that ended last, the last one of several; `places` and values of one signal after another."""
+        ends_ns = np.tile(ends_ns, len(SIGNALS))
+        latest_ns = self._latest_ns.reshape(-1)
+        np.maximum.at(latest_ns, places, ends_ns)
+        found = np.flatnonzero((latest_ns.take(places) == ends_ns) & (values_ns >= 0))
+        chosen = dict(zip(places.take(found).tolist(), found.tolist(), strict=True))
+        found = np.fromiter(chosen.values(), np.int64, len(chosen))
+        traces = map(trace_of, (found % (len(ends_ns) // len(SIGNALS))).tolist())
+        exemplars = zip(traces, values_ns.take(found).tolist(), ends_ns.take(found).tolist(), strict=True)
+        self._exemplars.update(zip(chosen, exemplars, strict=True))
 
     def has(self, code: int, family: Signal | Stage) -> bool:
         """Whether anything was counted for the model in this family."""

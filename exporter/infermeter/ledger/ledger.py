@@ -9,9 +9,10 @@ import numpy as np
 
 from infermeter.config import Config
 from infermeter.ledger import slots as columns
-from infermeter.ledger.arrivals import Arrivals, Booked
+from infermeter.ledger.arrivals import Arrivals
 from infermeter.ledger.bias import Bias
 from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.booked import LATE, Booked
 from infermeter.ledger.concurrency import concurrency
 from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
@@ -85,10 +86,15 @@ class Ledger:
             return
         self._see_clock(now_ns)
         last_ns = np.iinfo(np.int64).max if self._offline else now_ns
-        booked = self._arrivals.add(inferences, last_ns)
+        ends_ns = np.minimum(inferences.end_ns, last_ns)
+        booked = self._arrivals.add(inferences, ends_ns, self._slots_of(ends_ns))
         self._widen()
-        self._capacity.add(booked, inferences.start_ns, per_observed=self._coverage.per_observed)
-        self._place(inferences, booked, np.minimum(inferences.end_ns, last_ns), now_ns)
+        self._capacity.add(booked, inferences, per_observed=self._coverage.per_observed)
+        if not self._offline:
+            since_start = ends_ns >= self._start_ns
+            durations_ns = inferences.end_ns - inferences.start_ns
+            self._watermarks.observe((now_ns - ends_ns)[since_start], durations_ns[since_start])
+        self._place(inferences, booked)
         self._compute_between(inferences, booked.codes, last_ns)
 
     def add_server_reading(self, reading: ServerReading) -> None:
@@ -263,38 +269,29 @@ class Ledger:
         interval_seconds = self._config.server.metrics_interval
         return concurrency(self._slots.sums(closed - slots, closed), coverage_ratio=ratio, interval_seconds=interval_seconds)
 
-    def _place(self, inferences: InferenceBatch, booked: Booked, ends_ns: Ints, now_ns: int) -> None:
-        """Puts inferences into the slot in which they ended; those whose slot has closed, or that ended before the start, are late."""
-        since_start = ends_ns >= self._start_ns
+    def _slots_of(self, ends_ns: Ints) -> Ints:
+        """The slots of inferences by their ends; those whose slot has closed, or that ended before the start, are late."""
         slots = np.maximum((ends_ns - 1) // SLOT_NS, self._slots.first_slot)
-        on_time = since_start & (slots >= self._watermarks.counting_slot)
-        if not self._offline:
-            self._watermarks.observe((now_ns - ends_ns)[since_start], booked.signals_ns[since_start, 0])
-        if not on_time.all():
-            self._arrivals.late(booked.codes[~on_time])
-        rows = np.flatnonzero(on_time)
-        slots, misses = slots[rows], missed(booked)[rows]
-        self._slots.count(
-            slots,
-            booked.codes[rows],
-            ok=booked.ok[rows],
-            within=booked.within[rows],
-            tokens=booked.tokens[rows],
-            phases_ns=booked.phases_ns[rows],
-            stages_ns=booked.stages_ns[rows],
-        )
-        if misses.any():
-            rows_missed = rows[misses]
-            stages_ns = missed_stages_ns(booked, inferences.parts, rows_missed)
-            self._slots.count_missed(slots[misses], booked.codes[rows_missed], stages_ns)
-        self._quantiles.count(slots, booked, rows)
-        self._slowdowns.count(slots, booked, rows)
+        np.copyto(slots, LATE, where=(ends_ns < self._start_ns) | (slots < self._watermarks.counting_slot))
+        return slots
+
+    def _place(self, inferences: InferenceBatch, booked: Booked) -> None:
+        """Puts inferences into their slots, those that have one."""
+        for slot, codes, sums in booked.sums:
+            if slot != LATE:
+                self._slots.count(slot, codes, sums[:, : columns.FIRST_MISSED_STAGE])
+        on_time = booked.slots != LATE
+        if len(rows := np.flatnonzero(missed(booked) & on_time)):
+            self._slots.count_missed(booked.slots[rows], booked.codes[rows], missed_stages_ns(booked, inferences.parts, rows))
+        placed = booked if on_time.all() else booked.rows(np.flatnonzero(on_time))
+        self._quantiles.count(placed)
+        self._slowdowns.count(placed)
 
     def _compute_between(self, inferences: InferenceBatch, codes: Ints, last_ns: int) -> None:
         """Hands the compute intervals on; those that began before the energy watermark take part from there on."""
         starts_ns = np.maximum(inferences.compute_start_ns, self._start_ns)
-        if self._settled_ns is not None:
-            self._late_for_energy += len(np.unique(inferences.compute_rows[starts_ns < self._settled_ns]))
+        if self._settled_ns is not None and (late := starts_ns < self._settled_ns).any():
+            self._late_for_energy += len(np.unique(inferences.compute_rows[late]))
         self._settlement.compute.add(codes[inferences.compute_rows], starts_ns, np.minimum(inferences.compute_end_ns, last_ns))
 
     def _see_clock(self, now_ns: int) -> None:
@@ -371,6 +368,8 @@ class Ledger:
     def _widen(self) -> None:
         """Makes room for models that have come up."""
         models = len(self._arrivals.names)
+        if models == len(self._blocks):
+            return
         for code in range(len(self._blocks), models):
             self._blocks.append(self._new_blocks(code))
         self._capacity.widen(self._arrivals.names.names, self._arrivals.targets.slas)

@@ -46,11 +46,14 @@ class ModelNames:
         return len(self.names)
 
     def codes(self, models: Sequence[str | None]) -> Ints:
-        """The code of each model."""
-        distinct = {model: self.code(model) for model in dict.fromkeys(models)}
-        if len(distinct) == 1:
-            return np.full(len(models), next(iter(distinct.values())), np.int64)
-        return np.fromiter(map(distinct.__getitem__, models), np.int64, len(models))
+        """The code of each model (n >= 1)."""
+        if models.count(models[0]) == len(models):
+            return np.full(len(models), self.code(models[0]), np.int64)
+        try:
+            return np.fromiter(map(self._codes.__getitem__, models), np.int64, len(models))
+        except KeyError:  # a new one, or one of those that are others
+            distinct = {model: self.code(model) for model in dict.fromkeys(models)}
+            return np.fromiter(map(distinct.__getitem__, models), np.int64, len(models))
 
     def code(self, model: str | None) -> int:
         """The code of one model; None is the model of spans that carry none."""

@@ -10,14 +10,14 @@ import numpy as np
 
 from infermeter.config import Config
 from infermeter.ledger import slots as columns
-from infermeter.ledger.arrivals import Booked
+from infermeter.ledger.booked import Booked
 from infermeter.ledger.capacities import ClosedSlot, ModelCapacity
 from infermeter.ledger.demand import Demand
 from infermeter.ledger.instants import SECOND_NS, SLOT_NS
 from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of
 from infermeter.ledger.slots import Sums
 from infermeter.ledger.steptime import ROWS
-from infermeter.model import SIGNALS, STAGES, CapacityFacts, Ints, SlaTarget
+from infermeter.model import SIGNALS, STAGES, CapacityFacts, InferenceBatch, Ints, SlaTarget
 
 Setup: TypeAlias = Mapping[str, float | None]
 """The GPUs by UUID, each with its power limit in watts (None: not told)."""
@@ -57,13 +57,15 @@ class ServerCapacity:
             self._models[code] = None if sla is None else self._model(self._names[code], sla)
             self._first_slots[code] = first_slot
 
-    def add(self, booked: Booked, starts_ns: Ints, *, per_observed: float) -> None:
+    def add(self, booked: Booked, inferences: InferenceBatch, *, per_observed: float) -> None:
         """Takes in inferences that arrived; each stands for `per_observed`."""
-        self._demand.add(starts_ns, booked.codes, per_observed=per_observed)
-        compute_ns = booked.stages_ns[:, _COMPUTE]
-        slots = (starts_ns + booked.signals_ns[:, 0] - 1) // SLOT_NS
-        rows = np.flatnonzero(booked.ok & (compute_ns > 0) & (slots >= self._open_slot))
-        self._services.add(slots[rows], booked.codes[rows] * BUCKETS + bucket_of(compute_ns[rows]))
+        self._demand.add(inferences.start_ns, booked.codes, per_observed=per_observed)
+        compute_ns = booked.stages_ns[_COMPUTE]
+        slots = (inferences.end_ns - 1) // SLOT_NS
+        served = (compute_ns > 0) & (slots >= self._open_slot)
+        if served.any():
+            keys = booked.codes * BUCKETS + bucket_of(compute_ns)
+            self._services.add(slots, keys[None], served[None])
 
     def close(
         self, slot: int, sums: Sums, served: Sequence[int], latencies: tuple[Ints, Ints], setup: Setup, *, biased: Collection[int] = ()

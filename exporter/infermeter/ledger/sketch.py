@@ -14,9 +14,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from infermeter.ledger.columns import count_in
 from infermeter.ledger.instants import SECOND_NS
-from infermeter.model import Ints
+from infermeter.model import Bools, Ints
 
 _GROWTH: Final = 1.0198
 _LEAST_NS: Final = 1_000
@@ -29,7 +28,10 @@ BUCKETS: Final = math.ceil(math.log(_MOST_NS / _LEAST_NS) / _LOG_GROWTH) + 1
 def bucket_of(values_ns: Ints) -> Ints:
     """The bucket of each value."""
     values = np.maximum(values_ns, _LEAST_NS) / _LEAST_NS
-    return np.minimum(np.ceil(np.log(values) / _LOG_GROWTH).astype(np.int64), BUCKETS - 1)
+    np.log(values, out=values)
+    values /= _LOG_GROWTH
+    buckets: Ints = np.ceil(values, out=values).astype(np.int64)
+    return np.minimum(buckets, BUCKETS - 1, out=buckets)
 
 
 def upper_edge_ns(bucket: int) -> int:
@@ -75,13 +77,15 @@ class SlotSketches:
         self._filling: dict[int, Ints] = {}
         self._packed: dict[int, Packed] = {}
 
-    def add(self, slots: Ints, keys: Ints) -> None:
-        """Counts each key in its slot."""
+    def add(self, slots: Ints, keys: Ints, counted: Bools) -> None:
+        """Counts the keys, shape (rows, n), that are to be `counted`, in the slots of their columns."""
         distinct = _distinct(slots)
         for slot in distinct:
-            chosen = keys if len(distinct) == 1 else keys[slots == slot]
-            self._dense(slot, int(chosen.max()) + 1)
-            count_in(self._filling[slot], chosen)
+            here = counted if len(distinct) == 1 else counted & (slots == slot)
+            chosen = keys.reshape(-1) if here.all() else keys[here]
+            if len(chosen):
+                self._dense(slot, int(chosen.max()) + 1)
+                np.add.at(self._filling[slot], chosen, 1)
 
     def take(self, slot: int) -> Packed:
         """The keys of a slot that has closed, and their counts; the slot is forgotten."""
@@ -115,6 +119,8 @@ def _distinct(slots: Ints) -> list[int]:
     if not len(slots):
         return []
     first, last = int(slots.min()), int(slots.max())
+    if first == last:
+        return [first]
     if last - first > len(slots):
         return np.unique(slots).tolist()  # type: ignore[no-any-return]  # integers, says the array
     return [first + offset for offset in np.flatnonzero(np.bincount(slots - first)).tolist()]

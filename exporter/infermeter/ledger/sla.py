@@ -60,14 +60,15 @@ def holds(sla: SlaTarget, *, observed: int, within: int) -> bool:
 
 
 def is_within(signals_ns: Ints, limits_ns: Ints, ok: Bools) -> Bools:
-    """Which inferences ended well and met every target that they have a value for; equal to the target is within. Arrays as `SIGNALS`."""
-    within: Bools = np.logical_and.reduce((signals_ns <= limits_ns).T, initial=True)
-    return ok & within
+    """Which inferences ended well and met every target that they have a value for; equal to the target is within. Rows as `SIGNALS`."""
+    within: Bools = np.logical_and.reduce(signals_ns <= limits_ns, initial=True)
+    within &= ok
+    return within
 
 
 @dataclass(slots=True, eq=False)
 class _Era:
-    """The SLAs of what ends after an instant, in nanoseconds, and alone from a slot on; `limits_ns` has shape (models, 3)."""
+    """The SLAs of what ends after an instant, in nanoseconds, and alone from a slot on; `limits_ns` has shape (3, models)."""
 
     since_ns: int
     first_slot: int
@@ -75,7 +76,7 @@ class _Era:
     limits_ns: Ints
 
     def know(self, model: str) -> None:
-        self.limits_ns = np.vstack((self.limits_ns, np.array([_limits_ns(sla_of(model, self.slas))], np.int64)))
+        self.limits_ns = np.column_stack((self.limits_ns, np.array(_limits_ns(sla_of(model, self.slas)), np.int64)))
 
 
 class Targets:
@@ -84,7 +85,7 @@ class Targets:
     def __init__(self, slas: Slas | None) -> None:
         """`slas` and `since_slots` are those in force, by code: the SLA, and the first slot in which nothing else judges (0: always)."""
         self._models: list[str] = []
-        self._eras = [_Era(_EVER, 0, slas, np.empty((0, len(SIGNALS)), np.int64))]
+        self._eras = [_Era(_EVER, 0, slas, np.empty((len(SIGNALS), 0), np.int64))]
         self.slas: list[SlaTarget | None] = []
         self.since_slots: list[int] = []
 
@@ -112,7 +113,7 @@ class Targets:
         What ended by `open_ns` comes too late to be placed: what was in force until then may be forgotten.
         """
         since_ns, first_slot = max(since_ns, self._eras[-1].since_ns), max(first_slot, self._eras[-1].first_slot)
-        era = _Era(since_ns, first_slot, slas, np.empty((0, len(SIGNALS)), np.int64))
+        era = _Era(since_ns, first_slot, slas, np.empty((len(SIGNALS), 0), np.int64))
         for model in self._models:
             era.know(model)
         kept = [one for one, after in zip(self._eras, (*self._eras[1:], era), strict=True) if open_ns < after.since_ns]
@@ -123,14 +124,14 @@ class Targets:
         return concerned
 
     def limits_ns(self, codes: Ints, ends_ns: Ints) -> Ints:
-        """The targets that inferences with these ends are held against, shape (n, 3).
+        """The targets that inferences with these ends are held against, shape (3, n).
 
         Where there is none it is what nothing exceeds, and -1 without an SLA: nothing is within one that isn't there.
         """
-        limits_ns = self._eras[-1].limits_ns[codes]
+        limits_ns: Ints = self._eras[-1].limits_ns.take(codes, axis=1)
         for era, after in zip(self._eras[-2::-1], self._eras[:0:-1], strict=True):
             before = ends_ns <= after.since_ns
-            limits_ns[before] = era.limits_ns[codes[before]]
+            limits_ns[:, before] = era.limits_ns[:, codes[before]]
         return limits_ns
 
 

@@ -66,31 +66,17 @@ class Slots:
         self._counts.widen(models)
         self._amounts.widen(models)
 
-    def count(self, slots: Ints, codes: Ints, *, ok: Bools, within: Bools, tokens: Ints, phases_ns: Ints, stages_ns: Ints) -> None:
-        """Books inferences in their slots.
-
-        `tokens` has shape (n, 2), input and output, `phases_ns` (n, 2), prefill and decode, `stages_ns` (n, 5), the last being `other`.
-        """
-        counts = np.empty((len(codes), FIRST_MISSED_STAGE), np.int64)
-        counts[:, OBSERVED], counts[:, OK], counts[:, WITHIN] = 1, ok, within
-        counts[:, TOKENS_INPUT : TOKENS_OUTPUT + 1] = tokens
-        counts[:, PREFILL_NS : DECODE_NS + 1] = phases_ns
-        counts[:, FIRST_STAGE:] = stages_ns
-        self._book(slots, codes, 0, counts)
+    def count(self, slot: int, codes: Ints, counts: Ints) -> None:
+        """Books what inferences of these models, each named once, come to; shape (models, columns up to FIRST_MISSED_STAGE)."""
+        self._counts.row(slot)[codes, :FIRST_MISSED_STAGE] += counts
 
     def count_missed(self, slots: Ints, codes: Ints, stages_ns: Ints) -> None:
-        """Books where the time went of those that missed the SLA and ended well: shape (n, 5), as `missed_stages_ns`."""
-        self._book(slots, codes, FIRST_MISSED_STAGE, stages_ns)
-
-    def _book(self, slots: Ints, codes: Ints, first: int, counts: Ints) -> None:
-        """Adds columns of counts, the first of which is `first`; shape (n, columns), n may be 0."""
-        if not len(slots):
-            return
-        first_slot, models = int(slots.min()), int(codes.max()) + 1
-        keys, sums = sums_by((slots - first_slot) * models + codes, counts)
+        """Books where the time went of those that missed the SLA and ended well (n >= 1): shape (5, n), as `missed_stages_ns`."""
+        models = self._counts.width
+        keys, sums = sums_by(slots * models + codes, stages_ns)
         for key, row in zip(keys.tolist(), sums, strict=True):
             slot, code = divmod(key, models)
-            self._counts.row(first_slot + slot)[code, first : first + len(row)] += row
+            self._counts.row(slot)[code, FIRST_MISSED_STAGE:] += row
 
     def settle(self, slot: int, models: Floats, server: Floats) -> None:
         """Adds a settled tick: `models` of shape (models, 3), `server` (3,): up to BUSY_SECONDS and IDLE_SECONDS."""

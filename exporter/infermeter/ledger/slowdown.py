@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from infermeter.ledger.arrivals import Booked
+from infermeter.ledger.booked import Booked
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.sketch import BUCKETS, bucket_of, upper_edge_ns
 from infermeter.ledger.sla import allowed_miss_ratio
@@ -22,7 +22,7 @@ _FIXED: Final = [STAGES.index("transfer"), STAGES.index("serialisation")]
 _SHARES: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 """Of the misses that would just be proven to be within the SLA."""
 
-_WAITING: Final = [SIGNALS.index(name) for name in ("duration", "ttft")]
+_WAITING: Final = slice(0, SIGNALS.index("ttft") + 1)
 _QUEUE: Final = STAGES.index("queue")
 _NEAR: Final = 3
 """So near the normal distribution comes to the binomial one where it is of use."""
@@ -37,19 +37,20 @@ _MOST: Final = 1e6
 def tolerated(signals_ns: Ints, fixed_ns: Ints, limits_ns: Ints, ok: Bools) -> Floats:
     """By what factor queue and compute of each inference may grow within its targets, from 0 to infinity; 0 for one with an error.
 
-    `signals_ns` and `limits_ns` as in `SIGNALS`, `fixed_ns` the part of the duration that stays as it is. Of the token signals nothing is
-    known to stay, so that all of them grows.
+    `signals_ns` and `limits_ns` as in `SIGNALS`, which is the last axis but one, `fixed_ns` the part of the duration that stays as it is.
+    Of the token signals nothing is known to stay, so that all of them grows.
     """
-    fixed_ns = np.minimum(fixed_ns, signals_ns[:, 0])
-    grows_ns = signals_ns.astype(np.float64)
-    grows_ns[:, 0] -= fixed_ns
-    left_ns = limits_ns.astype(np.float64)
-    left_ns[:, 0] -= fixed_ns
+    durations_ns = signals_ns[..., 0, :]
+    fixed_ns = np.minimum(fixed_ns, durations_ns)
+    factors = np.empty(signals_ns.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factors = np.where(grows_ns > 0, left_ns / grows_ns, np.where(left_ns >= 0, np.inf, 0.0))
-    factors[signals_ns < 0] = np.inf
-    smallest: Floats = np.maximum(np.minimum.reduce(factors.T), 0.0)
-    return np.where(ok, smallest, 0.0)
+        np.divide(limits_ns[0] - fixed_ns, durations_ns - fixed_ns, out=factors[..., 0, :])
+        np.divide(limits_ns[1:], signals_ns[..., 1:, :], out=factors[..., 1:, :])
+    np.copyto(factors, np.inf, where=signals_ns < 0)
+    smallest: Floats = np.fmin.reduce(factors, axis=-2, initial=np.inf)  # 0 / 0 is no bound
+    np.maximum(smallest, 0.0, out=smallest)
+    np.copyto(smallest, 0.0, where=~ok)
+    return smallest
 
 
 class Slowdowns(WindowSketches):
@@ -58,21 +59,21 @@ class Slowdowns(WindowSketches):
     def __init__(self, windows: tuple[Window, ...]) -> None:
         super().__init__(windows, 2 * BUCKETS)
 
-    def count(self, slots: Ints, booked: Booked, rows: Ints) -> None:
-        """Counts the inferences `rows` of models with an SLA in their slots."""
-        chosen = booked.limits_ns[rows, 0] >= 0
+    def count(self, booked: Booked) -> None:
+        """Counts the inferences of models with an SLA in their slots."""
+        chosen = booked.limits_ns[0] >= 0
         if not chosen.any():
             return
         if not chosen.all():
-            rows, slots = rows[chosen], slots[chosen]
-        stages_ns, signals_ns, limits_ns = booked.stages_ns[rows], booked.signals_ns[rows], booked.limits_ns[rows]
-        fixed_ns = np.add.reduce([stages_ns[:, stage] for stage in _FIXED])
-        waiting, alone = (
-            bucket_of((np.minimum(tolerated(grows_ns, fixed_ns, limits_ns, booked.ok[rows]), _MOST) * SECOND_NS).astype(np.int64))
-            for grows_ns in (signals_ns, _alone(signals_ns, stages_ns[:, _QUEUE]))
-        )
-        first = booked.codes[rows] * self.width
-        self.add(np.concatenate((slots, slots)), np.concatenate((first + waiting, first + BUCKETS + alone)))
+            booked = booked.rows(np.flatnonzero(chosen))
+        signals_ns = np.stack((booked.signals_ns, _alone(booked.signals_ns, booked.stages_ns[_QUEUE])))
+        factors = tolerated(signals_ns, np.add.reduce(booked.stages_ns[_FIXED]), booked.limits_ns, booked.ok)
+        np.minimum(factors, _MOST, out=factors)
+        factors *= SECOND_NS
+        keys = bucket_of(factors.astype(np.int64))
+        keys += booked.codes * self.width
+        keys[1] += BUCKETS
+        self.add(booked.slots, keys, np.ones(keys.shape, np.bool_))
 
     def at_sla(self, window: Window, code: int, sla: SlaTarget, *, confidence: float) -> float | None:
         """The largest factor at which the inferences of a window would prove the SLA to be met; None if there are too few to prove it."""
@@ -97,10 +98,8 @@ class Slowdowns(WindowSketches):
 def _alone(signals_ns: Ints, queue_ns: Ints) -> Ints:
     """What each signal would have been without waiting; the time per token has none."""
     alone_ns = signals_ns.copy()
-    waited_ns = np.maximum(queue_ns, 0)
-    for signal in _WAITING:
-        told_ns = signals_ns[:, signal]
-        alone_ns[:, signal] = np.where(told_ns >= 0, np.maximum(told_ns - waited_ns, 0), told_ns)
+    waiting_ns = alone_ns[_WAITING]
+    np.maximum(waiting_ns - queue_ns, 0, out=waiting_ns, where=waiting_ns >= 0)
     return alone_ns
 
 

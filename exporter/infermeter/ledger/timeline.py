@@ -63,7 +63,7 @@ class Timeline(Generic[Number]):
         row: npt.NDArray[Number] = self._data[index - self._origin]
         return row
 
-    def book(self, index: npt.NDArray[np.int64], within: npt.NDArray[np.int64], amounts: npt.NDArray[Number] | int) -> None:
+    def book(self, index: npt.NDArray[np.int64], within: npt.NDArray[np.int64], amounts: npt.NDArray[Number] | float) -> None:
         """Adds `amounts` at rows `index` (each at least `first`) and flat positions `within` the row; positions may repeat."""
         if len(index):
             self.reach(int(index.max()) + 1)

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from infermeter.ledger.columns import count_in
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, TICK_NS, nanoseconds
 from infermeter.ledger.sketch import BUCKETS, bucket_of, quantile_bucket, upper_edge_ns
 from infermeter.model import Ints
@@ -27,7 +26,7 @@ class Recent:
 
     def add(self, values_ns: Ints) -> None:
         """Counts values in."""
-        count_in(self._now, bucket_of(values_ns))
+        np.add.at(self._now, bucket_of(values_ns), 1)
 
     def high_ns(self, now_ns: int) -> int:
         """The percentile, rounded up to its bucket's edge; 0 while nothing was seen. Begins a new hour if it is time."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from infermeter.ledger.columns import widened
 from infermeter.ledger.instants import SLOT_SECONDS
 from infermeter.ledger.sketch import SlotSketches
-from infermeter.model import Ints, Window
+from infermeter.model import Bools, Ints, Window
 
 
 class _Inside(NamedTuple):
@@ -50,9 +50,9 @@ class WindowSketches:
         self._inside: deque[_Inside] = deque()
         self._left = dict.fromkeys(self._sums, 0)
 
-    def add(self, slots: Ints, keys: Ints) -> None:
-        """Counts each key in its slot, which is still open."""
-        self._arriving.add(slots, keys)
+    def add(self, slots: Ints, keys: Ints, counted: Bools) -> None:
+        """Counts keys in slots that are still open, as `SlotSketches.add` does."""
+        self._arriving.add(slots, keys, counted)
 
     def close(self, slot: int, models: int) -> tuple[Ints, Ints]:
         """A slot has closed: it enters every window, and the oldest leave. What was counted in it: (keys, counts), ascending."""

@@ -8,8 +8,8 @@ from typing import Final, Literal
 import numpy as np
 
 from infermeter.ledger import slots as columns
-from infermeter.ledger.arrivals import Booked
 from infermeter.ledger.blocks import Blocks
+from infermeter.ledger.booked import Booked
 from infermeter.ledger.hardware import Hardware
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.ledger.sketch import BUCKETS, bucket_of, estimate_seconds, quantile_bucket
@@ -24,7 +24,6 @@ from infermeter.model import (
     STAGES,
     Component,
     HardwareWindow,
-    Ints,
     Judged,
     Misses,
     ModelWindow,
@@ -51,6 +50,7 @@ _MOST_UNPRICED: Final = 0.1
 
 _DURATION_QUANTILE: Final = 0.99
 _ROW: Final = len(SIGNALS) * BUCKETS
+_FIRST_BUCKETS: Final = np.arange(len(SIGNALS))[:, None] * BUCKETS
 
 
 class WindowQuantiles(WindowSketches):
@@ -59,13 +59,12 @@ class WindowQuantiles(WindowSketches):
     def __init__(self, windows: Sequence[Window]) -> None:
         super().__init__(windows, _ROW)
 
-    def count(self, slots: Ints, booked: Booked, rows: Ints) -> None:
-        """Counts the signals of the inferences `rows` in their slots."""
-        signals_ns = booked.signals_ns[rows]
-        told = (signals_ns >= 0) & booked.ok[rows, None]
-        inference, signal = told.nonzero()
-        keys = booked.codes[rows][inference] * _ROW + signal * BUCKETS + bucket_of(signals_ns[told])
-        self.add(slots[inference], keys)
+    def count(self, booked: Booked) -> None:
+        """Counts the signals of inferences in their slots."""
+        keys = bucket_of(booked.signals_ns)
+        keys += booked.codes * _ROW
+        keys += _FIRST_BUCKETS
+        self.add(booked.slots, keys, booked.signals_ns >= 0)
 
     def quantile(self, window: Window, code: int, signal: Signal, quantile: float) -> float | None:
         """The quantile of a signal in a window, in seconds; None without enough values."""

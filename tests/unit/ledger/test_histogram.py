@@ -5,7 +5,6 @@ from infermeter.ledger.histogram import BASE_EDGES_SECONDS, Histograms
 from infermeter.model import SlaTarget
 
 MINE, THEIRS = SlaTarget(0.99, 0.3, 0.01, None), SlaTarget(0.99, 0.5, None, 0.03)
-NONE = np.array([-1, -1, -1, -1, -1])
 
 
 def histograms() -> Histograms:
@@ -15,11 +14,14 @@ def histograms() -> Histograms:
 
 
 def add(book: Histograms, *values: tuple[int, float], code: int = 0, signal: int = 0) -> None:
-    signals = np.full((len(values), 3), -1)
-    signals[:, signal] = [round(seconds * 1e9) for _, seconds in values]
+    values_ns = np.full((8, len(values)), -1)
+    values_ns[signal] = [round(seconds * 1e9) for _, seconds in values]
     ids = [bytes([trace]) * 16 for trace, _ in values]
     ends = np.array([trace for trace, _ in values])
-    book.add(np.full(len(values), code), signals, np.tile(NONE, (len(values), 1)), ends, ids.__getitem__)
+    book.add(np.full(len(values), code), values_ns, ends, ids.__getitem__)
+    sums_ns = np.zeros((1, 8), np.int64)
+    sums_ns[0, signal] = values_ns[signal].sum()
+    book.add_sums(np.array([code]), sums_ns)
 
 
 def test_a_models_own_target_is_an_edge_of_its_own_and_nobody_elses() -> None:
@@ -57,8 +59,9 @@ def test_each_bucket_keeps_the_inference_that_ended_last() -> None:
 
 def test_a_stage_that_is_not_told_is_not_counted() -> None:
     book = histograms()
-    stages = np.array([[1_000_000, 2_000_000_000, -1, -1, 0]])
-    book.add(np.array([0]), np.array([[10**9, -1, -1]]), stages, np.array([1]), [b"\x01" * 16].__getitem__)
+    values_ns = np.array([[10**9], [-1], [-1], [1_000_000], [2_000_000_000], [-1], [-1], [0]])
+    book.add(np.array([0]), values_ns, np.array([1]), [b"\x01" * 16].__getitem__)
+    book.add_sums(np.array([0]), np.maximum(values_ns, 0).T)
     assert [book.has(0, stage) for stage in ("queue", "compute", "transfer", "serialisation", "other")] == [True, True, False, False, True]
     assert book.stage(0, "compute").counts == (0, 0, 0, 0, 0, 1, 0)
     assert book.stage(0, "compute").sum_seconds == 2.0

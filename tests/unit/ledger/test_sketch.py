@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infermeter.ledger.sketch import BUCKETS, SlotSketches, bucket_of, estimate_seconds, quantile_bucket, upper_edge_ns
+from infermeter.ledger.sketch import BUCKETS, Packed, SlotSketches, bucket_of, estimate_seconds, quantile_bucket, upper_edge_ns
 
 
 @given(st.lists(st.integers(1_000, 10**15 - 1), min_size=1, max_size=200), st.sampled_from((0.5, 0.9, 0.99, 0.999, 1.0)))
@@ -24,22 +24,39 @@ def test_no_values_have_no_quantile() -> None:
     assert quantile_bucket(np.zeros(BUCKETS, np.int64), 0.99) is None
 
 
+def add(sketches: SlotSketches, slots: list[int], keys: list[int]) -> None:
+    sketches.add(np.array(slots), np.array([keys]), np.ones((1, len(keys)), np.bool_))
+
+
+def counted(packed: Packed) -> dict[int, int]:
+    keys, counts = packed
+    return dict(zip(keys.tolist(), counts.tolist(), strict=True))
+
+
 def test_slots_are_taken_once_and_hold_what_came_at_any_time() -> None:
     sketches = SlotSketches()
-    sketches.add(np.array([1, 2, 1]), np.array([9000, 5, 7]))
+    add(sketches, [1, 2, 1], [9000, 5, 7])
     for other in range(100, 130):
-        sketches.add(np.array([other]), np.array([1]))
-    sketches.add(np.array([1, 1]), np.array([7, 6]))
-    keys, counts = sketches.take(1)
-    assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == {6: 1, 7: 2, 9000: 1}
+        add(sketches, [other], [1])
+    add(sketches, [1, 1], [7, 6])
+    assert counted(sketches.take(1)) == {6: 1, 7: 2, 9000: 1}
     assert sketches.take(1)[0].tolist() == []
     assert sketches.take(2)[0].tolist() == [5]
 
 
 def test_dropped_slots_are_empty() -> None:
     sketches = SlotSketches()
-    sketches.add(np.array([1, 50]), np.array([1, 1]))
+    add(sketches, [1, 50], [1, 1])
     for other in range(100, 130):
-        sketches.add(np.array([other]), np.array([1]))
+        add(sketches, [other], [1])
     sketches.drop(120)
     assert [len(sketches.take(slot)[0]) for slot in (1, 50, 119, 120)] == [0, 0, 0, 1]
+
+
+def test_each_key_of_a_column_is_in_the_slot_of_it_but_those_that_do_not_count() -> None:
+    sketches = SlotSketches()
+    counts = np.array([[True, False, True], [True, False, False]])
+    sketches.add(np.array([3, 4, 5]), np.array([[1, 2, 3], [7, 8, 1]]), counts)
+    assert [counted(sketches.take(slot)) for slot in (3, 4, 5)] == [{1: 1, 7: 1}, {}, {3: 1}]
+    sketches.add(np.array([3, 3, 3]), np.array([[1, 2, 3], [7, 8, 1]]), counts)
+    assert counted(sketches.take(3)) == {1: 1, 3: 1, 7: 1}

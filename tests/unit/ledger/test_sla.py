@@ -27,14 +27,14 @@ def test_equal_to_the_target_is_within_and_a_nanosecond_more_is_not() -> None:
     rows = np.array([[300_000_000, -1, -1], [300_000_001, -1, -1], [1, 100_000_001, -1], [1, 100_000_000, 10**9], [1, -1, -1]])
     ok = np.array([True, True, True, True, False])
     limits_ns = targets.limits_ns(np.zeros(5, np.int64), np.zeros(5, np.int64))
-    assert is_within(rows, limits_ns, ok).tolist() == [True, False, False, True, False]
+    assert is_within(rows.T, limits_ns, ok).tolist() == [True, False, False, True, False]
 
 
 def ended(targets: Targets, *ends_ns: int, code: int = 0, duration_ns: int = 2 * S) -> list[bool]:
     """Which of some inferences of a model, each as long, are within."""
     n = len(ends_ns)
-    rows = np.tile(np.array([duration_ns, -1, -1]), (n, 1))
-    return is_within(rows, targets.limits_ns(np.full(n, code), np.array(ends_ns)), np.ones(n, np.bool_)).tolist()
+    signals_ns = np.tile(np.array([[duration_ns], [-1], [-1]]), n)
+    return is_within(signals_ns, targets.limits_ns(np.full(n, code), np.array(ends_ns)), np.ones(n, np.bool_)).tolist()
 
 
 def changed(targets: Targets, sla: Sla | None, second: int, *, open_second: int = 0) -> list[int]:

@@ -18,7 +18,7 @@ NONE = np.iinfo(np.int64).max
 def factors(
     signals: tuple[int, int, int], *, fixed: int = 0, limits: tuple[int, int, int] = (100 * MS, NONE, NONE), ok: bool = True
 ) -> float:
-    (factor,) = tolerated(np.array([signals]), np.array([fixed]), np.array([limits]), np.array([ok])).tolist()
+    (factor,) = tolerated(np.array([signals]).T, np.array([fixed]), np.array([limits]).T, np.array([ok])).tolist()
     return float(factor)
 
 
