@@ -67,7 +67,15 @@ class Spans:
             number = arrived_ns = np.zeros(len(batches), np.int64)
         came = number.repeat(lengths), arrived_ns.repeat(lengths)
         if len(batches) == 1:
-            columns = (first.trace_id, first.span_id, first.parent_id, first.kind, first.status, first.start_ns, first.end_ns)
+            columns: Sequence[Array] = (
+                first.trace_id,
+                first.span_id,
+                first.parent_id,
+                first.kind,
+                first.status,
+                first.start_ns,
+                first.end_ns,
+            )
             return cls(plan, first.resource, *came, *columns, first.attributes, Events.of(plan, batches))
         return cls(
             plan,
