@@ -67,7 +67,10 @@ class Spans:
             number = arrived_ns = np.zeros(len(batches), np.int64)
         came = number.repeat(lengths), arrived_ns.repeat(lengths)
         if len(batches) == 1:
-            columns: Sequence[Array] = (
+            return cls(
+                plan,
+                first.resource,
+                *came,
                 first.trace_id,
                 first.span_id,
                 first.parent_id,
@@ -75,8 +78,9 @@ class Spans:
                 first.status,
                 first.start_ns,
                 first.end_ns,
+                first.attributes,
+                Events.of(plan, batches),
             )
-            return cls(plan, first.resource, *came, *columns, first.attributes, Events.of(plan, batches))
         return cls(
             plan,
             first.resource,
