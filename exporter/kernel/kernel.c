@@ -41,13 +41,13 @@ enum {
     MOST_STEPS = 48,
     LONGEST_STEP = 60,
     MOST_NAMES = 4096,
-    NAME_SLOTS = 2 * MOST_NAMES, /* a power of two, as all numbers of slots */
+    NAME_SLOTS = 4 * MOST_NAMES, /* a power of two, as all numbers of slots; so sparse that no name lies further than MOST_PROBES from its place */
     NAME_BYTES = 1 << 19,
     LONGEST_NAME = 256, /* of a scope or a span */
     MOST_NEW = 32,
     TEXT_SLOTS = 8192,
     MOST_INTERNED = TEXT_SLOTS / 4 * 3,
-    MOST_PROBES = 16,
+    MOST_PROBES = 32,
     MOST_EXPECTED = 16,
     NO_COLUMN = 0xFFFF,
     UNREAD = 0xFF, /* a layout that is beyond these limits */
