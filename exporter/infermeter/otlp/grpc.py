@@ -43,7 +43,7 @@ _STOP_SECONDS: Final = 0.5
 
 
 class GrpcReceiver:
-    """Listens for exports over gRPC and answers each after it was decoded."""
+    """Listens for exports over gRPC and answers each after it was judged or decoded."""
 
     def __init__(self, receiver: Receiver, access: FileWatch[Access] | None = None) -> None:
         """`access` says who may send, and is looked after while this listens; None: everybody."""
