@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -23,11 +23,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from faults.flooding import Accounts, Flood, accounts, flooded
 from faults.serving import LISTEN, Sidecar, serving
 from faults.test_overload import CONFIG, GRPC, HTTP, JSON, Seen, agrees, flooded_for, recovers
+from soak.quotas import share_of_a_processor
 
 pytestmark = pytest.mark.soak
 
 MINUTES = float(os.environ.get("MINUTES", "60"))
 FLOOD_SECONDS = 60 * min(5.0, MINUTES)
+CPU_RATIO = 0.2
+"""Of one processor: senders on the same machine can't ask ten times as much of a whole one."""
+
 STUB = Path(__file__).parents[1] / "integration/gpu/nvml_stub.c"
 LIBRARY = "libnvidia-ml.so.1"
 GPUS, PEAK_WATTS = 4, 700
@@ -199,6 +203,26 @@ def test_minutes_of_flood_are_refused_and_accounted_for_exactly_and_are_over_at_
             assert set(one.refused) <= {"503", "UNAVAILABLE"}
             assert one.unhinted == 0
             assert agrees(sidecar, flood.transport, one), one
+        sys.stdout.write(f"recovered after {recovers(sidecar):.2f} s\n")
+        assert sidecar.stopped()[0] == 0
+    assert not [line for line in sidecar.lines if " WARNING " in line or " ERROR " in line]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a share of a processor takes root")
+def test_ten_times_what_it_can_take_on_a_share_of_a_processor_is_refused_and_accounted_for_exactly(tmp_path: Path) -> None:
+    seen, floods = Seen(), (replace(HTTP, connections=600), replace(GRPC, connections=400, channels=32))
+    with share_of_a_processor(CPU_RATIO) as line, serving(tmp_path, CONFIG, shell=line) as sidecar:
+        told = flooded_for(sidecar, floods, FLOOD_SECONDS, seen)
+        taken = sum(one.exports for one in told)
+        asked = taken + sum(one.refused.total() + one.cut for one in told)
+        sys.stdout.write(f"{FLOOD_SECONDS:.0f} s: {seen}; {asked / taken:.1f} x what was taken\n")
+        for flood, one in zip(floods, told, strict=True):
+            sys.stdout.write(f"{flood.transport}: {one}\n")
+            assert one.exports > 0
+            assert set(one.refused) <= {"503", "UNAVAILABLE"}
+            assert one.unhinted == 0
+            assert agrees(sidecar, flood.transport, one), one
+        assert asked > 10 * taken
         sys.stdout.write(f"recovered after {recovers(sidecar):.2f} s\n")
         assert sidecar.stopped()[0] == 0
     assert not [line for line in sidecar.lines if " WARNING " in line or " ERROR " in line]
