@@ -45,7 +45,7 @@ def test_without_files_left_it_says_so_once_and_serves_again_once_there_are(tmp_
         assert sidecar.stopped()[0] == 0
     assert sum("no connection can be taken: Too many open files" in line for line in sidecar.lines) == 1
     assert sum("limits.connections: 1, as no more than 64 files may be open" in line for line in sidecar.lines) == 1
-    assert len(sidecar.lines) == len(["the limit", "three addresses", "", "", "the files", "the end"])
+    assert len(sidecar.lines) == len(["the limit", "three addresses", "", "", "the decoder", "the files", "the end"])
 
 
 @pytest.mark.parametrize("key", ["otlp_http", "otlp_grpc"])
