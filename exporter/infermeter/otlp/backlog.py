@@ -8,7 +8,7 @@ from typing import Final
 from infermeter.model import Export
 from infermeter.otlp.decoder import Checked, Decoder
 
-MOST_SPANS: Final = 4096
+MOST_SPANS: Final = 8192
 """So many are decoded as cheaply as more would be, and while they are, nothing else is done."""
 
 MOST_BYTES: Final = 2**22
