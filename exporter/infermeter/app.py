@@ -1,6 +1,6 @@
 """The composition root: one process, one event loop that owns all state. Reads like the way of the data.
 
-    otlp (HTTP, gRPC)                 -> Receiver -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
+    otlp (HTTP, gRPC)                 -> Intake -> Meter (mapping, ledger) -> Snapshot -> metrics -> web
     gpu, host, scrape, prices (a thread each) -> Readers  ------^
     otlp -> Receiver -> Forwarder -> the user's own collector
 
@@ -24,19 +24,17 @@ from infermeter.faces import Face, drained, listen, unless
 from infermeter.forward.forwarder import forwarder
 from infermeter.gpu.source import GpuSource, Reading
 from infermeter.host.source import HostSource
+from infermeter.intake import Intake
 from infermeter.mapping import ServerMapping
 from infermeter.memory import Memory
 from infermeter.meter import Meter, Surroundings
 from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
-from infermeter.model import Export, HostSample, ServerReading, Snapshot
+from infermeter.model import HostSample, ServerReading, Snapshot
 from infermeter.otlp import access as otlp_access
-from infermeter.otlp.backlog import Backlog
-from infermeter.otlp.decoders import best_decoder, tell
+from infermeter.otlp.decoders import tell
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver
-from infermeter.otlp.receiver import Receiver
-from infermeter.otlp.turns import Turns
 from infermeter.prices.in_force import Quote
 from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.readers import Readers, Takers
@@ -49,9 +47,6 @@ from infermeter.web.page.status import STATUS
 from infermeter.web.server import WebServer
 
 log = logging.getLogger(__name__)
-
-FLUSH_SECONDS = 0.1
-"""How long exports that were answered wait for company before they are decoded and mapped together."""
 
 ADVANCE_SECONDS = 1.0
 """How often time passes for the ledger: one tick."""
@@ -173,19 +168,15 @@ class Sidecar:
             if config.forward.endpoint is not None
             else None
         )
-        turns = Turns()
-        self._backlog = Backlog(best_decoder(self._meter.wanted), self._flush_in_time)
-        self._receiver = Receiver(
-            self._meter.wanted,
-            self._consume,
+        self._intake = Intake(
+            self._meter,
             config.limits,
-            overloaded=lambda: self._memory.exceeded() or turns.spent(),
+            now_ns=lambda: now().unix_ns,
+            exhausted=self._memory.exceeded,
             accepted=self.forwarder.offer if self.forwarder else None,
-            turns=turns,
-            backlog=self._backlog,
+            guard=self._mistakes_end_it,
         )
         self._exposition = Exposition((ProcessCollector(registry=None),))
-        self._flush: asyncio.TimerHandle | None = None
         self._state = state
         self._saver = Saver(state) if state else None
         self._saved_ns = self._last.monotonic_ns
@@ -214,6 +205,7 @@ class Sidecar:
         every: dict[str, Callable[[], Face]] = {
             "web": lambda: WebServer(
                 render=lambda accept: self._exposition.pieces(self._snapshot(), accept),
+                ahead=self._ahead,
                 report=lambda: report(self._snapshot()),
                 events=lambda: report(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().advice.findings),
@@ -223,8 +215,8 @@ class Sidecar:
                 access=web_access.watched(self._config.web.config_file, fail=self._fail),
                 auth_failures_per_minute=self._config.web.auth_failures_per_minute,
             ),
-            "otlp_grpc": lambda: GrpcReceiver(self._receiver, senders),
-            "otlp_http": lambda: HttpReceiver(self._receiver, senders),
+            "otlp_grpc": lambda: GrpcReceiver(self._intake.receiver, senders),
+            "otlp_http": lambda: HttpReceiver(self._intake.receiver, senders),
         }
         return {key: make() for key, make in every.items() if getattr(self._config.listen, key) is not None}
 
@@ -232,7 +224,7 @@ class Sidecar:
         """Whether everything listens, and a line about it, which also tells what there is nothing to count from. Asks nobody."""
         if self._phase != "ready":
             return False, self._phase
-        spans = sum(self._receiver.spans_received.values())
+        spans = sum(self._intake.receiver.spans_received.values())
         gpus = self.readers.gpu_trouble or (None if self._has_gpus else f"{self.readers.gpu_source} shows none of this server's")
         told = ("ready", f"without a GPU: {gpus}" if gpus else "", "no spans yet" if self._expects_spans and not spans else "")
         return True, ", ".join(text for text in told if text)
@@ -240,7 +232,7 @@ class Sidecar:
     async def serve(self) -> None:
         """From now on everything listens and is read: serves until it is to stop."""
         self._phase = "ready"
-        tell(self._backlog.decoder)
+        tell(self._intake.decoder)
         self._supervisor.ready(self.readiness()[1])
         async with self._reloading_when_asked():
             with self._supervisor.watched():
@@ -282,7 +274,8 @@ class Sidecar:
     async def _turn_until_stopped(self) -> None:
         """Lets time pass for the ledger, tick by tick."""
         while not self._stop.is_set():
-            self._advance()
+            for _ in self._ahead():
+                await asyncio.sleep(0)
             self._memory.refresh()
             self._save_sometimes()
             self._supervisor.is_told(self.readiness()[1])
@@ -297,29 +290,6 @@ class Sidecar:
         if self._saver:
             self._saver.finish(self._meter.remember(), seconds=save_seconds)
         return self._snapshot_at(self._last.unix_ns)
-
-    def _consume(self, export: Export) -> None:
-        with self._mistakes_end_it():
-            self._meter.consume(export, self._now().unix_ns)
-        self._flush_in_time()
-
-    def _flush_in_time(self) -> None:
-        if self._backlog.is_full:
-            with self._mistakes_end_it():
-                self._drain()
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
-
-    def _drain(self) -> None:
-        """To be called before the meter is read or told of time: what was answered is part of what is known."""
-        if (export := self._backlog.drained()) is not None:
-            self._meter.consume(export, self._now().unix_ns)
-
-    def _flush_now(self) -> None:
-        self._flush = None
-        with self._mistakes_end_it():
-            self._drain()
-            self._meter.flush(self._now().unix_ns)
 
     def _take_reading(self, reading: Reading) -> None:
         with self._mistakes_end_it():
@@ -373,10 +343,17 @@ class Sidecar:
         self._stop.set()
 
     def _advance(self) -> None:
-        self._drain()
+        self._intake.drain()
         instant = self._now()
         self._meter.advance(instant.unix_ns, instant.monotonic_ns - self._last.monotonic_ns)
         self._last = instant
+
+    def _ahead(self) -> Iterator[None]:
+        """Lets time pass, and reads and considers what a snapshot is made of, step by step, for the loop to have its turn in between."""
+        self._advance()
+        yield
+        yield from self._meter.read_ahead()
+        self._meter.consider(self._last.unix_ns)
 
     def _snapshot(self) -> Snapshot:
         self._advance()
@@ -385,9 +362,9 @@ class Sidecar:
     def _snapshot_at(self, now_ns: int) -> Snapshot:
         return self._meter.snapshot(
             now_ns,
-            spans_received=self._receiver.spans_received,
-            spans_dropped=self._receiver.spans_dropped,
-            exports_refused=self._receiver.exports_refused,
+            spans_received=self._intake.receiver.spans_received,
+            spans_dropped=self._intake.receiver.spans_dropped,
+            exports_refused=self._intake.receiver.exports_refused,
             surroundings=Surroundings(
                 gpu_source=self.readers.gpu_source,
                 gpu_source_up=self.readers.gpu_source_up,

@@ -7,7 +7,7 @@ their Snapshot together in one place, `_snapshot`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -47,8 +47,11 @@ Counts: TypeAlias = Mapping[Any, int]
 LONGEST_REPLAY_NS = 366 * 86_400 * 1_000_000_000
 """A year: what lasts longer has a wrong time in it, and every second of it would be settled."""
 
-FLUSH_SPANS = 4096
-"""Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns."""
+FLUSH_SPANS = 8192
+"""Spans that wait before they are mapped at once, whatever the time: keeps a flood from piling up between two turns.
+
+Each time costs some thousand calls, whatever there is to map; so many spans take some 10 ms, while which nothing else is done.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +147,23 @@ class Meter:
         return self._ledger.recall(sections)
 
     def advance(self, now_ns: int, elapsed_ns: int) -> None:
-        """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks, considers what to advise."""
+        """Time has passed: `elapsed_ns` on a monotonic clock. Accrues cost, closes slots, settles ticks."""
         self.flush(now_ns)
         self._ledger.advance(now_ns, elapsed_ns)
-        self._consider(now_ns)
+
+    def read_ahead(self) -> Iterator[None]:
+        """Reads what the next snapshot would have to, in steps of some two milliseconds: in between anything else may be called."""
+        return self._ledger.read_ahead()
+
+    def consider(self, now_ns: int, *, every_ns: int = EVERY_NS) -> None:
+        """Considers what to advise, if the last time is so long ago: by a snapshot, of which all that can be is best read ahead."""
+        self._adviser.consider(now_ns, lambda: self._ledger.snapshot(now_ns), price_as_of_ns=self._prices.as_of_ns, every_ns=every_ns)
 
     def finish(self, now_ns: int) -> None:
         """Nothing more will arrive: completes what is pending and settles everything."""
         self._book(self._mapper.finish(), now_ns)
         self._ledger.finish(now_ns)
-        self._consider(now_ns, every_ns=0)
+        self.consider(now_ns, every_ns=0)
 
     def snapshot(
         self,
@@ -177,9 +187,6 @@ class Meter:
             surroundings=surroundings,
             prices=self._prices,
         )
-
-    def _consider(self, now_ns: int, *, every_ns: int = EVERY_NS) -> None:
-        self._adviser.consider(now_ns, lambda: self._ledger.snapshot(now_ns), price_as_of_ns=self._prices.as_of_ns, every_ns=every_ns)
 
     def _reprice(self) -> None:
         self._prices = prices_in_force(self._config.cost, listed=self._listed, quote=self._quote, gpus=self._gpus)

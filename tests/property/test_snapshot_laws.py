@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import Literal
 
 from hypothesis import example, given, settings
@@ -120,3 +121,30 @@ def test_whoever_is_asked_every_second_says_what_one_says_who_is_asked_once(
         asked.finish(at(now))
         unasked.finish(at(now))
     assert whole(asked.snapshot(at(now))) == whole(unasked.snapshot(at(now)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(work=steps, quiet=st.integers(0, 25), counted=st.booleans(), far=st.lists(st.integers(0, 6), min_size=1, max_size=8))
+@example(work=[BUSY, BUSY, replace(BUSY, sla=1), BUSY, replace(GAUGED, told="counts")], quiet=11, counted=True, far=[1, 2, 0])
+def test_what_is_read_ahead_in_steps_between_which_anything_happens_is_what_is_read_at_once(
+    work: list[Step], quiet: int, counted: bool, far: list[int]
+) -> None:
+    ahead, at_once = (ledger(settings_of(0, counted=counted), offline=False) for _ in range(2))
+    reading, steps_done = ahead.read_ahead(), cycle(far)
+    for now, also in zip(life(ahead, work, counted=counted, quiet=quiet), life(at_once, work, counted=counted, quiet=quiet), strict=True):
+        assert now == also
+        wanted = next(steps_done)
+        if sum(1 for _ in islice(reading, wanted)) < wanted:
+            reading = ahead.read_ahead()
+        if not wanted:
+            assert whole(ahead.snapshot(at(now))) == whole(at_once.snapshot(at(now)))
+    assert whole(ahead.snapshot(at(now))) == whole(at_once.snapshot(at(now)))
+
+
+def test_what_is_read_ahead_is_what_the_snapshot_tells() -> None:
+    book = ledger(settings_of(0, counted=False), offline=False)
+    *_, now = life(book, [BUSY, BUSY, BUSY], counted=False, quiet=15)
+    assert list(book.read_ahead())
+    told = book.snapshot(at(now))
+    assert not list(book.read_ahead())
+    assert [model.windows for model in told.models] == [model.windows for model in book.snapshot(at(now)).models]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, WITHIN, Arrivals
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.energy import gap_limit_ns
 from infermeter.ledger.fallback import together
 from infermeter.ledger.histogram import STAGES_AND_OTHER
+from infermeter.ledger.server_capacity import ServerCapacity
 from infermeter.ledger.slots import Told
 from infermeter.ledger.totals import Totals
+from infermeter.ledger.window_readings import ModelBasis
 from infermeter.model import (
     CapacityFacts,
     CoverageBias,
@@ -26,6 +28,9 @@ from infermeter.model import (
     Use,
 )
 
+Capacities: TypeAlias = Mapping[int, CapacityFacts | None]
+"""By code, in the order of the models' names."""
+
 _OF_LLMS: Final[tuple[Signal, ...]] = ("ttft", "tpot")
 
 
@@ -33,6 +38,20 @@ def told(arrivals: Arrivals, code: int) -> Told:
     """Which facts there are of a model."""
     tallies = arrivals.tallies[code].tolist()
     return Told(arrivals.names.names[code], arrivals.sla_since(code), bool(tallies[TOLD_INPUT]), bool(tallies[TOLD_OUTPUT]))
+
+
+def capacities(arrivals: Arrivals, capacity: ServerCapacity) -> Capacities:
+    """Of every model."""
+    names = arrivals.names.names
+    return {code: capacity.facts(code) for code in sorted(range(len(names)), key=names.__getitem__)}
+
+
+def model_bases(arrivals: Arrivals, blocks: Sequence[Blocks | None], facts: Capacities) -> tuple[ModelBasis, ...]:
+    """What the windows of the models of these codes go by, in their order; `blocks` by code."""
+    return tuple(
+        ModelBasis(code, told(arrivals, code), arrivals.sla(code), blocks[code], None if fact is None else fact.observed_per_second)
+        for code, fact in facts.items()
+    )
 
 
 def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has of a model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from infermeter.ledger.booked import LATE, Booked
 from infermeter.ledger.concurrency import concurrency
 from infermeter.ledger.coverage import SLOTS_BEFORE, Coverage
 from infermeter.ledger.energy import Reason
-from infermeter.ledger.facts import model_facts, server_gauges, told
+from infermeter.ledger.facts import Capacities, capacities, model_bases, model_facts, server_gauges
 from infermeter.ledger.instants import HOUR_SECONDS, SECOND_NS, SLOT_NS, SLOT_TICKS, TICK_NS
 from infermeter.ledger.misses import missed, missed_stages_ns
 from infermeter.ledger.server_capacity import ServerCapacity
@@ -26,7 +26,7 @@ from infermeter.ledger.slowdown import Slowdowns
 from infermeter.ledger.tariff import Prices
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.watermarks import Watermarks
-from infermeter.ledger.window_readings import Basis, ModelBasis, WindowReadings
+from infermeter.ledger.window_readings import Basis, WindowReadings
 from infermeter.ledger.windows import WindowQuantiles
 from infermeter.model import Concurrency, GpuIdentity, GpuSample, HostSample, InferenceBatch, Ints, LedgerSnapshot, ServerReading
 
@@ -195,28 +195,21 @@ class Ledger:
                 blocks.cut(self._slots.closed - 1)
         self._settled_ns = max(end_ns, self._settled_ns or end_ns)
 
+    def read_ahead(self) -> Iterator[None]:
+        """Reads what the next snapshot would have to, in steps of some two milliseconds: in between the ledger may be told and asked."""
+        return self._windows.ahead(self._basis(capacities(self._arrivals, self._capacity)))
+
     def snapshot(self, now_ns: int) -> LedgerSnapshot:
         """What the ledger says at an instant; taking it changes nothing."""
-        arrivals, settlement, names = self._arrivals, self._settlement, self._arrivals.names.names
+        arrivals, settlement = self._arrivals, self._settlement
         devices, accrual, uses = settlement.devices, settlement.accrual, settlement.uses
-        priced, metered, confidence = bool(accrual.cost), devices.metered, self._config.ledger.confidence
+        priced, metered = bool(accrual.cost), devices.metered
         counted = self._totals.known or not self.sampled
-        codes = sorted(range(len(names)), key=names.__getitem__)
         longest = max((self._quantiles.length(window) for window in self._config.windows), default=SLOTS_BEFORE)
         coverage_ratio = self._coverage.ratio(longest)
-        about = {code: told(arrivals, code) for code in codes}
-        facts = {code: self._capacity.facts(code) for code in codes}
-        biases = self._bias.found
-        capacities = {code: k for code, fact in facts.items() if fact is not None and (k := fact.observed_per_second) is not None}
-        basis = Basis(
-            tuple(self._config.windows),
-            tuple(ModelBasis(code, about[code], arrivals.sla(code), self._blocks[code], capacities.get(code)) for code in codes),
-            sampled=self.sampled,
-            confidence=confidence,
-            priced=frozenset(accrual.cost),
-            metered=metered,
-            biased=tuple(biases),
-        )
+        facts, biases = capacities(self._arrivals, self._capacity), self._bias.found
+        basis = self._basis(facts)
+        about = {model.code: model.told for model in basis.models}
         return LedgerSnapshot(
             time_ns=now_ns,
             start_ns=self._start_ns,
@@ -233,7 +226,7 @@ class Ledger:
                     totals=self._totals,
                     coverage_bias=biases.get(code),
                 )
-                for code, windows in zip(codes, self._windows.models(basis), strict=True)
+                for code, windows in zip(about, self._windows.models(basis), strict=True)
             ),
             windows=self._windows.server(
                 basis, [self._capacity.load(window.seconds) if counted else None for window in self._config.windows]
@@ -258,6 +251,17 @@ class Ledger:
             peak_load_ratio=self._capacity.peak_load if counted else None,
             concurrency=self._concurrency(longest, coverage_ratio),
             gauges=server_gauges(self._reading, now_ns, interval_seconds=self._config.server.metrics_interval),
+        )
+
+    def _basis(self, facts: Capacities) -> Basis:
+        return Basis(
+            tuple(self._config.windows),
+            model_bases(self._arrivals, self._blocks, facts),
+            sampled=self.sampled,
+            confidence=self._config.ledger.confidence,
+            priced=frozenset(self._settlement.accrual.cost),
+            metered=self._settlement.devices.metered,
+            biased=tuple(self._bias.found),
         )
 
     def _concurrency(self, slots: int, coverage_ratio: float | None) -> Concurrency | None:

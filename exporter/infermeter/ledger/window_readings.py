@@ -1,14 +1,14 @@
 """What every window says of each model and of the server: read once, and kept until something has changed that it goes by. Pure.
 
 Windows are made of closed slots, which never change. What else goes into them is compared by value each time, so that whoever asks gets
-what reading anew would give.
+what reading anew would give. It may be read ahead in steps, by whoever has other things to do in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.hardware import Hardware
@@ -17,6 +17,9 @@ from infermeter.ledger.slowdown import Slowdowns
 from infermeter.ledger.totals import Totals
 from infermeter.ledger.windows import WindowQuantiles, WindowReader
 from infermeter.model import Component, ModelWindow, ServerWindow, SlaTarget, Window
+
+MODELS_A_STEP: Final = 16
+"""Of which all windows are read in one go: one window of them takes some two milliseconds."""
 
 
 class ModelBasis(NamedTuple):
@@ -44,6 +47,18 @@ class Basis(NamedTuple):
     biased: Collection[int]
 
 
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """What has been read so far: the readers of the windows, then the models in the order of the basis, then the server."""
+
+    closed: int
+    revision: object
+    basis: Basis
+    readers: list[WindowReader] = field(default_factory=list)
+    models: list[tuple[ModelWindow, ...]] = field(default_factory=list)
+    server: list[ServerWindow] = field(default_factory=list)
+
+
 class WindowReadings:
     """Reads all windows. Blocks and sketches take in nothing but closed slots."""
 
@@ -53,28 +68,61 @@ class WindowReadings:
         self._slowdowns = slowdowns
         self._hardware = hardware
         self._totals = totals
-        self._known: tuple[object, list[tuple[ModelWindow, ...]], list[tuple[WindowReader, ServerWindow]]] | None = None
+        self._known: _Reading | None = None
 
     def models(self, basis: Basis) -> list[tuple[ModelWindow, ...]]:
         """The windows of each model, in the order of the basis."""
-        return self._read(basis)[0]
+        return self._read(basis).models
 
     def server(self, basis: Basis, loads: Sequence[float | None]) -> tuple[ServerWindow, ...]:
         """The whole server in each window, of which these are the loads. What the GPUs did is read each time: readings may come late."""
-        _, read = self._read(basis)
+        read = self._read(basis)
         return tuple(
-            replace(window, load_ratio=load, hardware=reader.hardware()) for (reader, window), load in zip(read, loads, strict=True)
+            replace(window, load_ratio=load, hardware=reader.hardware())
+            for reader, window, load in zip(read.readers, read.server, loads, strict=True)
         )
 
-    def _read(self, basis: Basis) -> tuple[list[tuple[ModelWindow, ...]], list[tuple[WindowReader, ServerWindow]]]:
-        goes_by = self._slots.closed, self._totals.revision, basis
-        if self._known is None or self._known[0] != goes_by:
-            readers = [self._reader(window, basis) for window in basis.windows]
-            models = [tuple(reader.model(*model) for reader in readers) for model in basis.models]
+    def ahead(self, basis: Basis) -> Iterator[None]:
+        """Reads what isn't known yet of this basis, and stops after each step of some two milliseconds; anything may happen meanwhile.
+
+        It ends early once slots have closed or the basis asked for is another one, since then nobody wants the rest.
+        """
+        reading = self._begun(basis)
+        for _ in self._steps(reading):
+            yield
+            if self._known is not reading or not self._holds(reading):
+                return
+
+    def _read(self, basis: Basis) -> _Reading:
+        reading = self._begun(basis)
+        for _ in self._steps(reading):
+            pass
+        return reading
+
+    def _begun(self, basis: Basis) -> _Reading:
+        """What is known by this basis: nothing yet, if it is another one or what it says no longer holds."""
+        known = self._known
+        if known is None or not self._holds(known) or known.basis != basis:
+            known = self._known = _Reading(self._slots.closed, self._totals.revision, basis)
+        return known
+
+    def _holds(self, reading: _Reading) -> bool:
+        return reading.closed == self._slots.closed and reading.revision == self._totals.revision
+
+    def _steps(self, reading: _Reading) -> Iterator[None]:
+        """Reads on from where it is, whoever has read until there."""
+        basis, readers, models = reading.basis, reading.readers, reading.models
+        while len(readers) < len(basis.windows):
+            readers.append(self._reader(basis.windows[len(readers)], basis))
+            yield
+        while len(models) < len(basis.models):
+            for model in basis.models[len(models) : len(models) + MODELS_A_STEP]:
+                models.append(tuple(reader.model(*model) for reader in readers))
+            yield
+        if not reading.server:
             told = {model.code: model.told for model in basis.models}
             capacities = {model.code: model.capacity for model in basis.models if model.capacity is not None}
-            self._known = goes_by, models, [(reader, reader.server(told, capacities)) for reader in readers]
-        return self._known[1:]
+            reading.server.extend(reader.server(told, capacities) for reader in readers)
 
     def _reader(self, window: Window, basis: Basis) -> WindowReader:
         return WindowReader(

@@ -115,6 +115,7 @@ class WindowReader:
         self._stop = slots.closed
         self._first = min(max(self._stop - quantiles.length(window), start), self._stop)
         self._sums: Sums = slots.sums(self._first, self._stop)
+        self._sums_since = {self._first: self._sums}
         self._served = totals.sums(self._first, self._stop)
         self._unnamed = totals.unnamed
         self._tokens = totals.tokens
@@ -270,7 +271,10 @@ class WindowReader:
 
     def _judged(self, since: int) -> Sums:
         """What the SLA in force, which judges alone `since` a slot, has judged of the window."""
-        return self._sums if since <= self._first else self._slots.sums(min(since, self._stop), self._stop)
+        first = min(max(since, self._first), self._stop)
+        if first not in self._sums_since:  # all models that a reload concerned have the same
+            self._sums_since[first] = self._slots.sums(first, self._stop)
+        return self._sums_since[first]
 
     def _within(self, code: int, since: int | None) -> float | None:
         """Ok inferences within the SLA in force; None without one, and where it has judged too few of them to tell its share of all."""
