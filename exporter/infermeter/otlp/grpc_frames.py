@@ -23,6 +23,9 @@ PRIORITY_BYTES: Final = 5
 PING_BYTES: Final = 8
 CODE_BYTES: Final = 4
 _SETTING: Final = struct.Struct(">HL")
+SETTINGS_MOST: Final = 32
+"""In a frame; there are about ten. Each may concern every stream."""
+
 STREAM_MOST: Final = (1 << 31) - 1
 WINDOW_BYTES_MOST: Final = (1 << 31) - 1
 WINDOW_BYTES: Final = 65_535
@@ -91,6 +94,8 @@ def settings_in(payload: bytes) -> list[tuple[int, int]]:
     """Key and value of each. Raises: Http2Error."""
     if len(payload) % _SETTING.size:
         raise Http2Error(Code.FRAME_SIZE_ERROR)
+    if len(payload) > SETTINGS_MOST * _SETTING.size:
+        raise Http2Error(Code.ENHANCE_YOUR_CALM)
     return list(_SETTING.iter_unpack(payload))
 
 

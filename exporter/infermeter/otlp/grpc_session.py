@@ -9,6 +9,7 @@ Source: RFC 9113, sections 3.4, 4, 5 and 6.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -26,9 +27,9 @@ STREAMS_MOST: Final = 16
 CONTENT_BYTES_MOST: Final = 1 << 20
 """Of a frame of content, which is handed on as it comes; the others are no longer than they always may be."""
 
-BLOCK_BYTES_MOST: Final = 8192
+BLOCK_BYTES_MOST: Final = LIST_BYTES_MOST
 BLOCK_FRAMES_MOST: Final = 8
-"""Of fields, packed, and of the frames that they come in."""
+"""Of fields, packed, and of the frames that they come in: whoever keeps to the bound that it was told keeps to this one."""
 
 IDLE_FRAMES_MOST: Final = 1024
 """Between two requests that came whole: frames that bring none of one on, as pings, settings, resets, crumbs of content."""
@@ -62,6 +63,7 @@ class Session:
         self._room_bytes_most = self._room_bytes = room_bytes
         self._window_bytes = self._stream_window_bytes = h2.WINDOW_BYTES
         self._streams: dict[int, Stream] = {}
+        self._late: deque[int] = deque(maxlen=STREAMS_MOST)  # answered before they were whole
         self._last = 0
         self._is_leaving = False
         self._blocks = Blocks()
@@ -132,6 +134,7 @@ class Session:
         self.unwritten.append(written(stream.answer, number))
         if not stream.has_ended:
             self.unwritten.append(h2.reset(number, Code.NO_ERROR))
+            self._late.append(number)
         del self._streams[number]
 
     def _send_on(self) -> None:
@@ -250,10 +253,13 @@ class Session:
 
     def _ended(self, number: int) -> Event:
         stream = self._streams.get(number)
-        if stream is None:
+        if stream is None and number not in self._late:
             self._spend()
             return Mark.NOTHING
         self._idle_frames = 0
+        if stream is None:
+            self._late.remove(number)
+            return Mark.NOTHING
         stream.has_ended = True
         return Ended(number)
 
@@ -297,7 +303,7 @@ class Session:
         stream = self._streams.get(number)
         if stream is not None and (stream.has_ended or not is_last):
             raise Http2Error(Code.PROTOCOL_ERROR)
-        return self._ended(number) if stream is not None else Mark.NOTHING
+        return self._ended(number) if stream is not None or number in self._late else Mark.NOTHING
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> Event:
         self._spend()

@@ -178,6 +178,14 @@ def test_who_asks_for_something_else_is_told_so(fields: list[tuple[str, str]], s
     assert peer.refused == ({"malformed": 1} if status == INVALID else {})
 
 
+def test_a_sender_of_other_signals_is_told_so_again_and_again_and_keeps_its_connection() -> None:
+    peer = Peer()
+    path = TRACES.replace("trace.v1.Trace", "metrics.v1.Metrics")
+    assert {peer.status(message(b""), path=path) for _ in range(1200)} == {UNIMPLEMENTED}
+    assert peer.refused == {"signal": 1200}
+    assert peer.wire.done == []
+
+
 def test_more_calls_than_may_be_under_way_are_told_to_come_back_before_they_know_of_that() -> None:
     peer = Peer()
     streams = [peer.client.call(export()[:9], ends=False) for _ in range(STREAMS_MOST + 1)]

@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 from infermeter.otlp import grpc_frames as h2
 from infermeter.otlp.grpc_answers import Answer
 from infermeter.otlp.grpc_events import Begun, BrokenOff, Ended, Event, Mark, Piece
-from infermeter.otlp.grpc_frames import Code, Http2Error, frame
-from infermeter.otlp.grpc_session import BLOCK_BYTES_MOST, BLOCK_FRAMES_MOST, CONTENT_BYTES_MOST, CRUMB_BYTES, IDLE_FRAMES_MOST, Session
+from infermeter.otlp.grpc_frames import SETTINGS_MOST, Code, Http2Error, frame
+from infermeter.otlp.grpc_hpack import LIST_BYTES_MOST
+from infermeter.otlp.grpc_session import (
+    BLOCK_BYTES_MOST,
+    BLOCK_FRAMES_MOST,
+    CONTENT_BYTES_MOST,
+    CRUMB_BYTES,
+    IDLE_FRAMES_MOST,
+    STREAMS_MOST,
+    Session,
+)
 from unit.otlp.calls import GREETING, TRACES, Client, head
 
 MESSAGE_BYTES = 200_000
@@ -365,6 +374,49 @@ def test_requests_that_are_broken_off_at_once_are_bounded() -> None:
     assert code(session, next(pairs) + next(pairs)) is Code.ENHANCE_YOUR_CALM
 
 
+def call_refused_at_its_head(session: Session, stream: int, end: bytes) -> None:
+    """The answer is there before the content is."""
+    assert isinstance(events(session, frame(h2.HEADERS, h2.END_HEADERS, stream, REQUEST))[0], Begun)
+    session.answer(stream, Answer(12))
+    assert events(session, frame(h2.DATA, 0, stream, bytes(CRUMB_BYTES)) + end) == []
+
+
+@pytest.mark.parametrize("ends", ["content", "trailers"])
+def test_requests_that_are_refused_at_their_heads_and_come_whole_are_not_bounded(ends: str) -> None:
+    session = greeted()
+    for stream in range(1, 4 * IDLE_FRAMES_MOST, 2):
+        is_content = ends == "content"
+        end = frame(h2.DATA, h2.END_STREAM, stream) if is_content else frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream)
+        call_refused_at_its_head(session, stream, end)
+
+
+@pytest.mark.parametrize("is_broken_off", [False, True])
+def test_requests_that_are_refused_at_their_heads_and_left_or_broken_off_are_bounded(is_broken_off: bool) -> None:
+    session = greeted()
+    frames_each = 1 + is_broken_off
+    for stream in islice(count(1, 2), (IDLE_FRAMES_MOST - 1) // frames_each):  # the settings were one
+        call_refused_at_its_head(session, stream, h2.reset(stream, Code.NO_ERROR) if is_broken_off else b"")
+    more = [frame(h2.HEADERS, h2.END_HEADERS, 2**31 - 1, REQUEST), h2.reset(1, Code.NO_ERROR)]
+    assert code(session, b"".join(more)) is Code.ENHANCE_YOUR_CALM
+
+
+def test_of_those_that_were_left_the_last_may_still_come() -> None:
+    session = greeted()
+    streams = range(1, 4 * STREAMS_MOST, 2)
+    for stream in streams:
+        call_refused_at_its_head(session, stream, b"")
+    events(session, IDLE["pings"] * (IDLE_FRAMES_MOST - 1 - len(streams)))
+    assert events(session, frame(h2.DATA, h2.END_STREAM, streams[-STREAMS_MOST])) == []
+    events(session, IDLE["pings"] * IDLE_FRAMES_MOST)
+    assert code(session, frame(h2.DATA, h2.END_STREAM, streams[0])) is Code.ENHANCE_YOUR_CALM
+
+
+def test_settings_are_bounded_in_number_since_each_may_concern_every_stream() -> None:
+    setting = b"\0\4\0\0\0\1"
+    assert events(greeted(), frame(h2.SETTINGS, 0, 0, setting * SETTINGS_MOST)) == []
+    assert code(greeted(), frame(h2.SETTINGS, 0, 0, setting * (SETTINGS_MOST + 1))) is Code.ENHANCE_YOUR_CALM
+
+
 def test_content_that_is_worth_its_frames_is_not_bounded_by_their_number() -> None:
     session = begun()
     for _ in range(MESSAGE_BYTES // CRUMB_BYTES):
@@ -377,8 +429,20 @@ def test_fields_come_in_few_frames_and_are_short() -> None:
         assert code(greeted(), begins + frame(h2.CONTINUATION, 0, 1, b"\x84" * length) * BLOCK_FRAMES_MOST) is Code.ENHANCE_YOUR_CALM
     ended = frame(h2.HEADERS, 0, 1, REQUEST) + frame(h2.CONTINUATION, h2.END_HEADERS, 1, b"\0\1x\1y")
     assert isinstance(events(greeted(), ended)[0], Begun)
-    longer = frame(h2.HEADERS, h2.END_HEADERS, 1, b"\x83" * (BLOCK_BYTES_MOST + 1))
+    longer = frame(h2.HEADERS, 0, 1, b"\x83" * BLOCK_BYTES_MOST) + frame(h2.CONTINUATION, h2.END_HEADERS, 1, b"\x83")
     assert code(greeted(), longer) is Code.ENHANCE_YOUR_CALM
+
+
+def test_fields_as_long_as_the_client_was_told_that_they_may_be_are_taken() -> None:
+    session, client = Session(MESSAGE_BYTES), Client()
+    client.hear(written(session))
+    fields = head()
+    left = client.h2.remote_settings.max_header_list_size - sum(len(name) + len(value) + 32 for name, value in fields)
+    value = "X" * (left // 2 - len("x-1") - 32)  # which is packed as long as it is
+    stream = client.call(b"some", [*fields, ("x-1", value), ("x-2", value)])
+    assert 2 * len(value) > LIST_BYTES_MOST - 1000
+    assert [type(event) for event in events(session, client.unsent())] == [Begun, Piece, Ended]
+    assert stream == 1
 
 
 def test_fields_that_take_long_to_unpack_count_as_more_of_an_effort() -> None:
