@@ -326,3 +326,32 @@ def test_exports_that_wait_to_be_mapped_together_become_what_they_become_one_by_
             assert state(together) == state(one_by_one)
     assert inferences(together.finish()) == inferences(one_by_one.finish())
     assert state(together) == state(one_by_one)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), few=st.booleans())
+def test_exports_of_too_many_traces_make_the_same_room_together_as_one_by_one(seed: int, few: bool) -> None:
+    """Most traces come whole; of some a part comes later, or nothing but what no rule matches, so that they are evicted."""
+    chance = random.Random(seed)
+    together, one_by_one = (Mapper(JOINED, assembly=Assembly(), limits=Limits(pending_traces=130)) for _ in range(2))
+    opened = 0
+    unmatched = [0]
+    for step in range(25):
+        spans: list[Span] = []
+        for trace in range(opened, opened := opened + chance.choice((0, 1, 2, 30, 40))):
+            spans.append(Span("wait", -100, 0, "w", "root", str(trace)))
+            if chance.random() < (0.02 if few else 0.1):
+                unmatched.append(trace)
+            else:
+                spans.append(Span("run", -100, 0, trace=str(trace)))
+        if chance.random() < 0.3:
+            known = chance.choice((chance.choice(unmatched), chance.randrange(max(opened - 200, 0), opened + 1)))
+            spans.insert(chance.randrange(len(spans) + 1), Span("wait", -100, 0, "late", "root", str(known)))
+        for of in (together, one_by_one):
+            of.add(batches(spans, of.wanted), ns(step))
+        state(one_by_one)
+        if chance.random() < 0.3:
+            assert inferences(together.take(ns(step))) == inferences(one_by_one.take(ns(step)))
+            assert state(together) == state(one_by_one)
+    assert inferences(together.finish()) == inferences(one_by_one.finish())
+    assert state(together) == state(one_by_one)

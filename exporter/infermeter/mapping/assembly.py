@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
@@ -91,23 +92,43 @@ class Assembler:
         """Takes spans; within a trace a span id counts once. All is as if they had come batch by batch, but they take less memory."""
         kept = [Kept.of(group) for group in groups]
         traces = TraceIds.of(kept)
-        if self._has_room_for(kept, traces.ids):
-            self._add(kept, traces)
+        slots = self._traces.slots(traces.ids)
+        if (leaving := self._leaving(kept, traces, slots)) is not None:
+            self._add(kept, traces, slots)
+            self._hurry(leaving)
             return
         for batch in by_batch(kept):
-            self._add(batch, TraceIds.of(batch))
+            traces = TraceIds.of(batch)
+            self._add(batch, traces, self._traces.slots(traces.ids))
             self._make_room()
 
-    def _has_room_for(self, kept: Sequence[Kept], trace_ids: Sequence[bytes]) -> bool:
-        """Whether nothing has to make room for these, be they added together or batch by batch."""
-        if not self._bounded:
-            return True
-        fresh = int((self._traces.slots(trace_ids) < 0).sum())
-        more_bytes = TRACE_BYTES * fresh + sum(one.size_bytes for one in kept)
-        return self._waiting + fresh <= self._limits.pending_traces and self.has_room(more_bytes)
+    def _leaving(self, kept: Sequence[Kept], traces: TraceIds, slots: Ints) -> Ints | None:
+        """The slots that make room for these, be they added together or batch by batch; None if that makes a difference.
 
-    def _add(self, kept: Sequence[Kept], traces: TraceIds) -> None:
-        slot = self._opened(traces.ids)[traces.trace]
+        It makes none where there may be too many traces but not too many bytes, and those that have waited longest are all complete early:
+        none of them is touched now, none is evicted. `slots`: those of `traces`, -1 where it has none.
+        """
+        fresh = slots < 0
+        count = int(fresh.sum())
+        if self._bounded and not self.has_room(TRACE_BYTES * count + sum(one.size_bytes for one in kept)):
+            return None
+        if not self._bounded or self._waiting + count <= self._limits.pending_traces:
+            return np.empty(0, np.int64)
+        if Closed.EVICTED in self._closed.of(compress(traces.ids, fresh.tolist())):
+            return None
+        waiting, leaving = self._waiting, 0
+        for more in np.unique(traces.first_batches(kept)[fresh], return_counts=True)[1].tolist():
+            waiting += more
+            over = self._over_traces(waiting)
+            waiting -= over
+            leaving += over
+        oldest = self._traces.waiting()[:leaving]
+        if len(oldest) < leaving or not self._traces.matched[oldest].all() or np.isin(oldest, slots).any():
+            return None
+        return oldest
+
+    def _add(self, kept: Sequence[Kept], traces: TraceIds, slots: Ints) -> None:
+        slot = self._opened(traces.ids, slots)[traces.trace]
         here = slot >= 0
         everything_counts = not self._counted and bool(here.all())
         self._touch(kept, slot)
@@ -146,9 +167,8 @@ class Assembler:
             self._traces.state[hurried] = WAITING
         self._traces.touch(slot, arrived_ns)
 
-    def _opened(self, trace_ids: Sequence[bytes]) -> Ints:
-        """The slot of each trace (no two alike), after an assembly of it was begun; -1 where it was evicted."""
-        slots = self._traces.slots(trace_ids)
+    def _opened(self, trace_ids: Sequence[bytes], slots: Ints) -> Ints:
+        """The slot of each trace (no two alike), after an assembly was begun of those without (-1); they keep none if they were evicted."""
         missing = np.flatnonzero(slots < 0)
         if not len(missing):
             return slots
@@ -162,6 +182,7 @@ class Assembler:
             self._counted |= {slot: frozenset(again[trace_id]) for trace_id, slot in zip(fresh, opened, strict=True) if trace_id in again}
         else:
             opened = self._traces.open(fresh)
+        slots = slots.copy()
         slots[missing] = opened
         self._waiting += len(fresh)
         self._size_bytes += TRACE_BYTES * len(fresh)
@@ -195,21 +216,29 @@ class Assembler:
         while self._bounded and (over := self._over()):
             leaving = self._traces.waiting()[:over]
             matched = self._traces.matched[leaving]
-            hurried, evicted = leaving[matched], leaving[~matched]
-            self._traces.state[hurried] = HURRIED
-            self._waiting -= len(hurried)
-            self._hurried_bytes += int(self._traces.size_bytes[hurried].sum())
+            evicted = leaving[~matched]
+            self._hurry(leaving[matched])
             spans = self._traces.spans[evicted]
             self._dropped["evicted"] += int(spans.sum())
             self._closed.add(dict.fromkeys(self._traces.id[evicted[spans > 0]].tolist(), Closed.EVICTED), {})
             self._released(evicted)
 
+    def _hurry(self, slots: Ints) -> None:
+        """These traces are complete early."""
+        self._traces.state[slots] = HURRIED
+        self._waiting -= len(slots)
+        self._hurried_bytes += int(self._traces.size_bytes[slots].sum())
+
+    def _over_traces(self, waiting: int) -> int:
+        """How many traces must make room where so many wait, for their number alone."""
+        surplus = waiting - self._limits.pending_traces
+        return surplus + self._limits.pending_traces // SLACK if surplus > 0 else 0
+
     def _over(self) -> int:
         """How many traces must make room."""
         most_bytes = WAITING_RATIO * self._limits.pending_bytes
-        surplus = self._waiting - self._limits.pending_traces
         surplus_bytes = self._size_bytes - self._hurried_bytes - most_bytes
-        over = surplus + self._limits.pending_traces // SLACK if surplus > 0 else 0
+        over = self._over_traces(self._waiting)
         if self._waiting and surplus_bytes > 0:
             sizes = np.cumsum(self._traces.size_bytes[self._traces.waiting()])
             over = max(over, int(np.searchsorted(sizes, surplus_bytes + most_bytes / SLACK)) + 1)

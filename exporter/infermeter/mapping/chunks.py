@@ -100,6 +100,12 @@ class TraceIds(NamedTuple):
         first, trace = places(*trace_id.view(np.uint64).reshape(-1, 2).T)
         return cls(trace_id[first].tolist(), trace)
 
+    def first_batches(self, kept: Sequence[Kept]) -> Ints:
+        """For each trace the number of the batch of those spans with which it came first."""
+        first = np.full(len(self.ids), np.iinfo(np.int64).max)
+        np.minimum.at(first, self.trace, end_to_end([one.spans.number for one in kept]))
+        return first
+
 
 def by_batch(kept: Sequence[Kept]) -> Iterator[list[Kept]]:
     """What came together, in the order of arrival."""
