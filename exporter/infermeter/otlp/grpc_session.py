@@ -106,12 +106,14 @@ class Session:
 
     def feed(self, data: bytes) -> None:
         """Takes bytes that came."""
-        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
-        self._at = 0
+        self._data, self._at = self._data[self._at :] + data, 0
 
     def next_event(self) -> Event:
         """What comes next. Raises: Http2Error, and is of use only to say goodbye then."""
-        return self._read(self)
+        event = self._read(self)
+        if event is Mark.NEED_DATA:
+            self._data, self._at = self._data[self._at :], 0  # a connection that rests holds nothing
+        return event
 
     def answer(self, number: int, answer: Answer) -> None:
         """Ends a stream, once the peer has room for the answer. What still comes in it is dropped."""

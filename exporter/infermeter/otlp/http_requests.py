@@ -109,8 +109,7 @@ class Requests:
 
     def feed(self, data: bytes) -> None:
         """Takes bytes that came."""
-        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
-        self._at = 0
+        self._data, self._at = self._data[self._at :] + data, 0
 
     def whole(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head and the body of a request that came before, but for its length and its body, and is all that came now, as most are.
@@ -127,7 +126,10 @@ class Requests:
 
     def next_part(self) -> Part:
         """What comes next. Raises: DecodeError, and is of no more use then."""
-        return self._read(self)
+        part = self._read(self)
+        if part is Mark.NEED_DATA:
+            self._data, self._at = self._data[self._at :], 0  # a connection that rests holds nothing
+        return part
 
     def _head(self) -> Part:
         data, at = self._data, self._at

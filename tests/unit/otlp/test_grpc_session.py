@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count, islice, pairwise
@@ -146,6 +147,17 @@ def test_content_comes_as_it_comes_and_its_frames_may_be_long() -> None:
     assert session.is_in_content
     assert events(session, data[100_009:]) == [Piece(1, bytes(50_000)), Ended(1)]
     assert not session.has_begun
+
+
+def test_a_connection_that_rests_holds_nothing_of_what_came() -> None:
+    session = begun()
+    tracemalloc.start()
+    session.feed(frame(h2.DATA, h2.END_STREAM, 1, bytes(MESSAGE_BYTES)))
+    for _ in until_more(session):
+        pass
+    held_bytes, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < MESSAGE_BYTES // 10 < MESSAGE_BYTES < peak_bytes
 
 
 def test_who_breaks_a_stream_off_is_answered_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -392,3 +393,14 @@ def test_a_head_that_asks_for_leave_is_long_or_has_no_length_is_always_read_in_t
     body = b"0\r\n\r\n" if b"chunked" in field else b"abc"
     raw = POST + field + (b"" if b"chunked" in field else b"\r\nContent-Length: 3") + b"\r\n\r\n" + body
     assert after(raw).whole(raw) is None
+
+
+def test_a_connection_that_rests_holds_nothing_of_what_came() -> None:
+    requests, length = Requests(), 200_000
+    tracemalloc.start()
+    requests.feed(POST + b"Content-Length: %d\r\n\r\n" % length + bytes(length))
+    for _ in parts(requests):
+        pass
+    held_bytes, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < length // 10 < length < peak_bytes
