@@ -311,13 +311,17 @@ class Table:
 
     @cached_property
     def _events(self) -> Events:
-        """Those of all rows."""
-        return Events.joined([group.events for group in self.groups], [len(group) for group in self.groups])
+        """Those of all rows, by name."""
+        events = Events.joined([group.events for group in self.groups], [len(group) for group in self.groups])
+        short = np.min_scalar_type(len(self.groups[0].plan.event_numbers))  # numbers of a byte or two are sorted in no time
+        order = np.argsort(events.name.astype(short), kind="stable")
+        return Events(events.row[order], events.name[order], events.time_ns[order])
 
     def events(self, name: str) -> tuple[Ints, Ints]:
         """Rows and instants of all events of a name."""
-        of_name = self._events.name == self.groups[0].plan.event_numbers[name]
-        return self._events.row[of_name], self._events.time_ns[of_name]
+        number = self.groups[0].plan.event_numbers[name]
+        first, last = np.searchsorted(self._events.name, (number, number + 1))
+        return self._events.row[first:last], self._events.time_ns[first:last]
 
 
 def numbers(column: Array) -> Floats:
