@@ -131,6 +131,8 @@ ODD = {
     "an id twice": lambda n: span(n).SerializeToString() + b"\x12\x08" + bytes(range(2, 10)),
     "a short trace id": lambda n: span(n, trace_id=b"short").SerializeToString(),
     "no times": lambda n: span(n, start_time_unix_nano=0, end_time_unix_nano=0).SerializeToString(),
+    "times that descend": lambda n: span(n, end_time_unix_nano=START_NS - 1).SerializeToString(),
+    "a wanted integer above 2**56": lambda n: span(n, {"tokens": 2**56 + n}).SerializeToString(),
     "no name and no kind": lambda n: span(n, name="", kind=0).SerializeToString(),
     "a kind of two bytes": lambda n: span(n, kind=0).SerializeToString() + b"\x30\x82\x00",
     "a kind of another type": lambda n: span(n, kind=0).SerializeToString() + b"\x35\x01\x00\x00\x00",
@@ -196,9 +198,9 @@ def test_structures_of_one_length_are_told_apart() -> None:
 def test_spans_with_events_that_are_wanted_fit_templates() -> None:
     events = [[Span.Event(name=name, time_unix_nano=number + at) for at, name in enumerate("abc", 1)] for number in range(40)]
     raws = [span(number, name="compute", events=events[number]).SerializeToString() for number in range(40)]
-    ((template, matrix),), others = Templates(WANTED).sorted(raws, "scope")
+    alike, others = Templates(WANTED).sorted(raws, "scope")
     assert others == []
-    (batch,) = alike_spans({}, "scope", template, matrix)
+    (batch,) = alike_spans({}, "scope", alike)
     assert events_of(batch) == [[(event.name, event.time_unix_nano) for event in told] for told in events]
 
 

@@ -81,8 +81,7 @@ def raw_batches(
         others = raws[at : at + _SPANS_AT_ONCE]
         if templates is not None:
             alike, others = templates.sorted(others, scope)
-            for template, matrix in alike:
-                yield from alike_spans(resource, scope, template, matrix)
+            yield from alike_spans(resource, scope, alike)
         if others:
             parsed = SCOPE_SPANS.FromString(RAW_SCOPE_SPANS(spans=others).SerializeToString())  # at once, in one arena
             yield from span_batches(resource, scope, _WireSpans(list(parsed.spans)), wanted)

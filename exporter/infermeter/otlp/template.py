@@ -35,6 +35,11 @@ _LONGEST_TAG = 4
 _LONGEST_INTEGER = 9
 """Bytes of a varint that is positive; a negative one has ten."""
 
+WORD_BYTES: Final = 8
+"""As a value is read from a matrix, whatever its size: so a wanted integer has no more bytes."""
+
+_TRACE_ID_BYTES = 16
+
 
 class _Field(NamedTuple):
     """One field on the wire: its number, its type, and where its value begins and ends (for bytes: their content)."""
@@ -49,35 +54,43 @@ _Place: TypeAlias = tuple[int, int, int]
 """The column of a wanted attribute, and where its value begins and ends."""
 
 
+class Kin(NamedTuple):
+    """What templates have in common whose spans can be one batch, wherever the values stand in them.
+
+    `doubles`, `integers` and `texts` are columns of the layout; `events` names.
+    """
+
+    layout: Layout
+    doubles: tuple[int, ...]
+    integers: tuple[int, ...]
+    texts: tuple[int, ...]
+    events: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """Where things stand in spans that are alike.
 
-    `mask` and `structure` are words of 8 bytes; all else are offsets. `ids`: where those of trace, span and parent begin (None: no parent).
-    `times`: start and end. `doubles`: the column of the layout, and where its 8 bytes begin. `integers` and `texts`: the column,
-    begin and end. `events`: the name of each, and where its time begins; only those that are wanted.
+    `mask` and `structure` are words. `record` is what a row of their matrix holds: the trace's id, and a word for each value that is no
+    text, in this order: ids of span and parent, start, end, and as the kin has them doubles, integers (`sizes` of which are in bytes)
+    and times of events. `texts`: where each begins and ends.
     """
 
     mask: npt.NDArray[np.uint64]
     structure: npt.NDArray[np.uint64]
-    name: str
-    layout: Layout
+    kin: Kin
     kind: int
     status: int
-    ids: tuple[int, int, int | None]
-    times: tuple[int, int]
-    doubles: tuple[tuple[int, int], ...]
-    integers: tuple[_Place, ...]
-    texts: tuple[_Place, ...]
-    events: tuple[tuple[str, int], ...]
+    record: np.dtype[np.void]
+    sizes: tuple[int, ...]
+    texts: tuple[tuple[int, int], ...]
 
     def misfits(self, matrix: Matrix) -> Ints:
         """The rows of a matrix of spans of this length, padded with zeros to whole words, that have another structure."""
-        odd = matrix.view(np.uint64) ^ self.structure
-        odd &= self.mask
-        if not odd.any():
+        same = (matrix.view(np.uint64) & self.mask) == self.structure
+        if same.all():
             return _NO_ROWS
-        rows: Ints = np.flatnonzero(odd.any(axis=1))
+        rows: Ints = np.flatnonzero(~same.all(axis=1))
         return rows
 
 
@@ -85,8 +98,8 @@ _NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def padded_bytes(length_bytes: int) -> int:
-    """The width of a matrix of spans of this length: whole words of 8 bytes, and at least one zero."""
-    return (length_bytes // 8 + 1) * 8
+    """The width of a matrix of spans of this length: whole words, of which one at least would be zero behind the span."""
+    return (length_bytes + 2 * WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
 
 
 def matrix_of(raws: Sequence[bytes]) -> Matrix:
@@ -100,7 +113,7 @@ def template_of(raw: bytes, scope: str, wanted: SpanFilter) -> Template | None:
     """The template of one span; None where it has something that templates don't know: then it is left to protobuf's parser.
 
     That is: a singular field given twice, events with several attributes, ids of another length, wanted values that are no text, integer or
-    double, negative integers, groups, and anything damaged.
+    double, integers that are negative or above 2**56, groups, and anything damaged.
     """
     try:
         return _template(raw, list(islice(_fields(raw, 0, len(raw)), MOST_FIELDS + 1)), scope, wanted)
@@ -123,27 +136,33 @@ def _template(raw: bytes, fields: Sequence[_Field], scope: str, wanted: SpanFilt
     for field in singular.values():
         if field.number not in _KNOWN and field.wire_type == _BYTES:
             mask[field.begin : field.end] = bytes(field.end - field.begin)
-    trace, span = (_free(mask, singular, number, _BYTES, size) for number, size in ((_TRACE_ID, 16), (_SPAN_ID, 8)))
-    parent = _free(mask, singular, _PARENT_ID, _BYTES, 8) if _PARENT_ID in singular else None
-    start, end = (_free(mask, singular, number, _FIXED64, 8) for number in (_START, _END))
+    size = padded_bytes(len(raw))
+    trace = _free(mask, singular, _TRACE_ID, _BYTES, _TRACE_ID_BYTES)
+    span = _free(mask, singular, _SPAN_ID, _BYTES, 8)
+    parent = _free(mask, singular, _PARENT_ID, _BYTES, 8) if _PARENT_ID in singular else size - WORD_BYTES
+    times = [_free(mask, singular, number, _FIXED64, 8) for number in (_START, _END)]
     doubles, integers, texts = _attributes(raw, mask, repeated[_ATTRIBUTE], layout)
     events = _events(raw, mask, repeated[_EVENT])
-    size = padded_bytes(len(raw))
     masked = np.frombuffer(bytes(mask).ljust(size, b"\x00"), np.uint8)
+    wanted_events = events if layout.events else []
+    of_doubles, of_integers, of_texts = (tuple(column for column, _, _ in places) for places in (doubles, integers, texts))
+    words = [span, parent, *times, *(begin for _, begin, _ in doubles + integers), *(begin for _, begin in wanted_events)]
     return Template(
         mask=masked.view(np.uint64),
         structure=(masked & np.frombuffer(raw.ljust(size, b"\x00"), np.uint8)).view(np.uint64),
-        name=name,
-        layout=layout,
+        kin=Kin(layout, of_doubles, of_integers, of_texts, tuple(name for name, _ in wanted_events)),
         kind=_enum(raw, singular[_KIND]) if _typed(singular, _KIND, _VARINT) else 0,
         status=_status(raw, singular),
-        ids=(trace, span, parent),
-        times=(start, end),
-        doubles=tuple((column, begin) for column, begin, _ in doubles),
-        integers=tuple(integers),
-        texts=tuple(texts),
-        events=tuple(events) if layout.events else (),
+        record=_record([trace, *words], size),
+        sizes=tuple(end - begin for _, begin, end in integers),
+        texts=tuple((begin, end) for _, begin, end in texts),
     )
+
+
+def _record(offsets: Sequence[int], size: int) -> np.dtype[np.void]:
+    """Of this size: a trace's id, and words, that begin at these offsets."""
+    formats = [f"V{_TRACE_ID_BYTES}"] + ["<u8"] * (len(offsets) - 1)
+    return np.dtype({"names": [str(number) for number in range(len(offsets))], "formats": formats, "offsets": offsets, "itemsize": size})
 
 
 def _attributes(raw: bytes, mask: bytearray, fields: Sequence[_Field], layout: Layout) -> tuple[list[_Place], list[_Place], list[_Place]]:
@@ -163,6 +182,8 @@ def _attributes(raw: bytes, mask: bytearray, fields: Sequence[_Field], layout: L
             continue
         value = next(_fields(raw, begin, end), None)
         if key not in of_key or value is None or value.end != end or value[:2] not in places:
+            raise _UnknownError
+        if value.wire_type == _VARINT and value.end - value.begin > WORD_BYTES:
             raise _UnknownError
         places[value[:2]].append((of_key.pop(key), value.begin, value.end))
         mask[value.begin : value.end] = bytes([_GOES_ON if value.wire_type == _VARINT else 0]) * (value.end - value.begin)
