@@ -1,7 +1,7 @@
 """What mapping costs by itself: CPU seconds per million spans from decoded columns to inferences, and memory under a flood.
 
 Decoding and ledger are not in it. Triton's and vLLM's shape are those of bodies.py, the others recorded cases of the tests; every export
-has trace ids that none had before it. Spans come at a fixed rate of a clock of its own, 510 an export, and are taken every 4,096 spans.
+has trace ids that none had before it. Spans come at a fixed rate of a clock of its own, 510 an export, and are taken every 8,192 spans.
 Every repetition is a process of its own. With `--beside` another checkout's `exporter` folder is measured in turn with this one.
 
 usage: mapping.py [--shapes triton,vllm,...] [--spans 200000] [--repetitions 5] [--beside FOLDER] [--auto] [--profile] [--flood]
@@ -37,7 +37,7 @@ from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.otlp.templates import Templates
 
 EXPORT_SPANS = 510
-FLUSH_SPANS = 4096
+FLUSH_SPANS = 8192
 SPANS_PER_SECOND = {"ray": 3_000}
 OTHERS_PER_SECOND = 40_000
 """Fewer traces are pending than may be (Ray's for 12 seconds, the others for one), so that all are complete by time."""
