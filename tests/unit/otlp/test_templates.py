@@ -8,6 +8,7 @@ import pytest
 
 from infermeter.otlp.template import MOST_FIELDS
 from infermeter.otlp.templates import (
+    FEW_ROWS,
     LEAST_ROWS,
     LONGEST_BYTES,
     LONGEST_SCOPE,
