@@ -205,7 +205,6 @@ class Sidecar:
         every: dict[str, Callable[[], Face]] = {
             "web": lambda: WebServer(
                 render=lambda accept: self._exposition.pieces(self._snapshot(), accept),
-                ahead=self._ahead,
                 report=lambda: report(self._snapshot()),
                 events=lambda: report(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().advice.findings),
@@ -274,8 +273,8 @@ class Sidecar:
     async def _turn_until_stopped(self) -> None:
         """Lets time pass for the ledger, tick by tick."""
         while not self._stop.is_set():
-            for _ in self._ahead():
-                await asyncio.sleep(0)
+            self._advance()
+            await self._read_ahead()
             self._memory.refresh()
             self._save_sometimes()
             self._supervisor.is_told(self.readiness()[1])
@@ -348,11 +347,10 @@ class Sidecar:
         self._meter.advance(instant.unix_ns, instant.monotonic_ns - self._last.monotonic_ns)
         self._last = instant
 
-    def _ahead(self) -> Iterator[None]:
-        """Lets time pass, and reads and considers what a snapshot is made of, step by step, for the loop to have its turn in between."""
-        self._advance()
-        yield
-        yield from self._meter.read_ahead()
+    async def _read_ahead(self) -> None:
+        """Reads what a snapshot is made of, step by step, for the loop to have its turn in between, and then considers what to advise."""
+        for _ in self._meter.read_ahead():
+            await asyncio.sleep(0)
         self._meter.consider(self._last.unix_ns)
 
     def _snapshot(self) -> Snapshot:

@@ -66,7 +66,6 @@ RequestFactory: TypeAlias = Callable[..., Any]
 class WebServer:
     """`/metrics`, health, report, events, findings and reloading over HTTP.
 
-    `ahead` does in steps, between which the loop has its turn, what the others would do at once; it is asked for before them.
     `render` takes an `Accept` header and gives a body in pieces and its content type; `report` and `findings` give what their end points
     answer, `events` what listeners are sent; `ready` says whether everything listens, and a line about it; `page` is what `/` shows;
     `reload` takes a new configuration over, and tells whether it did, and a line about it; None: that is switched off. All are called
@@ -77,7 +76,6 @@ class WebServer:
         self,
         *,
         render: Callable[[str], tuple[Iterable[bytes], str]],
-        ahead: Callable[[], Iterable[None]] = tuple,
         report: Callable[[], Mapping[str, Any]],
         events: Callable[[], Mapping[str, Any]],
         findings: Callable[[], Mapping[str, Any]],
@@ -91,7 +89,6 @@ class WebServer:
     ) -> None:
         """`access` says who may ask, and is looked after while this listens; None: everybody."""
         self._render = render
-        self._ahead = ahead
         self._report = report
         self._findings = findings
         self._ready = ready
@@ -213,7 +210,6 @@ class WebServer:
         return response
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        await self._worked_ahead()
         pieces, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
         body, headers = await in_turns(pieces, ", ".join(request.headers.getall("Accept-Encoding", [])))
         return web.Response(body=body, headers={**headers, "Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
@@ -235,13 +231,8 @@ class WebServer:
         taken, text = await self._reload()
         return web.Response(status=200 if taken else 500, text=f"{text}\n")
 
-    async def _worked_ahead(self) -> None:
-        for _ in self._ahead():
-            await asyncio.sleep(0)
-
     def _json(self, content: Callable[[], Mapping[str, Any]]) -> Handler:
         async def answer(request: web.Request) -> web.Response:
-            await self._worked_ahead()
             return _response(request, orjson.dumps(content()), "application/json", vary="Accept-Encoding")
 
         return answer

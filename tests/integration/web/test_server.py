@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -61,31 +61,6 @@ async def event(response: aiohttp.ClientResponse) -> tuple[str, Any]:
     data = (await response.content.readline()).decode().removeprefix("data: ")
     assert await response.content.readline() == b"\n"
     return name, json.loads(data)
-
-
-@pytest.mark.parametrize("path", ["/metrics", "/api/v1/report", "/api/v1/findings"])
-def test_what_an_answer_needs_is_done_ahead_and_others_have_their_turn_meanwhile(path: str) -> None:
-    order: list[str] = []
-
-    def ahead() -> Iterator[None]:
-        for step in range(2):
-            asyncio.get_running_loop().call_soon(order.append, f"turn {step}")
-            order.append(f"step {step}")
-            yield
-
-    def told() -> dict[str, Any]:
-        order.append("answer")
-        return {}
-
-    def rendered(_: str) -> tuple[list[bytes], str]:
-        return [repr(told()).encode()], "text/plain"
-
-    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
-        async with session.get(path) as response:
-            assert response.status == 200
-
-    against(scenario, ahead=ahead, render=rendered, report=told, findings=told)
-    assert order == ["step 0", "turn 0", "step 1", "turn 1", "answer"]
 
 
 def test_metrics_come_in_the_format_that_is_asked_for() -> None:
