@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final, TypeAlias, TypeVar, cast
 
 from infermeter.errors import DecodeError, Overloaded
-from infermeter.otlp.deadline import Deadline
+from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS, Deadline
 from infermeter.otlp.http_answers import LEAVE, Answer, written
 from infermeter.otlp.http_requests import Head, Mark, Part, Requests
 from infermeter.otlp.receiver import Receiver
@@ -27,12 +27,6 @@ Exchange: TypeAlias = Generator[None, bytes | None, Answer]
 
 IDLE_SECONDS: Final = 120.0
 """How long a connection may rest between two exports; senders export every few seconds."""
-
-UNREAD_SECONDS: Final = 30.0
-"""How long a peer may leave answers unread, while no more of its requests are taken."""
-
-LINGER_SECONDS: Final = 2.0
-"""How long the rest of a refused body is read and dropped, so that its sender gets to read the answer."""
 
 PARTS_AT_ONCE: Final = 64
 """Of requests, before others have their turn."""

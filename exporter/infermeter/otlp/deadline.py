@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
+
+UNREAD_SECONDS: Final = 30.0
+"""How long a peer may leave answers unread, or make no room for them, while nothing more of it is taken."""
+
+LINGER_SECONDS: Final = 2.0
+"""How long what still comes from a peer that was turned away is read and dropped, so that it gets to read why."""
 
 
 class Deadline:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, TypeAlias, TypeVar, cast
 
 from infermeter.errors import DecodeError, Overloaded
-from infermeter.otlp.deadline import Deadline
+from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS, Deadline
 from infermeter.otlp.grpc_answers import Answer
 from infermeter.otlp.grpc_events import Begun, Ended, Event, Mark, Piece
 from infermeter.otlp.grpc_frames import Code, Http2Error
@@ -30,12 +30,6 @@ Exchange: TypeAlias = Generator[None, bytes | None, Answer]
 
 IDLE_SECONDS: Final = 600.0
 """How long a connection may rest between two exports."""
-
-UNREAD_SECONDS: Final = 30.0
-"""How long a peer may leave answers unread, while no more of its calls are taken, or make no room for them."""
-
-LINGER_SECONDS: Final = 2.0
-"""How long what still comes is read and dropped, so that the peer gets to read why."""
 
 EFFORT_AT_ONCE: Final = 128
 """Of frames, before others have their turn."""

@@ -13,8 +13,9 @@ from infermeter.endpoints import PASSED_BY
 from infermeter.errors import Overloaded
 from infermeter.model import Accepted, Export
 from infermeter.otlp import grpc_frames as h2
+from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS
 from infermeter.otlp.grpc import GrpcReceiver
-from infermeter.otlp.grpc_connection import EFFORT_AT_ONCE, IDLE_SECONDS, LINGER_SECONDS, UNREAD_SECONDS, Connection, Listener
+from infermeter.otlp.grpc_connection import EFFORT_AT_ONCE, IDLE_SECONDS, Connection, Listener
 from infermeter.otlp.grpc_frames import Code, frame
 from infermeter.otlp.grpc_session import STREAMS_MOST
 from infermeter.otlp.receiver import Receiver

@@ -14,7 +14,8 @@ import pytest
 from infermeter.config import Limits
 from infermeter.errors import Overloaded
 from infermeter.model import Export
-from infermeter.otlp.connection import IDLE_SECONDS, LINGER_SECONDS, PARTS_AT_ONCE, UNREAD_SECONDS, Connection, Listener
+from infermeter.otlp.connection import IDLE_SECONDS, PARTS_AT_ONCE, Connection, Listener
+from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS
 from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
 from infermeter.otlp.turns import Turns
