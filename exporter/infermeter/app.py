@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
@@ -75,11 +75,20 @@ class Instant(NamedTuple):
 
 
 Now: TypeAlias = Callable[[], Instant]
+Pause: TypeAlias = Callable[[asyncio.Event], Awaitable[None]]
+"""Returns when the next tick is due, or the event is set."""
 Gpus: TypeAlias = Callable[[Callable[[int, int], float]], GpuSource | None]
 """Makes the GPU source, given the share of the time between two instants in which something computed (a simulated GPU follows it)."""
 
 Hosts: TypeAlias = Callable[[str], HostSource | None]
 """Makes the source of the host's power, given the name of what reads the GPUs (`none` for nothing). Raises: ConfigError."""
+
+
+async def a_second(stop: asyncio.Event) -> None:
+    """Waits for ADVANCE_SECONDS, or until `stop` is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ADVANCE_SECONDS):
+            await stop.wait()
 
 
 async def run(  # noqa: PLR0913 - what is global to a process, and what its files hold
@@ -93,6 +102,7 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
     state: StateFile | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
     now: Now,
+    pause: Pause = a_second,
     stop: asyncio.Event,
     hurry: asyncio.Event | None = None,
     supervisor: Supervisor | None = None,
@@ -101,8 +111,8 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
     """Serves until `stop` is set; then takes what was accepted, settles, saves what was learnt, and returns what was counted.
 
     `listed` is what the files hold that it names, `reload` where a new configuration comes from (None: it never changes), `environ` what
-    `forward.headers` take from the environment; once `hurry` is set, the end waits for nobody but the last save; `supervisor` is told
-    what goes on (None: nobody); `on_listen` is told each address by its key, once bound.
+    `forward.headers` take from the environment; `pause` lasts from tick to tick; once `hurry` is set, the end waits for nobody but the
+    last save; `supervisor` is told what goes on (None: nobody); `on_listen` is told each address by its key, once bound.
 
     Raises:
         ListenError: an address can't be listened on.
@@ -118,6 +128,7 @@ async def run(  # noqa: PLR0913 - what is global to a process, and what its file
         state=state,
         environ=environ,
         now=now,
+        pause=pause,
         stop=stop,
         supervisor=supervisor or Supervisor(None),
     )
@@ -152,12 +163,14 @@ class Sidecar:
         state: StateFile | None,
         environ: Mapping[str, str],
         now: Now,
+        pause: Pause,
         stop: asyncio.Event,
         supervisor: Supervisor,
     ) -> None:
         """Starts to count now, with what was learnt before; listens to nothing yet, and reads nothing."""
         config = self._config = offer.config
         self._now = now
+        self._pause = pause
         self._stop = stop
         self._supervisor = supervisor
         self._last = now()
@@ -278,9 +291,7 @@ class Sidecar:
             self._memory.refresh()
             self._save_sometimes()
             self._supervisor.is_told(self.readiness()[1])
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ADVANCE_SECONDS):
-                    await self._stop.wait()
+            await self._pause(self._stop)
 
     def finish(self, *, save_seconds: float) -> Snapshot:
         """Nothing arrives any more: completes what is pending, settles, and saves."""

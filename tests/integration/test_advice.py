@@ -60,6 +60,7 @@ async def serve(sidecar: Running, clock: Clock, seconds: int, *, first: int) -> 
     for number in range(seconds // EVERY):
         clock.turn(EVERY)
         assert await sidecar.send(inferences(first + number * EVERY, clock.unix_ns), PROTOBUF) == 200
+        await sidecar.ticks.one()
         text = await metrics(sidecar)
         told.append(value(text, "finding", code="serialisation_bound", model="chat", level="warning") == 1)
     return text, told

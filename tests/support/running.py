@@ -47,6 +47,30 @@ class Clock:
         self.turn_to(self.unix_ns + round(seconds * 1e9))
 
 
+class Ticks:
+    """The sidecar's ticks: one a second of real time, as it has them, and one whenever the test wants it."""
+
+    def __init__(self) -> None:
+        self._wanted, self._resting = asyncio.Event(), asyncio.Event()
+
+    async def pause(self, stop: asyncio.Event) -> None:
+        """Until the next tick."""
+        self._resting.set()
+        waiting = [asyncio.ensure_future(event.wait()) for event in (stop, self._wanted)]
+        await asyncio.wait(waiting, timeout=app.ADVANCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waiting:
+            wait.cancel()
+        self._wanted.clear()
+        self._resting.clear()
+
+    async def one(self) -> None:
+        """Has a tick that begins now, and waits for its end."""
+        await self._resting.wait()
+        self._resting.clear()
+        self._wanted.set()
+        await self._resting.wait()
+
+
 @dataclass(frozen=True)
 class Running:
     """A running sidecar and a client beside it."""
@@ -56,6 +80,7 @@ class Running:
     stop: asyncio.Event
     hangup: asyncio.Event
     serving: asyncio.Task[Snapshot]
+    ticks: Ticks = field(default_factory=Ticks)
 
     async def stopped(self) -> Snapshot:
         """Stops it as SIGTERM does; what it had counted."""
@@ -125,7 +150,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/"), file: Pa
     `file` is where its configuration is from: there it is written to, and what it holds later is what a reload reads.
     """
     settings = _settings(config if "listen:" in config else LISTEN + config, file)
-    stop, hangup = asyncio.Event(), asyncio.Event()
+    stop, hangup, ticks = asyncio.Event(), asyncio.Event(), Ticks()
     listening: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         app.run(
@@ -137,6 +162,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/"), file: Pa
             reload=None if file is None else Reload(lambda: offered(str(file), {}), asked=hangup),
             state=StateFile(settings.state_file) if settings.state_file else None,
             now=clock,
+            pause=ticks.pause,
             stop=stop,
             on_listen=listening.set_result,
         )
@@ -145,7 +171,7 @@ async def running(config: str, clock: Clock, *, root: Path = Path("/"), file: Pa
     if serving.done():
         await serving
     async with aiohttp.ClientSession() as http:
-        sidecar = Running(listening.result(), http, stop, hangup, serving)
+        sidecar = Running(listening.result(), http, stop, hangup, serving, ticks)
         yield sidecar
         await sidecar.stopped()
 
