@@ -150,6 +150,7 @@ def test_before_it_listens_and_once_it_stops_it_is_not_ready() -> None:
             state=None,
             environ={},
             now=clock,
+            pause=app.a_second,
             stop=stop,
             supervisor=Supervisor(None),
         )
