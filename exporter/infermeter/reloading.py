@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from infermeter.config import Config, Reload
 from infermeter.errors import ConfigError, ConfigErrors
-from infermeter.structure import alternatives, field_kinds
+from infermeter.parsing.structure import alternatives, field_kinds
 
 _ABSENT: Final = object()
 """In place of the value of a name that only one of two mappings has."""

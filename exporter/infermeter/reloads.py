@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from infermeter.config import Config
 from infermeter.errors import ConfigError, ConfigErrors
+from infermeter.parsing.structure import notices
 from infermeter.prices.listing import NOTHING_LISTED, Listed
 from infermeter.reloading import RestartNeeded, changed_keys
-from infermeter.structure import notices
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from infermeter.durations import duration_seconds
+from infermeter.parsing.durations import duration_seconds
 
 SOON_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]

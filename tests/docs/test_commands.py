@@ -16,7 +16,7 @@ import pytest
 from tests.docs.pages import READ, ROOT, blocks, commands, name, prose
 
 from infermeter import cli
-from infermeter.structure import load_config
+from infermeter.parsing.structure import load_config
 from support.running import Clock, running
 
 PAGES = [path for path in READ if any(commands(path))]

@@ -14,10 +14,10 @@ from tests.docs.pages import READ, ROOT, name
 import infermeter.advice
 from infermeter.advice.reference import FINDINGS, findings_markdown
 from infermeter.cli import COMMANDS
-from infermeter.config_reference import config_markdown
 from infermeter.mapping.reference import servers_markdown
 from infermeter.mapping.shipped import shipped_mappings
 from infermeter.metrics.catalog import CATALOG, PREFIX
+from infermeter.parsing.reference import config_markdown
 
 PARTS = {True: ("_bucket", "_sum", "_count"), False: ()}
 """What a histogram's series end in."""

@@ -13,7 +13,7 @@ from tests.dashboards.lint_queries import OUTSIDE, family_of, findings, series_n
 from tests.docs.pages import READ, ROOT, blocks, name, prose
 
 from infermeter.config import Config
-from infermeter.structure import load_config
+from infermeter.parsing.structure import load_config
 
 SECTIONS = set(Config.__dataclass_fields__)
 DASHBOARDS = {

@@ -14,7 +14,7 @@ from docs.src.__main__ import committed, differences
 from tests.docs.pages import ROOT, blocks
 
 from infermeter.mapping.shipped import shipped_mappings
-from infermeter.structure import load_config
+from infermeter.parsing.structure import load_config
 from support.reports import SIDECAR, told, values
 from support.running import Clock, running
 

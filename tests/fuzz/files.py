@@ -16,9 +16,9 @@ from infermeter.errors import ConfigErrors, InputError
 from infermeter.gpu.recording import read_recording
 from infermeter.mapping import Mapper
 from infermeter.mapping.schema import read_mapping
+from infermeter.parsing.structure import load_config, notices
+from infermeter.parsing.web_file import load_web_file
 from infermeter.prices.listing import price_list
-from infermeter.structure import load_config, notices
-from infermeter.web_file import load_web_file
 
 MEMORY = Path("/dev/shm")
 GZIP = b"\x1f\x8b"

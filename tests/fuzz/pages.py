@@ -7,12 +7,12 @@ from math import isfinite
 
 from fuzz.files import assert_line
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.exposition_text import series_of
 from infermeter.gpu.dcgm import DcgmSource
 from infermeter.gpu.page import PageSource
 from infermeter.gpu.source import every
 from infermeter.gpu.triton import TritonSource
 from infermeter.mapping import ServerMapping, load_mappings
+from infermeter.network.exposition_text import series_of
 from infermeter.scrape.increases import Counts
 from infermeter.scrape.recognition import declared, recognised
 from infermeter.scrape.succession import START_TIME, Succession, standing

@@ -19,7 +19,7 @@ from infermeter.commands.recorded_advice import questions
 from infermeter.errors import Unavailable
 from infermeter.metrics.exposition import Exposition
 from infermeter.model import Advice, Finding, Histogram, SlaTarget, Snapshot
-from infermeter.prometheus_api import Prometheus
+from infermeter.network.prometheus_api import Prometheus
 from support.peer import Answer, Peer, answer
 from support.snapshots import gpu, llm, rich_snapshot
 

@@ -13,7 +13,7 @@ import pytest
 
 from infermeter import cli
 from infermeter.errors import Unavailable
-from infermeter.fetching import Caller, fetch
+from infermeter.network.fetching import Caller, fetch
 from support.certificates import Authority, Pem
 
 SOON_SECONDS = 10.0

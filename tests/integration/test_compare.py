@@ -22,7 +22,7 @@ import pytest
 from infermeter import cli
 from infermeter.commands.report_file import saved_report
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.prometheus_api import Prometheus
+from infermeter.network.prometheus_api import Prometheus
 from support.compared import IDLE_WATTS, SLA, batching, life
 from support.ledgers import config
 from support.peer import Peer, answer

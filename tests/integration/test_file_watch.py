@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infermeter.errors import ConfigError
-from infermeter.file_watch import FileWatch, Held
+from infermeter.network.file_watch import FileWatch, Held
 
 LOOK_SECONDS = 0.01
 SOON_SECONDS = 10.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from infermeter.listener import TlsListener
-from infermeter.tls import TlsChoice, server_context
+from infermeter.network.listener import TlsListener
+from infermeter.network.tls import TlsChoice, server_context
 from support.certificates import Authority
 
 SOON_SECONDS = 10.0

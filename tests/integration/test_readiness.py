@@ -15,9 +15,9 @@ from infermeter import app
 from infermeter.errors import GpuUnavailable
 from infermeter.mapping import load_mappings
 from infermeter.model import GpuIdentity, GpuSample
+from infermeter.parsing.structure import load_config
 from infermeter.prices.listing import NOTHING_LISTED
 from infermeter.reloads import Offer
-from infermeter.structure import load_config
 from infermeter.systemd import Supervisor
 from support.running import JSON, LISTEN, Clock, Running, running
 

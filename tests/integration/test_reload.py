@@ -15,8 +15,8 @@ import pytest
 
 from infermeter import app
 from infermeter.mapping import load_mappings
+from infermeter.parsing.structure import load_config
 from infermeter.reloads import Reload
-from infermeter.structure import load_config
 from integration.test_process import serving
 from support.peer import Peer, answer
 from support.running import LISTEN, PROTOBUF, Clock, Running, metrics, running, value

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from infermeter.exposition_text import series_of
 from infermeter.mapping import load_mappings, shipped_mappings
 from infermeter.mapping.metrics import MetricRules
 from infermeter.model import ServerReading
+from infermeter.network.exposition_text import series_of
 from infermeter.scrape.increases import Counts
 from infermeter.scrape.recognition import recognised
 

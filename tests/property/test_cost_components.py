@@ -14,10 +14,10 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from infermeter.config import Config, Cooling, Cost, Host, Licence, OpenCost, Other, Power, Purchase, Rent
-from infermeter.config_rules import contradictions
 from infermeter.ledger import Ledger
 from infermeter.ledger.tariff import Prices, Tariff, tariff
 from infermeter.model import LedgerSnapshot
+from infermeter.parsing.rules import contradictions
 from support.ledgers import GPU, Inference, at, batch, config, ledger, samples
 
 LAWS = settings(max_examples=200, deadline=None)

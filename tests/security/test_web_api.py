@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from referencing import Registry, Resource
 
-from infermeter.file_watch import FileWatch
 from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
+from infermeter.network.file_watch import FileWatch
 from infermeter.web import server
 from infermeter.web.access import read_access, weakened
 from infermeter.web.server import WebServer

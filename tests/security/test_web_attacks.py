@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from infermeter.file_watch import FileWatch
-from infermeter.http_connection import HttpConnection
+from infermeter.network.file_watch import FileWatch
+from infermeter.network.http_connection import HttpConnection
 from infermeter.web import server
 from infermeter.web.access import read_access, weakened
 from security.attacking import HEADER_SECONDS, SOON_SECONDS, sent, until_closed, web_port

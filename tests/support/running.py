@@ -18,9 +18,9 @@ from infermeter.gpu.sources import gpu_source
 from infermeter.host.sources import host_source
 from infermeter.mapping import load_mappings
 from infermeter.model import Snapshot
+from infermeter.parsing.structure import load_config
 from infermeter.reloads import Reload
 from infermeter.state import StateFile
-from infermeter.structure import load_config
 
 LISTEN = 'listen: {web: "127.0.0.1:0", otlp_grpc: "127.0.0.1:0", otlp_http: "127.0.0.1:0"}\n'
 PROTOBUF = "application/x-protobuf"

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from infermeter.config import Config, Gpu, Server
-from infermeter.exposition_text import series_of
 from infermeter.mapping import load_mappings, shipped_mappings
 from infermeter.meter import Meter, Surroundings
 from infermeter.metrics.families import families
 from infermeter.model import ServerReading
+from infermeter.network.exposition_text import series_of
 from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.scrape.increases import Counts
 

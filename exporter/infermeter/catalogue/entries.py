@@ -13,7 +13,7 @@ from typing import Any, Final
 from infermeter.catalogue.catalogue import Catalogue
 from infermeter.catalogue.devices import PRECISIONS, SINGLE_FACTS, Device, Fact, MigProfile, Precision
 from infermeter.config import key
-from infermeter.structure import Problem, load_entries
+from infermeter.parsing.structure import Problem, load_entries
 
 ENTRIES_MOST: Final = 500
 

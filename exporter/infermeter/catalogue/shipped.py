@@ -9,7 +9,7 @@ from infermeter.catalogue.catalogue import Catalogue
 from infermeter.catalogue.devices import Device
 from infermeter.catalogue.entries import devices_of
 from infermeter.config import DevicePrice
-from infermeter.structure import load_entries
+from infermeter.parsing.structure import load_entries
 
 
 @cache

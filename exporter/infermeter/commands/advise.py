@@ -26,13 +26,13 @@ from infermeter.commands.recorded_advice import AskedRange, recorded_advice
 from infermeter.commands.report_file import BYTES_MOST, saved_report
 from infermeter.commands.supposed import asked_device, known_precision, question, supposed, with_precision
 from infermeter.config import Config, DevicePrice
-from infermeter.durations import duration_seconds
 from infermeter.errors import ConfigError, InputError, Unavailable
-from infermeter.fetching import fetch, url_problem
 from infermeter.metrics.advice_text import advice_text
 from infermeter.model import RightSizing, SizingEvidence
+from infermeter.network.fetching import fetch, url_problem
+from infermeter.network.prometheus_api import Prometheus, matcher_problem
+from infermeter.parsing.durations import duration_seconds
 from infermeter.prices.listing import example_price_lists, price_list
-from infermeter.prometheus_api import Prometheus, matcher_problem
 
 SIDECAR_URL: Final = "http://127.0.0.1:10470/api/v1/report"
 TIMEOUT_SECONDS: Final = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from infermeter.errors import ConfigError
-from infermeter.fetching import Caller
+from infermeter.network.fetching import Caller
 
 
 def add_caller_arguments(parser: argparse.ArgumentParser) -> None:

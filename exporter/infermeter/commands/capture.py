@@ -14,7 +14,6 @@ from infermeter.commands.capture_file import CaptureFile
 from infermeter.commands.capturing import Capture
 from infermeter.commands.configuration import with_environment, written_configuration
 from infermeter.config import Config
-from infermeter.durations import duration_seconds
 from infermeter.errors import ConfigError, GpuUnavailable
 from infermeter.gpu import GpuSource
 from infermeter.gpu.choice import chosen
@@ -23,6 +22,7 @@ from infermeter.gpu.sources import gpu_source
 from infermeter.host.sources import host_source, present
 from infermeter.logs import log_to_stderr
 from infermeter.model import GpuIdentity
+from infermeter.parsing.durations import duration_seconds
 
 STOPPING = signal.SIGTERM, signal.SIGINT
 SHORTEST_SECONDS = 0.01

@@ -6,7 +6,7 @@ import argparse
 
 from infermeter.commands.configuration import access_notes, listed, own_mappings, written_configuration
 from infermeter.mapping import load_mappings
-from infermeter.structure import notices
+from infermeter.parsing.structure import notices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from infermeter.comparison.comparison_text import comparison_text
 from infermeter.comparison.saved import stretch_of
 from infermeter.comparison.stretch import Stretch
 from infermeter.errors import ConfigError
-from infermeter.prometheus_api import Prometheus, matcher_problem
+from infermeter.network.prometheus_api import Prometheus, matcher_problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

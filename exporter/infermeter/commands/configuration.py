@@ -18,11 +18,11 @@ from infermeter.errors import ConfigError, ConfigErrors, MappingError
 from infermeter.logs import log_to_stderr
 from infermeter.mapping import load_mappings
 from infermeter.otlp import access as otlp_access
+from infermeter.parsing.structure import Problem, field_kinds, load_config
 from infermeter.prices.listing import Listed, PriceList, price_list
 from infermeter.prices.opencost import check_prometheus_url
 from infermeter.reloads import Offer
 from infermeter.scrape import check_metrics_url
-from infermeter.structure import Problem, field_kinds, load_config
 from infermeter.web import access as web_access
 
 log = logging.getLogger(__name__)

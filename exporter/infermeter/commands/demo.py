@@ -24,8 +24,8 @@ from infermeter.demo.load import Load
 from infermeter.demo.processes import Child, DemoFailed, free_ports
 from infermeter.demo.scenarios import SCENARIOS, Scenario
 from infermeter.demo.table import Report, drawn, heading, row
-from infermeter.durations import duration_seconds
 from infermeter.metrics.report_text import report_text
+from infermeter.parsing.durations import duration_seconds
 
 T = TypeVar("T")
 

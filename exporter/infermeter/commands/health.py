@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from infermeter.commands.caller import add_caller_arguments, told_caller
 from infermeter.errors import ConfigError, InputError, Unavailable
-from infermeter.fetching import fetch, url_problem
+from infermeter.network.fetching import fetch, url_problem
 
 URL: Final = "http://127.0.0.1:10470"
 TIMEOUT_SECONDS: Final = 4.0

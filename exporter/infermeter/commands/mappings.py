@@ -15,11 +15,11 @@ from infermeter.commands.configuration import configuration_text, own_mappings, 
 from infermeter.commands.mapping_recording import record
 from infermeter.commands.mapping_trial import Trial
 from infermeter.config import Listen
-from infermeter.durations import duration_seconds
 from infermeter.errors import ConfigError
 from infermeter.mapping import ServerMapping, load_mappings, shipped_mappings
 from infermeter.mapping.schema import read_mapping
 from infermeter.otlp.files import receive_file, recorded_files
+from infermeter.parsing.durations import duration_seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 from infermeter.commands.configuration import with_environment, written_configuration
 from infermeter.config import Config, Proxy
-from infermeter.config_rules import unfit_proxy
 from infermeter.errors import ConfigError, ConfigErrors, ListenError
 from infermeter.logs import log_to_stderr
+from infermeter.parsing.rules import unfit_proxy
+from infermeter.parsing.strict_yaml import is_text
 from infermeter.proxy import ProxyServer, Spans, otlp_exporter
-from infermeter.strict_yaml import is_text
 
 log = logging.getLogger(__name__)
 

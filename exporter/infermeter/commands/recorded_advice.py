@@ -14,7 +14,7 @@ from infermeter.config import Config
 from infermeter.errors import ConfigError, Unavailable
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import Family
-from infermeter.prometheus_api import Prometheus, Series, selector
+from infermeter.network.prometheus_api import Prometheus, Series, selector
 
 OPTION: Final = "--prometheus"
 PREFIX: Final = "infermeter_"

@@ -33,7 +33,7 @@ from infermeter.model import (
     SlaTarget,
     Workload,
 )
-from infermeter.prometheus_api import Series
+from infermeter.network.prometheus_api import Series
 
 OPTION: Final = "--prometheus"
 SERVER_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")

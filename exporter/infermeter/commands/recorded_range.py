@@ -9,9 +9,9 @@ from typing import Final
 
 from infermeter.comparison.recorded import FAMILIES, PREFIX, Recorded, recorded_stretch
 from infermeter.comparison.stretch import Stretch
-from infermeter.durations import duration_seconds
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.prometheus_api import Prometheus, selector
+from infermeter.network.prometheus_api import Prometheus, selector
+from infermeter.parsing.durations import duration_seconds
 
 STEP_SECONDS_LEAST: Final = 15.0
 STEPS_MOST: Final = 1440

@@ -7,9 +7,9 @@ import argparse
 from infermeter.advice.reference import findings_markdown
 from infermeter.commands.command_line import command_of
 from infermeter.commands.man_page import man_page
-from infermeter.config_reference import config_markdown
 from infermeter.mapping.reference import servers_markdown
 from infermeter.metrics.reference import metrics_markdown
+from infermeter.parsing.reference import config_markdown
 
 _REFERENCES = {"config": config_markdown, "findings": findings_markdown, "metrics": metrics_markdown, "servers": servers_markdown}
 

@@ -23,10 +23,10 @@ from infermeter.host.sources import host_source
 from infermeter.mapping import ServerMapping, load_mappings
 from infermeter.memory import tune_allocator
 from infermeter.model import Snapshot
+from infermeter.parsing.structure import notices
 from infermeter.prices.listing import Listed
 from infermeter.reloads import Offer, Reload
 from infermeter.state import StateFile
-from infermeter.structure import notices
 from infermeter.systemd import Supervisor
 from infermeter.unhandled import Unhandled
 

@@ -10,9 +10,9 @@ from infermeter.comparison.load import Load, is_same_mix, load_of, load_of_serve
 from infermeter.comparison.measures import MEASURES
 from infermeter.comparison.stretch import Slots, Stretch
 from infermeter.comparison.verdict import Compared, Scope, compared, draws_of
-from infermeter.durations import duration_seconds
 from infermeter.errors import ConfigError
 from infermeter.model import SIGNALS, SlaTarget
+from infermeter.parsing.durations import duration_seconds
 
 WHERE: Final = "BEFORE and AFTER"
 

@@ -1,6 +1,6 @@
 """The whole configuration schema and its defaults, as frozen dataclasses: the YAML's dotted path is the attribute path.
 
-No parsing here (structure.py) and no reading of files. `Duration` fields are seconds; in YAML they are Prometheus strings.
+No parsing here (parsing/) and no reading of files. `Duration` fields are seconds; in YAML they are Prometheus strings.
 Field metadata says what a key means (`doc`), its range (`minimum`, `above`, `maximum`, `pattern`), and whether a `reload` takes it over.
 """
 

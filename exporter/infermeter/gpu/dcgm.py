@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from infermeter.errors import GpuUnavailable
-from infermeter.exposition_text import timed_series_of
 from infermeter.gpu import dcgm_names
 from infermeter.gpu.mig_shares import ACTIVE_RATIO_LEAST, shares_of
 from infermeter.gpu.page import OnPage, PageSource
 from infermeter.gpu.source import Choose
+from infermeter.network.exposition_text import timed_series_of
 
 _UUID = re.compile(r"GPU-[A-Za-z0-9-]{1,76}")
 _INSTANCE = re.compile(r"[0-9]{1,3}")

@@ -101,7 +101,7 @@ def _triton(wish: _Wish) -> GpuSource:
 
 def _page(settings: Gpu) -> Callable[[], bytes]:
     """What brings another exporter's page. Raises: ConfigError."""
-    from infermeter.fetching import fetch, url_problem  # noqa: PLC0415 - only when chosen
+    from infermeter.network.fetching import fetch, url_problem  # noqa: PLC0415 - only when chosen
 
     url = settings.url
     if url is None:

@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 from infermeter.errors import GpuUnavailable
-from infermeter.exposition_text import series_of
 from infermeter.gpu.page import OnPage, PageSource
+from infermeter.network.exposition_text import series_of
 
 ENERGY: Final = "nv_energy_consumption"
 """Joules since Triton started; 0 for ever where the device has no counter. Source: Triton, docs/user_guide/metrics.md."""

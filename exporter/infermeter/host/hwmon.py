@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from infermeter.config_rules import beside_hwmon
 from infermeter.errors import Unavailable
 from infermeter.model import HostSample
+from infermeter.parsing.rules import beside_hwmon
 from infermeter.rails import Rail, board_of, number_in, rails_below
 
 _ACPI_METER: Final = "power_meter"

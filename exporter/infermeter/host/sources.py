@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infermeter.config import HostPower
-from infermeter.config_rules import beside_hwmon
 from infermeter.errors import ConfigError, Unavailable
 from infermeter.host.hwmon import HwmonSource
 from infermeter.host.rapl import RaplSource
 from infermeter.host.source import HostSource
 from infermeter.model import HostSample
+from infermeter.parsing.rules import beside_hwmon
 
 log = logging.getLogger(__name__)
 

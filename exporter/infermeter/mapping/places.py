@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
-from infermeter import strict_yaml
 from infermeter.errors import ConfigError, MappingError
+from infermeter.parsing import strict_yaml
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -47,7 +47,7 @@ from infermeter.mapping.rules import (
 )
 from infermeter.mapping.texts import text_match
 from infermeter.model import SPAN_KINDS, STAGES, STATUS_CODES, Stage
-from infermeter.strict_yaml import parse_yaml
+from infermeter.parsing.strict_yaml import parse_yaml
 
 SERVER_NAME = re.compile(r"[a-z0-9_]{1,32}")
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from infermeter.durations import duration_text
 from infermeter.metrics.quantities import UNKNOWN, joules, length, number, percent, seconds
+from infermeter.parsing.durations import duration_text
 
 WIDTH: Final = 100
 SHOWN_MOST: Final = 10

@@ -11,10 +11,10 @@ from typing import Final
 
 from infermeter.config import Otlp
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.fetching import token_in
-from infermeter.file_watch import FileWatch, Held
+from infermeter.network.fetching import token_in
+from infermeter.network.file_watch import FileWatch, Held
+from infermeter.network.tls import TlsChoice, server_context
 from infermeter.otlp.refusals import Unauthorised
-from infermeter.tls import TlsChoice, server_context
 
 
 @dataclass(frozen=True, slots=True)

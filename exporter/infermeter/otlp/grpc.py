@@ -11,9 +11,9 @@ from typing import Final
 
 from infermeter.endpoints import sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
-from infermeter.file_watch import FileWatch
-from infermeter.listener import TlsListener
 from infermeter.model import Export
+from infermeter.network.file_watch import FileWatch
+from infermeter.network.listener import TlsListener
 from infermeter.otlp.access import OPEN, Access
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
 from infermeter.otlp.decoder import Checked

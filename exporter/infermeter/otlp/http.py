@@ -12,9 +12,9 @@ from http import HTTPStatus
 
 from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
-from infermeter.file_watch import FileWatch
-from infermeter.listener import TlsListener
 from infermeter.model import Export
+from infermeter.network.file_watch import FileWatch
+from infermeter.network.listener import TlsListener
 from infermeter.otlp.access import OPEN, Access
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
 from infermeter.otlp.connection import Connection, Exchange, Listener

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from infermeter.catalogue import Catalogue, example_prices, shipped_catalogue
 from infermeter.config import DevicePrice
-from infermeter.structure import Problem, load_entries
+from infermeter.parsing.structure import Problem, load_entries
 
 ENTRIES_MOST: Final = 1000
 

@@ -11,7 +11,7 @@ import orjson
 
 from infermeter.config import OpenCost
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.fetching import fetch, url_problem
+from infermeter.network.fetching import fetch, url_problem
 from infermeter.prices.in_force import Quote
 
 METRIC: Final = "node_gpu_hourly_cost"

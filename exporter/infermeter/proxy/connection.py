@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from infermeter.config import Limits
-from infermeter.http_connection import HttpConnection
+from infermeter.network.http_connection import HttpConnection
 
 IDLE_SECONDS = 75.0
 """How long a connection may rest between two requests."""

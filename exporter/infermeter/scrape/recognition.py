@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from infermeter.errors import ConfigError
-from infermeter.fetching import url_problem
 from infermeter.mapping import ServerMapping, shipped_mappings
 from infermeter.mapping.metrics import MetricRules
 from infermeter.model import Series
+from infermeter.network.fetching import url_problem
 
 KEY = "server.metrics_url"
 

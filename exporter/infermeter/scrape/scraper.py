@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Final
 
 from infermeter.errors import Answered, Unavailable
-from infermeter.exposition_text import series_of
-from infermeter.fetching import fetch
 from infermeter.mapping import ServerMapping
 from infermeter.mapping.metrics import MetricRules
 from infermeter.model import Series, ServerReading
+from infermeter.network.exposition_text import series_of
+from infermeter.network.fetching import fetch
 from infermeter.polling import Poller
 from infermeter.scrape.increases import Counts, Totals
 from infermeter.scrape.recognition import declared, recognised

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from infermeter.errors import Unavailable
-from infermeter.fetching import fetch
+from infermeter.network.fetching import fetch
 
 PATHS: Final = ("/v1/models", "/info")
 """OpenAI's list of models, which most LLM servers have; what TGI and TEI tell of themselves."""

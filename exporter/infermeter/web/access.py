@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from infermeter.config.web_file import ClientAuth, Curve, RateLimit, TlsServer, WebFile
 from infermeter.errors import ConfigError
-from infermeter.file_watch import FileWatch, Held
-from infermeter.tls import TlsChoice, server_context
-from infermeter.web_file import load_web_file, openssl_ciphers
+from infermeter.network.file_watch import FileWatch, Held
+from infermeter.network.tls import TlsChoice, server_context
+from infermeter.parsing.web_file import load_web_file, openssl_ciphers
 
 BYTES_MOST: Final = 1 << 20
 

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import orjson
 from aiohttp import web
 
-from infermeter.file_watch import FileWatch
-from infermeter.http_connection import HttpConnection
-from infermeter.listener import TlsListener
+from infermeter.network.file_watch import FileWatch
+from infermeter.network.http_connection import HttpConnection
+from infermeter.network.listener import TlsListener
 from infermeter.web.access import OPEN, Access
 from infermeter.web.admission import Admission, Handler
 from infermeter.web.encoding import in_turns, packed

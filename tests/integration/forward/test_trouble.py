@@ -21,7 +21,7 @@ from infermeter import app
 from infermeter.errors import ConfigErrors
 from infermeter.forward.target import ANSWER_BYTES, ATTEMPTS_AT_ONCE
 from infermeter.mapping import load_mappings
-from infermeter.structure import load_config
+from infermeter.parsing.structure import load_config
 from integration.forward.receivers import TOKEN, Receiver, grpc_receiver, http_receiver
 from integration.otlp.listening import on_a_loop, settled
 from support.running import LISTEN, PROTOBUF, Clock, Running, metrics, running, until, value

@@ -15,8 +15,8 @@ import pytest
 
 from infermeter.config import Limits, Otlp, OtlpTls
 from infermeter.errors import ConfigError
-from infermeter.file_watch import FileWatch
 from infermeter.model import Export
+from infermeter.network.file_watch import FileWatch
 from infermeter.otlp.access import Access, read_access, watched
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.http import HttpReceiver

@@ -16,7 +16,7 @@ import bcrypt
 import pytest
 
 from infermeter.errors import ConfigErrors
-from infermeter.file_watch import FileWatch
+from infermeter.network.file_watch import FileWatch
 from infermeter.web import passwords
 from infermeter.web.access import Access, read_access, weakened
 from infermeter.web.server import WebServer

@@ -16,7 +16,7 @@ from infermeter.config import Config, Server
 from infermeter.errors import ConfigError
 from infermeter.ledger.slowdown import most_misses
 from infermeter.model import ModelEvidence, SizingEvidence, SlaTarget
-from infermeter.prometheus_api import Series
+from infermeter.network.prometheus_api import Series
 
 END = 1_784_556_000.0
 INF = float("inf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infermeter.commands.recorded_range import STEPS_MOST, written_range
-from infermeter.prometheus_api import POINTS_MOST
+from infermeter.network.prometheus_api import POINTS_MOST
 
 NOW = 1_750_000_000.0
 DAY = 86_400.0

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from infermeter.config import Config
-from infermeter.config_rules import contradictions, notices
-from infermeter.currencies import CURRENCIES
 from infermeter.errors import ConfigErrors
-from infermeter.structure import load_config
+from infermeter.parsing.currencies import CURRENCIES
+from infermeter.parsing.rules import contradictions, notices
+from infermeter.parsing.structure import load_config
 
 DATED = "currency: USD, as_of: 2026-07-20, source: list"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from infermeter.config import Proxy
-from infermeter.config_rules import unfit_proxy
 from infermeter.errors import ConfigErrors
-from infermeter.structure import load_config
+from infermeter.parsing.rules import unfit_proxy
+from infermeter.parsing.structure import load_config
 
 
 def paths(**keys: object) -> list[str]:

@@ -12,8 +12,8 @@ import pytest
 from infermeter.config import Advice, Config, Cost, Gpu, GpuChoice, Listen, OpenCost, Power, Rent, Server, Sla, Slas, Thresholds
 from infermeter.errors import ConfigErrors
 from infermeter.model import Window
+from infermeter.parsing.structure import alternatives, field_kinds, load_config
 from infermeter.reloading import RestartNeeded, changed_keys
-from infermeter.structure import alternatives, field_kinds, load_config
 
 PRICED = Cost(currency="USD", as_of=date(2026, 7, 20), source="list", rent=Rent(per_hour=3.43))
 

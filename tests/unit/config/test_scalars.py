@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infermeter.durations import duration_seconds, duration_text
-from infermeter.scalars import scalar_value
-from infermeter.strict_yaml import Scalar
+from infermeter.parsing.durations import duration_seconds, duration_text
+from infermeter.parsing.scalars import scalar_value
+from infermeter.parsing.strict_yaml import Scalar
 
 
 def value(kind: Any, text: str, *, plain: bool = True) -> Any:

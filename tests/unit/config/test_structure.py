@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from infermeter.config import Config, Cost, GpuChoice, Power, Rent, Sla, Slas
 from infermeter.errors import ConfigErrors
 from infermeter.model import Window
-from infermeter.structure import known_paths, load_config
+from infermeter.parsing.structure import known_paths, load_config
 
 
 def problems(text: str) -> list[str]:

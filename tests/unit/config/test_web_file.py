@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from infermeter.config.web_file import SETTABLE_HEADERS, CipherSuite, WebFile
 from infermeter.errors import ConfigErrors
-from infermeter.web_file import load_web_file, openssl_ciphers
+from infermeter.parsing.web_file import load_web_file, openssl_ciphers
 
 HASH = "$2y$10$" + "a" * 53
 TLS = "cert_file: c, key_file: k"

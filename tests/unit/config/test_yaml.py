@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infermeter.errors import ConfigError
-from infermeter.strict_yaml import DEPTH_LIMIT, NODES_LIMIT, SIZE_LIMIT_CHARACTERS, Entry, Mapping, Scalar, Sequence, parse_yaml
+from infermeter.parsing.strict_yaml import DEPTH_LIMIT, NODES_LIMIT, SIZE_LIMIT_CHARACTERS, Entry, Mapping, Scalar, Sequence, parse_yaml
 
 
 def problem(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from infermeter.demo.launch import configuration, server_command
 from infermeter.demo.scenarios import SCENARIOS, Scenario
-from infermeter.structure import load_config
+from infermeter.parsing.structure import load_config
 
 TODAY = date(2026, 11, 1)
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=str)

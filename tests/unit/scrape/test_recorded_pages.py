@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infermeter.exposition_text import series_of
 from infermeter.mapping import shipped_mappings
 from infermeter.model import ServerReading
+from infermeter.network.exposition_text import series_of
 from infermeter.scrape.increases import Counts, Row
 
 CAPTURES = Path(__file__).parents[2] / "captures"

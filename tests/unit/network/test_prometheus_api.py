@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.prometheus_api import POINTS_MOST, SERIES_MOST, Prometheus, matcher_problem, selector, series_of
+from infermeter.network.prometheus_api import POINTS_MOST, SERIES_MOST, Prometheus, matcher_problem, selector, series_of
 from support.peer import Peer, answer
 
 SECRET = "s3cret"

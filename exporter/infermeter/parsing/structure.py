@@ -1,6 +1,6 @@
 """YAML text to the configuration, and to lists that it names: every problem with its dotted path, its line, and the nearest known key.
 
-Types, ranges and defaults are those of config/'s dataclasses; contradictions between keys are told by config_rules.py.
+Types, ranges and defaults are those of config/'s dataclasses; contradictions between keys are told by rules.py.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from infermeter import strict_yaml
 from infermeter.config import Config, Duration, GpuChoice
-from infermeter.config_rules import Problem, contradictions, notices
-from infermeter.durations import duration_seconds, duration_text
 from infermeter.errors import ConfigError, ConfigErrors
 from infermeter.model import Window
-from infermeter.scalars import SCALARS, is_null, scalar_value, written
-from infermeter.strict_yaml import Node, Scalar
+from infermeter.parsing import strict_yaml
+from infermeter.parsing.durations import duration_seconds, duration_text
+from infermeter.parsing.rules import Problem, contradictions, notices
+from infermeter.parsing.scalars import SCALARS, is_null, scalar_value, written
+from infermeter.parsing.strict_yaml import Node, Scalar
 
 __all__ = ["Kind", "Problem", "alternatives", "field_kinds", "known_paths", "load_config", "load_entries", "load_file", "notices", "wanted"]
 
 Entry = TypeVar("Entry")
 
 Kind: TypeAlias = Any
-"""A type as config.py annotates it, or one member of a union."""
+"""A type as config/ annotates it, or one member of a union."""
 
 _UNFIT = object()
 """In place of a value that couldn't be read, and was told."""

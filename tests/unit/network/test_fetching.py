@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infermeter.errors import Unavailable
-from infermeter.fetching import TOKEN_BYTES_MOST, fetch, url_problem
+from infermeter.network.fetching import TOKEN_BYTES_MOST, fetch, url_problem
 from support.peer import HOST, Answer, Peer, answer, dripping, written
 
 PAGE = b"# TYPE a counter\na 1\n"
@@ -229,7 +229,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: tuple[Pat
 
 
 def test_https_is_read_where_the_system_trusts_the_certificate(certificate: tuple[Path, Path]) -> None:
-    program = f"from infermeter.fetching import fetch; import sys; print(fetch(sys.argv[1], timeout_seconds={SOON_SECONDS}))"
+    program = f"from infermeter.network.fetching import fetch; import sys; print(fetch(sys.argv[1], timeout_seconds={SOON_SECONDS}))"
     with Peer(answer(PAGE), tls=of_tls(certificate)) as peer:
         trusting = os.environ | {"SSL_CERT_FILE": str(certificate[0])}
         done = subprocess.run([sys.executable, "-c", program, peer.url], env=trusting, capture_output=True, check=True, text=True)

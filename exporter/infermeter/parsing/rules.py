@@ -8,9 +8,9 @@ from dataclasses import asdict, fields
 from typing import TypeAlias
 
 from infermeter.config import Config, Cost, Forward, Gpu, GpuChoice, Limits, Listen, Otlp, OtlpTls, Proxy, Server, Sla, Slas
-from infermeter.currencies import CURRENCIES
 from infermeter.endpoints import endpoint_of, header_problem, is_loopback, reaches
 from infermeter.model import Window
+from infermeter.parsing.currencies import CURRENCIES
 
 Problem: TypeAlias = tuple[str, str]
 """Dotted path, and one sentence."""

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.openmetrics.exposition import generate_latest as generate_open_metrics
 
 from infermeter.errors import Unavailable
-from infermeter.exposition_text import LINE_BYTES_MOST, LINES_MOST, series_of, timed_series_of
 from infermeter.model import Series
+from infermeter.network.exposition_text import LINE_BYTES_MOST, LINES_MOST, series_of, timed_series_of
 
 
 def values(page: bytes, *names: str) -> list[tuple[str, dict[str, str], float]]:

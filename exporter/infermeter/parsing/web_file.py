@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from infermeter.config.web_file import SETTABLE_HEADERS, CipherSuite, TlsServer, WebFile
-from infermeter.config_rules import Problem
-from infermeter.structure import load_file
+from infermeter.parsing.rules import Problem
+from infermeter.parsing.structure import load_file
 
 BCRYPT_COST_LEAST, BCRYPT_COST_MOST = 4, 14
 """A cost of 14 is a second of a core for each password that isn't known yet; each one more is twice that."""

@@ -8,9 +8,9 @@ from typing import Any, Final, cast
 
 from infermeter.config import Config, Duration, Reload
 from infermeter.config.web_file import WebFile
-from infermeter.durations import duration_text
 from infermeter.model import Window
-from infermeter.structure import Kind, alternatives, field_kinds, wanted
+from infermeter.parsing.durations import duration_text
+from infermeter.parsing.structure import Kind, alternatives, field_kinds, wanted
 
 _HEAD = """\
 # Configuration

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from infermeter.errors import ConfigError
-from infermeter.tls import PEM_BYTES_MOST, TlsChoice, server_context
+from infermeter.network.tls import PEM_BYTES_MOST, TlsChoice, server_context
 from support.certificates import Authority
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import orjson
 
 from infermeter.errors import ConfigError, Unavailable
-from infermeter.fetching import ANONYMOUS, Caller, fetch, url_problem
 from infermeter.model import Floats
+from infermeter.network.fetching import ANONYMOUS, Caller, fetch, url_problem
 
 TIMEOUT_SECONDS: Final = 30.0
 BYTES_MOST: Final = 64 << 20
