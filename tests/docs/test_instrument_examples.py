@@ -53,8 +53,9 @@ async def asked(command: list[str], folder: Path, port: int) -> dict[str, Any]:
     async with running(SIDECAR, clock) as sidecar, aiohttp.ClientSession() as http:
         with serving(command, folder, f"http://{sidecar.addresses['otlp_http']}") as process:
             url = f"http://127.0.0.1:{port}"
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while True:
+                    assert process.poll() is None, "it has ended, and not because we asked"
                     with suppress(aiohttp.ClientError):
                         async with http.get(f"{url}/health"):
                             break
@@ -89,7 +90,9 @@ def test_the_example_runs_and_is_seen_whole(name: str, command: list[str], stage
     assert set(seconds) == stages
     (duration,) = report["inference_duration_seconds"]
     assert sum(seconds.values()) == pytest.approx(duration["sum"], rel=1e-6)
-    assert seconds["compute"] > 0.5 * (duration["sum"] - seconds.get("queue", 0))
+    assert seconds["compute"] > seconds.get("transfer", 0) + seconds["serialisation"], (
+        "what waits for a processor is other, without a bound"
+    )
     assert {"decode", "encode"} <= {row["labels"]["part"] for row in report["stage_part_seconds_total"]}
 
 
