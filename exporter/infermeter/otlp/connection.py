@@ -1,120 +1,66 @@
-"""One HTTP connection of a sender: its requests are answered one by one, in their order.
+"""What connections of senders have in common, whatever is spoken on them: a place, a deadline, an end.
 
-Whatever it could make this wait for, hold or do at once is bounded. What is HTTP is known by http_requests.py alone, what is an export by
-the exchange.
+What is read and written is known by http_connection.py and grpc_connection.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from enum import Enum
-from http import HTTPStatus
-from typing import Final, TypeAlias, TypeVar, cast
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final, cast
 
-from infermeter.errors import DecodeError, Overloaded
-from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS, Deadline
-from infermeter.otlp.http_answers import LEAVE, Answer, written
-from infermeter.otlp.http_requests import Head, Mark, Part, Requests
-from infermeter.otlp.receiver import Receiver
-from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, TooSlow
+from infermeter.errors import Overloaded
+from infermeter.otlp.deadline import Deadline
+from infermeter.otlp.places import Places
+from infermeter.otlp.receiver import Protocol, Receiver
 
-T = TypeVar("T")
+UNREAD_SECONDS: Final = 30.0
+"""How long a peer may leave answers unread, or make no room for them, while nothing more of it is taken."""
 
-Exchange: TypeAlias = Generator[None, bytes | None, Answer]
-"""Becomes the answer to a request: is sent the pieces of its body, then None, and may end before. What goes wrong is thrown into it."""
-
-IDLE_SECONDS: Final = 120.0
-"""How long a connection may rest between two exports; senders export every few seconds."""
-
-PARTS_AT_ONCE: Final = 64
-"""Of requests, before others have their turn."""
-
-_FULL = Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"", more=(("Retry-After", str(RETRY_AFTER_SECONDS)),))
-_NO_REQUEST = Answer(HTTPStatus.BAD_REQUEST, b"no HTTP request")
-_OUR_MISTAKE = Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error")
+LINGER_SECONDS: Final = 2.0
+"""How long what still comes from a peer that was turned away is read and dropped, so that it gets to read why."""
 
 
-class _Phase(Enum):
-    HEAD = "its beginning is awaited"
-    BODY = "the rest of it is"
-    REST = "nothing is"
-    ENDING = "what still comes is dropped"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """What the connections of one listener have in common. `date` is now, as HTTP writes it.
-
-    `at_once` is what becomes of an exchange with a body of one piece; None: it doesn't know this kind.
-    """
-
-    receiver: Receiver
-    exchange: Callable[[Head], Exchange]
-    at_once: Callable[[Head, bytes], Answer | None]
-    date: Callable[[], str]
-    connections: set[Connection] = field(default_factory=set)
-
-
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """A sender's; what it does wrong is counted, and nothing of it logged.
 
-    The phase says what the deadline means. Reading stands still while answers are unread, and while it is others' turn.
+    Reading stands still while answers are unread, and while it is others' turn. Once it `is_ending`, what still comes is dropped.
     """
 
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        self._listener = listener
-        self._receiver = listener.receiver
+    _PROTOCOL: ClassVar[Protocol]
+
+    def __init__(self, receiver: Receiver, places: Places[Connection], loop: asyncio.AbstractEventLoop) -> None:
+        self.is_of_use = False
+        self._receiver = receiver
+        self._places = places
         self._loop = loop
-        self._requests = Requests()
-        self._phase = _Phase.HEAD
-        self._deadline = Deadline(loop, self._too_late)
-        self._head: Head | None = None
-        self._exchange: Exchange | None = None
-        self._answer: Answer | None = None
-        self._is_unread = self._is_paused = self._is_in_line = False
+        self._deadline = Deadline(loop, self._time_is_up)
+        self._is_ending = self._is_unread = self._is_paused = False
         self._answered: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, or turns it away where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
-        self._listener.connections.add(self)
-        if len(self._listener.connections) > self._receiver.limits.connections:
-            self._receiver.refuse(Overloaded(), "http")
-            self._write(_FULL, closes=True)
-            self._close()
+        if self._places.take(self, self._loop.time()):
+            self._greet()
         else:
-            self._deadline.move(self._receiver.limits.request_time)
-
-    def data_received(self, data: bytes) -> None:
-        """Takes bytes."""
-        if self._phase is not _Phase.ENDING and (self._is_paused or not self._answers_at_once(data)):
-            self._requests.feed(data)
-            if not self._is_paused:
-                self._read_on()
-
-    def eof_received(self) -> None:
-        """The peer says no more, but may read what it is answered; then the connection ends."""
-        if self._exchange is not None and not self._is_paused:
-            self._fail(DecodeError("the body was cut off"))
-            self._respond(is_whole=False)
+            self._receiver.refuse(Overloaded(), self._PROTOCOL)
+            self._turn_away()
+            self._close()
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio's
         """What was being received is given up, and counted."""
-        self._listener.connections.discard(self)
+        self._places.leave(self)
         self._deadline.end()
-        self._phase = _Phase.ENDING
-        if self._exchange is not None and self._answer is None:
-            self._fail(DecodeError("the body was cut off"))
-        self._exchange = None
+        self._is_ending = True
+        self._give_up()
         self._has_answered()
 
     def pause_writing(self) -> None:
         """Answers pile up: nothing more is read before they were."""
         self._is_unread = True
-        if self._phase is not _Phase.ENDING:
+        if not self._is_ending:
             self._pause()
             self._deadline.move(UNREAD_SECONDS)
 
@@ -123,11 +69,24 @@ class Connection(asyncio.Protocol):
         self._is_unread = False
         self._resume()
 
+    @property
+    def rests_since(self) -> float | None:
+        """On the loop's clock; None: something is under way, or it has ended."""
+        return None if self._is_ending or self._is_paused or self._is_at_work() else self._rested_at()
+
+    def make_room(self) -> None:
+        """Ends it now, while it rests; nothing is waited for."""
+        self._receiver.connections_displaced[self._PROTOCOL] += 1
+        self._is_ending = True
+        self._say_goodbye()
+        self._transport.abort()
+
     def wind_up(self) -> asyncio.Future[None] | None:
         """Takes nothing new; done once what is being received was answered. None: nothing is, and the connection ends."""
-        if self._phase is _Phase.ENDING:
+        if self._is_ending:
             return None
-        if self._exchange is None and not self._requests.has_begun:
+        self._say_goodbye()
+        if not self._is_at_work():
             self._close()
             return None
         self._answered = self._loop.create_future()
@@ -135,163 +94,63 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """Ends it now, whatever is under way."""
-        if self._exchange is not None or self._transport.get_write_buffer_size():
+        if self._is_at_work() or self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
             self._transport.close()
 
-    def _answers_at_once(self, data: bytes) -> bool:
-        """Whether these bytes are a whole usual export, which then is answered: the short way to what `_read_on` would come to."""
-        request = self._requests.whole(data)
-        if request is None or not self._receiver.turns.free():
-            return False
-        try:
-            answer = self._listener.at_once(*request)
-        except Exception as mistake:  # noqa: BLE001 - as below
-            answer = self._mistaken(mistake)
-        if answer is None:
-            return False
-        self._head, self._answer = request[0], answer
-        self._respond(is_whole=True)
-        if self._phase is _Phase.REST and not self._is_paused:
-            self._deadline.move(IDLE_SECONDS)
-        return True
+    @abstractmethod
+    def _greet(self) -> None:
+        """It has a place: the peer may begin."""
 
+    @abstractmethod
+    def _turn_away(self) -> None:
+        """It has none: says so."""
+
+    @abstractmethod
+    def _say_goodbye(self) -> None:
+        """Nothing new will be taken: says so where it can be said."""
+
+    @abstractmethod
+    def _is_at_work(self) -> bool:
+        """Whether something is being received, or is to be answered."""
+
+    @abstractmethod
+    def _rested_at(self) -> float:
+        """Since when it hasn't been at work, if it isn't."""
+
+    @abstractmethod
     def _read_on(self) -> None:
-        """Takes what there is, request by request."""
-        for _ in range(PARTS_AT_ONCE):
-            try:
-                part = self._requests.next_part()
-            except DecodeError as error:
-                self._damaged(error)
-                return
-            if part is Mark.NEED_DATA:
-                self._await_more()
-                return
-            self._take(part)
-            if self._is_paused or self._phase is _Phase.ENDING:
-                return
-        self._pause()
-        self._loop.call_soon(self._resume)
+        """Takes what there is."""
 
-    def _take(self, part: Part) -> None:
-        if isinstance(part, Head):
-            self._head, self._exchange = part, self._listener.exchange(part)
-            self._go(self._exchange.send, None)
-            if part.awaits_leave and self._answer is None:
-                self._transport.write(LEAVE)
-            return
-        if self._exchange is not None and self._answer is None:  # else nobody wants the rest of it
-            if part is Mark.END and not self._receiver.turns.free():
-                self._get_in_line()
-                return
-            self._go(self._exchange.send, None if part is Mark.END else cast("bytes", part))
-        if part is Mark.END:
-            self._respond(is_whole=True)
-
-    def _get_in_line(self) -> None:
-        """The export is whole, but others come first, which takes a second at most."""
-        self._is_in_line = True
-        self._deadline.clear()
-        self._pause()
-        self._receiver.turns.wait(self._turn_came)
-
-    def _turn_came(self, too_late: Overloaded | None) -> None:
-        """The export that waited is taken, or its sender told to come back."""
-        self._is_in_line = False
-        if self._exchange is None:  # its connection was lost
-            return
-        if too_late is None:
-            self._go(self._exchange.send, None)
-        else:
-            self._fail(too_late)
-        self._respond(is_whole=True)
-        self._resume()
-
-    def _go(self, step: Callable[[T], None], sent: T) -> None:
-        """One step of the exchange, which may end with the answer; our own mistakes are told to whoever watches over the loop."""
-        try:
-            step(sent)
-        except StopIteration as ended:
-            self._answer = ended.value
-        except Exception as mistake:  # noqa: BLE001 - whatever it is, the connection shall end as any other
-            self._answer = self._mistaken(mistake)
-
-    def _mistaken(self, mistake: Exception) -> Answer:
-        self._loop.call_exception_handler({"message": "an export could not be answered", "exception": mistake})
-        return _OUR_MISTAKE
-
-    def _fail(self, error: Exception) -> None:
-        """Ends the exchange, which counts it."""
-        if self._exchange is not None and self._answer is None:
-            self._go(self._exchange.throw, error)
-
-    def _respond(self, *, is_whole: bool) -> None:
-        """Writes the answer. A request of which the rest is still to come is the last one."""
-        assert self._head is not None  # noqa: S101 - whose answer
-        assert self._answer is not None  # noqa: S101 - an exchange ends at the latest with the body
-        closes = not is_whole or self._head.is_last or self._answered is not None
-        self._write(self._answer, closes=closes, has_body=self._head.method != "HEAD")
-        self._exchange = self._answer = None
-        self._has_answered()
-        if not is_whole:
-            self._linger()
-        elif closes:
-            self._close()
-        else:
-            self._phase = _Phase.REST
-
-    def _damaged(self, error: DecodeError) -> None:
-        """What comes is no HTTP, of which the end can't be known."""
-        if self._exchange is not None:
-            self._fail(error)
-            self._respond(is_whole=False)
-        else:
-            self._receiver.refuse(DecodeError(), "http")
-            self._write(_NO_REQUEST, closes=True)
-            self._has_answered()
-            self._linger()
-
-    def _await_more(self) -> None:
-        """All that came was taken: what is awaited next, and until when."""
-        if self._answer is not None:
-            self._respond(is_whole=False)
-        elif self._exchange is not None:
-            self._enter(_Phase.BODY, self._receiver.limits.request_time)
-        elif self._requests.has_begun:
-            self._enter(_Phase.HEAD, self._receiver.limits.request_time)
-        elif self._phase is _Phase.REST:
-            self._deadline.move(IDLE_SECONDS)
-
-    def _enter(self, phase: _Phase, seconds: float) -> None:
-        if self._phase is not phase:
-            self._phase = phase
-            self._deadline.move(seconds)
-
+    @abstractmethod
     def _too_late(self) -> None:
-        if self._phase is _Phase.ENDING or self._is_unread:
+        """What was awaited hasn't come in time."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """Ends what is being received, each counted."""
+
+    def _time_is_up(self) -> None:
+        if self._is_ending or self._is_unread:
             self._transport.abort()
-        elif self._exchange is not None:
-            self._fail(TooSlow("the body took longer than limits.request_time"))
-            self._respond(is_whole=False)
         else:
-            if self._requests.has_begun:
-                self._receiver.refuse(TooSlow(), "http")
-            self._close()
+            self._too_late()
+
+    def _mistaken(self, mistake: Exception) -> None:
+        """Our own mistakes are told to whoever watches over the loop."""
+        self._loop.call_exception_handler({"message": "an export could not be answered", "exception": mistake})
 
     def _pause(self) -> None:
         self._is_paused = True
         self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._is_paused and not self._is_unread and not self._is_in_line:
+        if self._is_paused and not self._is_unread:
             self._is_paused = False
             self._transport.resume_reading()
-            if self._phase is not _Phase.ENDING:
+            if not self._is_ending:
                 self._read_on()
-
-    def _write(self, answer: Answer, *, closes: bool, has_body: bool = True) -> None:
-        self._transport.write(written(answer, date=self._listener.date(), closes=closes, has_body=has_body))
 
     def _has_answered(self) -> None:
         if self._answered is not None and not self._answered.done():
@@ -299,12 +158,13 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Says no more, and drops what still comes until the peer, too, has said all."""
-        self._phase = _Phase.ENDING
+        self._is_ending = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._deadline.move(LINGER_SECONDS)
 
     def _close(self) -> None:
-        self._phase = _Phase.ENDING
+        self._is_ending = True
+        self._has_answered()
         self._transport.close()
         self._deadline.move(LINGER_SECONDS)

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
-
-UNREAD_SECONDS: Final = 30.0
-"""How long a peer may leave answers unread, or make no room for them, while nothing more of it is taken."""
-
-LINGER_SECONDS: Final = 2.0
-"""How long what still comes from a peer that was turned away is read and dropped, so that it gets to read why."""
 
 
 class Deadline:
     """Calls `passed` once its time has come, unless that was moved or cleared before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, passed: Callable[[], None]) -> None:
-        """Far away at first."""
+        """Far away at first. `since` is when it was moved last."""
         self._loop = loop
         self._passed = passed
-        self._at = 0.0
+        self.since = self._at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def move(self, seconds: float) -> None:
         """To so long from now. A timer that comes before it is left to find that out."""
-        self._at = self._loop.time() + seconds
+        self.since = self._loop.time()
+        self._at = self.since + seconds
         if self._timer is None:
             self._timer = self._loop.call_at(self._at, self._look)
         elif self._timer.when() > self._at:

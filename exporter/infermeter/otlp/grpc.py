@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from collections.abc import Callable, Generator
 from functools import partial
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Final
 
 from infermeter.endpoints import sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Export
 from infermeter.network.file_watch import FileWatch
-from infermeter.network.listener import TlsListener
-from infermeter.otlp.access import OPEN, Access
+from infermeter.otlp.access import Access
 from infermeter.otlp.answers import UNFIT_SPANS, retry_metadata, success
+from infermeter.otlp.connection import Connection
 from infermeter.otlp.decoder import Checked
 from infermeter.otlp.grpc_answers import OK, Answer
-from infermeter.otlp.grpc_connection import Connection, Exchange, Listener
+from infermeter.otlp.grpc_connection import Exchange, GrpcConnection, Shared
 from infermeter.otlp.grpc_heads import Head
+from infermeter.otlp.listening import Listening
+from infermeter.otlp.places import Places
 from infermeter.otlp.receiver import Packing, Receiver
 from infermeter.otlp.refusals import Unauthorised, WrongContentType, WrongSignal
 
@@ -39,61 +40,18 @@ _PREFIX_BYTES: Final = 5
 _ALL_TAKEN: Final = Answer(OK, success("protobuf"))
 _UNKNOWN: Final = Answer(12, text="unknown method")
 _NO_GRPC: Final = Answer(12, text="only POST", http_status=HTTPStatus.METHOD_NOT_ALLOWED)
-_STOP_SECONDS: Final = 0.5
 
 
-class GrpcReceiver:
+class GrpcReceiver(Listening):
     """Listens for exports over gRPC and answers each after it was judged or decoded."""
 
     def __init__(self, receiver: Receiver, access: FileWatch[Access] | None = None) -> None:
         """`access` says who may send, and is looked after while this listens; None: everybody."""
         self._receiver = receiver
-        self._watch = access
         self._message_bytes_most = min(receiver.limits.body_bytes, receiver.limits.decompressed_bytes)
-        self._common = Listener(receiver, self.exchange, self._message_bytes_most + _PREFIX_BYTES)
-        self._listener: asyncio.Server | TlsListener | None = None
-
-    async def start(self, address: str) -> int:
-        """Listens at `host:port` (port 0: any) and returns the port.
-
-        Raises:
-            OSError: the address can't be had.
-        """
-        host, _, port = address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        made = partial(Connection, self._common, loop)
-        if self._watch is not None:
-            self._watch.start()
-        if self._access().certificates is None:
-            self._listener = await loop.create_server(made, host.strip("[]") or None, int(port))
-            bound: int = self._listener.sockets[0].getsockname()[1]
-        else:
-            seconds = self._receiver.limits.request_time
-            self._listener = listener = TlsListener(made, self._context, handshake_seconds=seconds)
-            bound = await listener.start(host.strip("[]") or None, int(port))
-        return bound
-
-    async def stop(self) -> None:
-        """Takes no more connections, lets exports that are being received end, at most for half a second, and closes."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-            if self._watch is not None:
-                self._watch.stop()
-            connections = tuple(self._common.connections)
-            if under_way := [answered for connection in connections if (answered := connection.wind_up()) is not None]:
-                await asyncio.wait(under_way, timeout=_STOP_SECONDS)
-            for connection in connections:
-                connection.cut()
-            await asyncio.sleep(0)
-
-    def _access(self) -> Access:
-        return OPEN if self._watch is None else self._watch.current
-
-    def _context(self) -> ssl.SSLContext:
-        certificates = self._access().certificates
-        assert certificates is not None  # noqa: S101 - the files are named once, and always there
-        return certificates.http2_context
+        places = Places[Connection](receiver.limits.connections)
+        made = partial(GrpcConnection, Shared(receiver, places, self.exchange, self._message_bytes_most + _PREFIX_BYTES))
+        super().__init__(made, places, access, attrgetter("http2_context"), handshake_seconds=receiver.limits.request_time)
 
     def exchange(self, head: Head) -> Exchange:
         """The answer to any call."""
@@ -116,7 +74,7 @@ class GrpcReceiver:
         Raises:
             DecodeError, Overloaded, Unauthorised, WrongSignal: as in REFUSALS.
         """
-        self._access().check(head.authorizations)
+        self.access.check(head.authorizations)
         if head.path != _TRACES:
             raise WrongSignal("only traces are taken here")
         if head.content_type not in _CONTENT_TYPES:

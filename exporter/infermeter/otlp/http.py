@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 import time
 from collections.abc import Callable, Generator
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
+from operator import attrgetter
 
 from infermeter.endpoints import PASSED_BY, sidecars_told
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Export
 from infermeter.network.file_watch import FileWatch
-from infermeter.network.listener import TlsListener
-from infermeter.otlp.access import OPEN, Access
+from infermeter.otlp.access import Access
 from infermeter.otlp.answers import CONTENT_TYPES, UNFIT_SPANS, Encoding, failure, success
-from infermeter.otlp.connection import Connection, Exchange, Listener
+from infermeter.otlp.connection import Connection
 from infermeter.otlp.decoder import Checked
 from infermeter.otlp.http_answers import Answer
+from infermeter.otlp.http_connection import Exchange, HttpConnection, Shared
 from infermeter.otlp.http_requests import Head
+from infermeter.otlp.listening import Listening
+from infermeter.otlp.places import Places
 from infermeter.otlp.receiver import Packing, Receiver
 from infermeter.otlp.refusals import RETRY_AFTER_SECONDS, Unauthorised, WrongContentType, WrongSignal
 
@@ -30,60 +31,17 @@ _ENCODINGS: dict[str, Encoding] = {content_type: encoding for encoding, content_
 _PACKINGS: dict[str, Packing] = {"identity": "identity", "gzip": "gzip"}
 _ALL_TAKEN = {encoding: Answer(HTTPStatus.OK, success(encoding), content_type) for encoding, content_type in CONTENT_TYPES.items()}
 _PASSED_BY = PASSED_BY.lower()
-_STOP_SECONDS = 0.5
 
 
-class HttpReceiver:
+class HttpReceiver(Listening):
     """Listens for exports over HTTP and answers each after it was judged or decoded."""
 
     def __init__(self, receiver: Receiver, access: FileWatch[Access] | None = None) -> None:
         """`access` says who may send, and is looked after while this listens; None: everybody."""
         self._receiver = receiver
-        self._watch = access
-        self._common = Listener(receiver, self.exchange, self.at_once, _Dates().now)
-        self._listener: asyncio.Server | TlsListener | None = None
-
-    async def start(self, address: str) -> int:
-        """Listens at `host:port` (port 0: any) and returns the port.
-
-        Raises:
-            OSError: the address can't be had.
-        """
-        host, _, port = address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        made = partial(Connection, self._common, loop)
-        if self._watch is not None:
-            self._watch.start()
-        if self._access().certificates is None:
-            self._listener = await loop.create_server(made, host.strip("[]") or None, int(port))
-            bound: int = self._listener.sockets[0].getsockname()[1]
-        else:
-            seconds = self._receiver.limits.request_time
-            self._listener = listener = TlsListener(made, self._context, handshake_seconds=seconds)
-            bound = await listener.start(host.strip("[]") or None, int(port))
-        return bound
-
-    async def stop(self) -> None:
-        """Takes no more connections, lets exports that are being received end, at most for half a second, and closes."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-            if self._watch is not None:
-                self._watch.stop()
-            connections = tuple(self._common.connections)
-            if under_way := [answered for connection in connections if (answered := connection.wind_up()) is not None]:
-                await asyncio.wait(under_way, timeout=_STOP_SECONDS)
-            for connection in connections:
-                connection.cut()
-            await asyncio.sleep(0)
-
-    def _access(self) -> Access:
-        return OPEN if self._watch is None else self._watch.current
-
-    def _context(self) -> ssl.SSLContext:
-        certificates = self._access().certificates
-        assert certificates is not None  # noqa: S101 - the files are named once, and always there
-        return certificates.context
+        places = Places[Connection](receiver.limits.connections)
+        made = partial(HttpConnection, Shared(receiver, places, self.exchange, self.at_once, _Dates().now))
+        super().__init__(made, places, access, attrgetter("context"), handshake_seconds=receiver.limits.request_time)
 
     def exchange(self, head: Head) -> Exchange:
         """The answer to any request."""
@@ -119,7 +77,7 @@ class HttpReceiver:
     def _check(self, head: Head) -> None:
         """Raises: Unauthorised."""
         authorization = head.fields.get("authorization")
-        self._access().check(() if authorization is None else (authorization,))
+        self.access.check(() if authorization is None else (authorization,))
 
     def _refused(self, error: Exception, encoding: Encoding) -> Answer:
         """Counts it."""

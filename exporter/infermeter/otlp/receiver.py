@@ -35,8 +35,9 @@ REMEMBERED_EXPORTS = 4096
 class Receiver:
     """What both transports share; it belongs to the event loop. It knows nothing of sockets.
 
-    `spans_received` is by protocol and includes what is dropped here; `exports_refused` is by protocol and reason. `turns` is where the
-    transports wait before they hand an export over.
+    `spans_received` is by protocol and includes what is dropped here; `exports_refused` is by protocol and reason;
+    `connections_displaced`, by protocol, rested and had to make room for others. `turns` is where the transports wait before they hand
+    an export over.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Receiver:
         self.limits = limits
         self.spans_received: Counter[Protocol] = Counter({"grpc": 0, "http": 0})
         self.exports_refused: Counter[tuple[Protocol, Reason]] = Counter()
+        self.connections_displaced: Counter[Protocol] = Counter({"grpc": 0, "http": 0})
         self.spans_dropped: Counter[Literal["malformed", "duplicate"]] = Counter({"malformed": 0, "duplicate": 0})
         self.turns = turns or Turns()
         self._wanted = wanted

@@ -13,17 +13,19 @@ from infermeter.endpoints import PASSED_BY
 from infermeter.errors import Overloaded
 from infermeter.model import Accepted, Export
 from infermeter.otlp import grpc_frames as h2
-from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS
+from infermeter.otlp.connection import LINGER_SECONDS, UNREAD_SECONDS, Connection
 from infermeter.otlp.grpc import GrpcReceiver
-from infermeter.otlp.grpc_connection import EFFORT_AT_ONCE, IDLE_SECONDS, Connection, Listener
+from infermeter.otlp.grpc_connection import EFFORT_AT_ONCE, IDLE_SECONDS, GrpcConnection, Shared
 from infermeter.otlp.grpc_frames import Code, frame
 from infermeter.otlp.grpc_session import STREAMS_MOST
+from infermeter.otlp.places import LOOK_SECONDS, NEW_SECONDS, REST_SECONDS, Places
 from infermeter.otlp.receiver import Receiver
 from unit.otlp.calls import GREETING, TRACES, Client, Told, head, message
 from unit.otlp.exports import body, span, wants
 from unit.otlp.test_http_connection import Clock, Line, Wire
 
 PATIENCE_SECONDS = 10.0
+LONG_SECONDS = 100.0
 BODY_BYTES = 100_000
 OK, INVALID, TOO_LATE, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 4, 8, 12, 13, 14
 
@@ -37,7 +39,7 @@ class Peer:
         self.mistake: Exception | None = None
         self.is_overloaded = False
         self.line = Line()
-        self.clock = Clock()
+        self.clock = beside.clock if beside else Clock()
         self.client = Client()
         self.receiver = Receiver(
             wants("a"),
@@ -48,9 +50,10 @@ class Peer:
             turns=self.line,
         )
         receiver = GrpcReceiver(self.receiver)
-        self.listener = beside.listener if beside else Listener(self.receiver, receiver.exchange, BODY_BYTES)
+        places = Places[Connection](self.receiver.limits.connections)
+        self.shared = beside.shared if beside else Shared(self.receiver, places, receiver.exchange, BODY_BYTES)
         self.wire = Wire(halves=halves)
-        self.connection = Connection(self.listener, cast("Any", self.clock))
+        self.connection = GrpcConnection(self.shared, cast("Any", self.clock))
         self.connection.connection_made(self.wire)
 
     def _consume(self, export: Export) -> None:
@@ -483,3 +486,38 @@ def test_cutting_leaves_nothing_under_way() -> None:
     busy.send(GREETING + begins(1))
     busy.connection.cut()
     assert busy.wire.done == ["aborted"]
+
+
+def test_where_all_places_are_taken_who_rests_is_told_goodbye_and_counted() -> None:
+    resting = Peer(Limits(connections=1, request_time=LONG_SECONDS))
+    resting.send(GREETING)
+    resting.clock.pass_by(NEW_SECONDS)
+    comer = Peer(beside=resting)
+    assert resting.wire.written.endswith(h2.goaway(0, Code.NO_ERROR))
+    assert (resting.wire.done, comer.wire.done) == (["aborted"], [])
+    assert resting.receiver.connections_displaced == {"http": 0, "grpc": 1}
+    assert resting.refused == {}
+    assert comer.status(export()) == OK
+
+
+def test_who_has_sent_an_export_keeps_its_place_at_rest_for_longer() -> None:
+    resting = Peer(Limits(connections=1, request_time=LONG_SECONDS))
+    assert resting.status(export(), path="/other") == UNIMPLEMENTED
+    resting.clock.pass_by(NEW_SECONDS - 0.5)
+    assert Peer(beside=resting).wire.done == ["closed"]
+    assert resting.status(export()) == OK
+    resting.clock.pass_by(REST_SECONDS - 0.5)
+    assert Peer(beside=resting).wire.done == ["closed"]
+    resting.clock.pass_by(LOOK_SECONDS)
+    assert Peer(beside=resting).wire.done == []
+    assert resting.wire.done == ["aborted"]
+
+
+@pytest.mark.parametrize("begun", [b"P", GREETING[:30], GREETING + begins(1)[:5], GREETING + begins(1), GREETING + whole(1, b"\0")[:-1]])
+def test_who_is_at_work_keeps_its_place_for_as_long_as_it_may_take(begun: bytes) -> None:
+    busy = Peer(Limits(connections=1, request_time=LONG_SECONDS))
+    busy.send(begun)
+    busy.clock.pass_by(LONG_SECONDS - 1)
+    comer = Peer(beside=busy)
+    assert comer.wire.written.endswith(h2.goaway(0, Code.NO_ERROR))
+    assert (comer.wire.done, busy.wire.done) == (["closed"], [])

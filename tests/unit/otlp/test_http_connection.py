@@ -14,14 +14,16 @@ import pytest
 from infermeter.config import Limits
 from infermeter.errors import Overloaded
 from infermeter.model import Export
-from infermeter.otlp.connection import IDLE_SECONDS, PARTS_AT_ONCE, Connection, Listener
-from infermeter.otlp.deadline import LINGER_SECONDS, UNREAD_SECONDS
+from infermeter.otlp.connection import LINGER_SECONDS, UNREAD_SECONDS, Connection
 from infermeter.otlp.http import HttpReceiver
+from infermeter.otlp.http_connection import IDLE_SECONDS, PARTS_AT_ONCE, HttpConnection, Shared
+from infermeter.otlp.places import LOOK_SECONDS, NEW_SECONDS, REST_SECONDS, Places
 from infermeter.otlp.receiver import Receiver
 from infermeter.otlp.turns import Turns
 from unit.otlp.exports import body, span, wants
 
 PATIENCE_SECONDS = 10.0
+LONG_SECONDS = 100.0
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [ -~]+\r\n")
 
 
@@ -144,7 +146,7 @@ class Peer:
         self.mistake: Exception | None = None
         self.is_overloaded = False
         self.line = Line()
-        self.clock = Clock()
+        self.clock = beside.clock if beside else Clock()
         self.receiver = Receiver(
             wants("a"),
             self._consume,
@@ -153,9 +155,10 @@ class Peer:
             turns=self.line,
         )
         http = HttpReceiver(self.receiver)
-        self.listener = beside.listener if beside else Listener(self.receiver, http.exchange, http.at_once, lambda: "now")
+        places = Places[Connection](self.receiver.limits.connections)
+        self.shared = beside.shared if beside else Shared(self.receiver, places, http.exchange, http.at_once, lambda: "now")
         self.wire = Wire(halves=halves)
-        self.connection = Connection(self.listener, cast("asyncio.AbstractEventLoop", self.clock))
+        self.connection = HttpConnection(self.shared, cast("asyncio.AbstractEventLoop", self.clock))
         self.connection.connection_made(self.wire)
 
     def _consume(self, export: Export) -> None:
@@ -528,3 +531,48 @@ def test_a_connection_that_is_wound_up_answers_no_further_export_at_once() -> No
     assert peer.connection.wind_up() is None
     peer.send(export(2))
     assert (peer.statuses, len(peer.exports)) == ([200], 1)
+
+
+def test_where_all_places_are_taken_who_rests_makes_room_and_is_counted() -> None:
+    resting = Peer(Limits(connections=1, request_time=LONG_SECONDS))
+    resting.clock.pass_by(NEW_SECONDS)
+    comer = Peer(beside=resting)
+    assert (resting.wire.done, resting.wire.written, comer.wire.done) == (["aborted"], b"", [])
+    assert resting.receiver.connections_displaced == {"http": 1, "grpc": 0}
+    assert resting.refused == {}
+    comer.send(export())
+    assert comer.statuses == [200]
+
+
+def test_who_has_sent_an_export_keeps_its_place_at_rest_for_longer() -> None:
+    resting = Peer(Limits(connections=1, request_time=LONG_SECONDS))
+    for sent, keeps_seconds in ((head(0, path="/other"), NEW_SECONDS), (export(1), REST_SECONDS), (export(2), REST_SECONDS)):
+        resting.send(sent)
+        resting.clock.pass_by(keeps_seconds - 0.5)
+        assert Peer(beside=resting).statuses == [503]
+        resting.clock.pass_by(LOOK_SECONDS - 0.5)
+    assert resting.wire.done == []
+    resting.clock.pass_by(0.5)
+    assert Peer(beside=resting).statuses == []
+    assert resting.wire.done == ["aborted"]
+
+
+@pytest.mark.parametrize("begun", [b"P", head(5), head(None) + b"5\r\nab"], ids=["head", "body", "chunk"])
+def test_who_is_at_work_keeps_its_place_for_as_long_as_it_may_take(begun: bytes) -> None:
+    busy = Peer(Limits(connections=1, request_time=LONG_SECONDS))
+    busy.send(begun)
+    busy.clock.pass_by(LONG_SECONDS - 1)
+    assert Peer(beside=busy).statuses == [503]
+    assert busy.wire.done == []
+
+
+def test_who_waits_for_its_turn_or_leaves_answers_unread_or_is_turned_away_does_not_rest() -> None:
+    waiting, unread, ending = (Peer(Limits(connections=1, request_time=LONG_SECONDS)) for _ in range(3))
+    waiting.line.is_free = False
+    waiting.send(export())
+    unread.connection.pause_writing()
+    ending.send(b"\0")
+    for peer in (waiting, unread, ending):
+        assert peer.connection.rests_since is None
+        peer.clock.now += LONG_SECONDS
+        assert Peer(beside=peer).statuses == [503]
