@@ -21,7 +21,8 @@ import yaml
 from tests.alerts.scenarios import ROOT, RULES, Case, Key, rules, values
 from tests.dashboards.history import evaluated, levels, serving, store
 
-SOON_SECONDS = 60.0
+from support.patience import SOON_SECONDS
+
 HOUR_SECONDS, HOURS_STEP_SECONDS = 3600, 300
 AHEAD_SECONDS = 20.0
 """So long it may take to record the hours of a history."""

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from infermeter.parsing.durations import duration_seconds
+from support.patience import SOON_SECONDS
 
-SOON_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "alerts" / "rules").glob("*.yaml"))
 

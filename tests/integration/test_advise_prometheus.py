@@ -20,10 +20,10 @@ from infermeter.errors import Unavailable
 from infermeter.metrics.exposition import Exposition
 from infermeter.model import Advice, Finding, Histogram, SlaTarget, Snapshot
 from infermeter.network.prometheus_api import Prometheus
+from support.patience import SOON_SECONDS
 from support.peer import Answer, Peer, answer
 from support.snapshots import gpu, llm, rich_snapshot
 
-SOON_SECONDS = 60.0
 EDGES = (0.0025, 0.01, 0.02, 0.04, 0.08, 0.1, 0.16)
 SERVED = 2000
 CONFIG = """\

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from infermeter import cli
-from support.running import SOON_SECONDS, Clock, running
+from support.patience import SOON_SECONDS
+from support.running import Clock, running
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 CONFIG = """\

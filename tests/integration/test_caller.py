@@ -15,8 +15,7 @@ from infermeter import cli
 from infermeter.errors import Unavailable
 from infermeter.network.fetching import Caller, fetch
 from support.certificates import Authority, Pem
-
-SOON_SECONDS = 10.0
+from support.patience import SOON_SECONDS
 
 
 class _Asked(BaseHTTPRequestHandler):

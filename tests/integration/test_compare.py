@@ -25,6 +25,7 @@ from infermeter.errors import ConfigError, Unavailable
 from infermeter.network.prometheus_api import Prometheus
 from support.compared import IDLE_WATTS, SLA, batching, life
 from support.ledgers import config
+from support.patience import SOON_SECONDS
 from support.peer import Peer, answer
 
 ROOT = Path(__file__).parents[2]
@@ -194,7 +195,6 @@ def test_an_answer_that_tells_nothing_is_one_sentence(body: bytes, problem: str,
 
 
 # --- a real Prometheus -------------------------------------------------------------------------------------------------------------
-SOON_SECONDS = 60.0
 HOUR = 3600
 SCRAPE_SECONDS = 30
 

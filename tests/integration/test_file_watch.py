@@ -11,9 +11,9 @@ import pytest
 
 from infermeter.errors import ConfigError
 from infermeter.network.file_watch import FileWatch, Held
+from support.patience import SOON_SECONDS
 
 LOOK_SECONDS = 0.01
-SOON_SECONDS = 10.0
 
 
 class Note:

@@ -15,8 +15,7 @@ import pytest
 from infermeter.network.listener import TlsListener
 from infermeter.network.tls import TlsChoice, server_context
 from support.certificates import Authority
-
-SOON_SECONDS = 10.0
+from support.patience import SOON_SECONDS
 
 
 class Greeting(asyncio.Protocol):

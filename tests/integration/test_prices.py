@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from infermeter import cli
+from support.patience import SOON_SECONDS
 from support.peer import Peer, answer
 from support.running import Clock, Running, metrics, running, until, value
 
 START_NS = 1_795_401_860_000_000_000
-SOON_SECONDS = 10.0
 CAPTURE = Path(__file__).parents[1] / "captures" / "vllm" / "grpc" / "005.pb"
 STEP_SECONDS = 10.0
 

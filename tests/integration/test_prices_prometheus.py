@@ -15,9 +15,9 @@ from infermeter.config import OpenCost
 from infermeter.errors import Unavailable
 from infermeter.prices.in_force import Quote
 from infermeter.prices.opencost import OpenCostPrices
+from support.patience import SOON_SECONDS
 from support.peer import Peer, answer
 
-SOON_SECONDS = 60.0
 PAGE = """\
 # TYPE node_gpu_hourly_cost gauge
 node_gpu_hourly_cost{node="gpu-1",instance="gpu-1"} 2.5

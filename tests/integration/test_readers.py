@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from support.patience import SOON_SECONDS
 from support.running import Clock, running, until, value
 
 START_NS = 1_795_401_860_000_000_000
-SOON_SECONDS = 10.0
 OPENMETRICS = "application/openmetrics-text"
 
 HOST = """

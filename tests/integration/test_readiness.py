@@ -19,6 +19,7 @@ from infermeter.parsing.structure import load_config
 from infermeter.prices.listing import NOTHING_LISTED
 from infermeter.reloads import Offer
 from infermeter.systemd import Supervisor
+from support.patience import SOON_SECONDS
 from support.running import JSON, LISTEN, Clock, Running, running
 
 NOW_NS = 1_795_401_868_000_000_000
@@ -37,7 +38,7 @@ EXPORT = json.dumps({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "infer
 
 async def told(sidecar: Running, text: str) -> None:
     """Until it says this."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_SECONDS):
         while True:
             if await sidecar.text("/-/ready") == f"{text}\n":
                 return

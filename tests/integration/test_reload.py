@@ -18,13 +18,13 @@ from infermeter.mapping import load_mappings
 from infermeter.parsing.structure import load_config
 from infermeter.reloads import Reload
 from integration.test_process import serving
+from support.patience import SOON_SECONDS
 from support.peer import Peer, answer
 from support.running import LISTEN, PROTOBUF, Clock, Running, metrics, running, value
 from unit.otlp.exports import END_NS, body, span
 
 SECOND_NS = 1_000_000_000
 START_NS = END_NS // (10 * SECOND_NS) * 10 * SECOND_NS
-SOON_SECONDS = 10.0
 LIFECYCLE = "web: {lifecycle: true}\nserver: {kind: vllm, model: chat, gpu_count: 1}\ngpu: {source: none}\nwindows: [1m]\n"
 PRICED = "cost: {currency: EUR, as_of: 2026-11-01, source: test, rent: {per_hour: %s}}\n"
 OUTCOME = {"model": "chat", "outcome": "ok"}

@@ -16,7 +16,6 @@ from support.running import Clock, metrics, running, until, value
 START_NS = 1_795_401_860_000_000_000
 STEP_SECONDS = 30
 STEPS = 17
-SOON_SECONDS = 10.0
 
 CONFIG = """
 server: {{kind: ovms, name: vision, metrics_url: "{url}", metrics_interval: 100ms}}

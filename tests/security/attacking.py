@@ -19,7 +19,7 @@ from infermeter.otlp.receiver import Receiver
 from infermeter.web.server import WebServer
 from unit.otlp.exports import wants
 
-SOON_SECONDS = 5.0
+SOON_SECONDS = 20.0
 """Nothing here takes nearly as long."""
 
 HEADER_SECONDS = 0.2

@@ -18,9 +18,9 @@ import pytest
 
 from infermeter import cli
 from support.certificates import Authority
+from support.patience import SOON_SECONDS
 from unit.otlp.exports import body, span
 
-SOON_SECONDS = 30.0
 HASH = bcrypt.hashpw(b"planted-password", bcrypt.gensalt(4)).decode()
 PAGES = ("/", "/metrics", "/api/v1/report", "/api/v1/findings", "/-/healthy", "/-/ready", "/nowhere?planted-query")
 

@@ -31,6 +31,7 @@ from infermeter.network.file_watch import FileWatch
 from infermeter.web import server
 from infermeter.web.access import read_access, weakened
 from infermeter.web.server import WebServer
+from support.patience import SOON_SECONDS
 from support.snapshots import rich_snapshot
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,7 +42,6 @@ REFUSED = {"400", "401", "404", "405", "429", "503"}
 
 PROBED = {"/-/healthy", "/-/ready"}
 EVENTS = "/api/v1/report/events"
-SOON_SECONDS = 10.0
 PASSWORD = "hunter2"
 SNAPSHOT = rich_snapshot()
 

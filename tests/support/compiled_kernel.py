@@ -10,26 +10,27 @@ from pathlib import Path
 
 from infermeter.otlp.kernel_library import Library
 
-SOURCE = Path(__file__).parents[2] / "exporter" / "kernel" / "kernel.c"
+SOURCES = Path(__file__).parents[2] / "exporter" / "kernel" / "src"
 FLAGS = (
     *("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2"),
-    *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"),
+    *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Werror"),
 )
 KEPT = Path(__file__).parents[2] / ".cache" / "kernel"
 
 
-def compiled(source: Path, *included: Path, flags: tuple[str, ...]) -> Path:
-    """What becomes of a C file and those that it includes, under `.cache`."""
-    made_of = [" ".join(flags).encode(), *(path.read_bytes() for path in (source, *included))]
+def compiled(sources: Path, *others: Path, flags: tuple[str, ...]) -> Path:
+    """What becomes of a folder of C, and of other files of C with it, under `.cache`."""
+    files = [*sorted(sources.glob("*.c")), *others]
+    made_of = [" ".join(flags).encode(), *(path.read_bytes() for path in (*files, *sorted(sources.glob("*.h"))))]
     path = KEPT / hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
     if not path.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(f".{os.getpid()}")  # others may be at it too
-        subprocess.run(["gcc", *flags, "-o", new, source], check=True)
+        subprocess.run(["gcc", *flags, "-I", sources, "-o", new, *files], check=True)
         new.replace(path)
     return path
 
 
 @cache
 def library() -> Library:
-    return Library(compiled(SOURCE, flags=FLAGS))
+    return Library(compiled(SOURCES, flags=FLAGS))

@@ -21,6 +21,7 @@ from infermeter.model import Snapshot
 from infermeter.parsing.structure import load_config
 from infermeter.reloads import Reload
 from infermeter.state import StateFile
+from support.patience import SOON_SECONDS
 
 LISTEN = 'listen: {web: "127.0.0.1:0", otlp_grpc: "127.0.0.1:0", otlp_http: "127.0.0.1:0"}\n'
 PROTOBUF = "application/x-protobuf"
@@ -113,8 +114,6 @@ class Running:
 
 
 OPENMETRICS = "application/openmetrics-text"
-SOON_SECONDS = 10.0
-"""Until a test gives up on what should happen at once."""
 
 
 def value(text: str, name: str, **labels: str) -> float | None:

@@ -16,8 +16,9 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceServicer, add_TraceServiceServicer_to_server
 
+from support.patience import SOON_SECONDS
+
 EXPORT = "opentelemetry.proto.collector.trace.v1.TraceService"
-SOON_SECONDS = 10.0
 TOKEN = "s3cret"
 
 Deal = Callable[[web.Request], web.Response]

@@ -14,13 +14,13 @@ from infermeter.config import Gpu
 from infermeter.errors import GpuUnavailable
 from infermeter.gpu.source import GpuSource
 from infermeter.gpu.sources import gpu_source
+from support.patience import SOON_SECONDS
 from support.peer import Answer, Peer, answer, dripping
 from support.running import Clock, running, until, value
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 NOW_NS = 1_795_401_860_000_000_000
 MIB = 2**20
-SOON_SECONDS = 10.0
 BUSY, QUIET = "GPU-5d1c0000-5e1f-4000-8000-000000000000", "GPU-5d1c0001-5e1f-4000-8000-000000000001"
 H100 = "GPU-5d1c0003-5e1f-4000-8000-000000000003"
 L4 = "GPU-5d1c0004-5e1f-4000-8000-000000000004"

@@ -23,10 +23,10 @@ from infermeter.otlp.http import HttpReceiver
 from infermeter.otlp.receiver import Receiver
 from integration.otlp.listening import on_a_loop
 from support.certificates import Authority, Pem
+from support.patience import SOON_SECONDS
 from unit.otlp.exports import body, span, wants
 
 LOOK_SECONDS = 0.02
-SOON_SECONDS = 10.0
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}

@@ -21,8 +21,8 @@ from infermeter.web import passwords
 from infermeter.web.access import Access, read_access, weakened
 from infermeter.web.server import WebServer
 from support.certificates import Authority
+from support.patience import SOON_SECONDS
 
-SOON_SECONDS = 10.0
 LOOK_SECONDS = 0.02
 
 HASH = bcrypt.hashpw(b"hunter2", bcrypt.gensalt(4)).decode()
@@ -77,8 +77,9 @@ def against(scenario: Callable[[aiohttp.ClientSession, str, FileWatch[Access]], 
 def written(folder: Path, *texts: str) -> Path:
     """The web configuration."""
     file = folder / "web.yml"
-    file.write_text("".join(texts))
-    return file
+    new = folder / "web.yml.new"
+    new.write_text("".join(texts))
+    return new.rename(file)  # in one step, as it is looked at all the time
 
 
 async def status(session: aiohttp.ClientSession, url: str, **options: Any) -> int:

@@ -15,6 +15,7 @@ from infermeter.metrics.exposition import Exposition
 from infermeter.metrics.report import findings_report, report
 from infermeter.web import events, server
 from infermeter.web.server import WebServer
+from support.patience import SOON_SECONDS
 from support.snapshots import rich_snapshot
 
 SNAPSHOT = rich_snapshot()
@@ -222,7 +223,7 @@ def test_a_connection_that_never_asks_is_closed(monkeypatch: pytest.MonkeyPatch)
     async def scenario(_: aiohttp.ClientSession, port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_SECONDS):
             assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
@@ -310,7 +311,7 @@ def test_listeners_are_bounded_and_make_room_when_they_leave(monkeypatch: pytest
             async with session.get("/api/v1/report/events") as refused:
                 assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
             listener.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_SECONDS):
             while True:
                 async with session.get("/api/v1/report/events") as next_listener:
                     if next_listener.status == 200:
@@ -327,7 +328,7 @@ def test_a_listener_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPatc
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(b"GET /api/v1/report/events HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readline()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_SECONDS):
             while True:
                 async with session.get("/api/v1/report/events") as listener:
                     if listener.status == 200:
@@ -361,7 +362,7 @@ def test_a_stop_ends_the_streams() -> None:
         port = await web.start("127.0.0.1:0")
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/api/v1/report/events") as response:
             await event(response)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SOON_SECONDS):
                 await asyncio.gather(web.stop(), response.content.read())
 
     asyncio.run(scenario())

@@ -15,10 +15,10 @@ import pytest
 
 from infermeter.errors import Unavailable
 from infermeter.network.fetching import TOKEN_BYTES_MOST, fetch, url_problem
+from support.patience import SOON_SECONDS
 from support.peer import HOST, Answer, Peer, answer, dripping, written
 
 PAGE = b"# TYPE a counter\na 1\n"
-SOON_SECONDS = 5.0
 GZIP = "Content-Encoding: gzip"
 SECRET = "s3cret"
 

@@ -22,9 +22,9 @@ from infermeter.otlp.protobuf import decode_protobuf
 from infermeter.proxy import Spans
 from infermeter.proxy.spans import trace_of
 from infermeter.proxy.timing import Timing
+from support.patience import SOON_SECONDS
 from support.proxied import Proxied, listening, proxied
 
-SOON_SECONDS = 10.0
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
