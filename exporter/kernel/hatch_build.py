@@ -1,4 +1,4 @@
-"""Compiles kernel.c for the wheel. It knows nothing of Python, so one wheel is for every version."""  # noqa: INP001 - a build's hook
+"""Compiles src/ for the wheel. It knows nothing of Python, so one wheel is for every version."""  # noqa: INP001 - a build's hook
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Compiler(BuildHookInterface[Any]):
         self._folder = TemporaryDirectory()
         library = Path(self._folder.name, "kernel.so")
         compiler, wanted = (shlex.split(os.environ.get(name, default)) for name, default in (("CC", "cc"), ("CFLAGS", "")))
-        subprocess.run([*compiler, *FLAGS, *wanted, "-o", library, Path(self.root, "kernel.c")], check=True)  # noqa: S603 - as the user wishes
+        sources = sorted(Path(self.root, "src").glob("*.c"))
+        subprocess.run([*compiler, *FLAGS, *wanted, "-o", library, *sources], check=True)  # noqa: S603 - as the user wishes
         build_data["force_include"][str(library)] = "infermeter_kernel/kernel.so"
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"

@@ -4,7 +4,7 @@ Usage: driver FILE ROUNDS. FILE: exports, each after its length in four bytes. E
 are usual are joined with the one before. Prints how many were tried, how many were usual, their fit spans and values. Fails where what was
 found usual by one reading isn't by the next. */
 
-#include "../../exporter/kernel/kernel.c"
+#include "kernel.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@ from bench.bodies import bodies
 
 from fuzz.otlp import alike
 from fuzz.targets import corpus
-from support.compiled_kernel import compiled
+from support.compiled_kernel import SOURCES, compiled
 from unit.otlp.exports import body, span
 
 DRIVER = Path(__file__).with_name("kernel_driver.c")
@@ -40,7 +40,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 
 def test_no_input_makes_it_read_or_write_what_it_should_not(seeds: tuple[Path, int]) -> None:
     file, count = seeds
-    driver = compiled(DRIVER, DRIVER.parents[2] / "exporter" / "kernel" / "kernel.c", flags=FLAGS)
+    driver = compiled(SOURCES, DRIVER, flags=FLAGS)
     rounds = EXECUTIONS // count
     done = subprocess.run(
         [driver, file, str(rounds)], env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}, capture_output=True, text=True, check=False

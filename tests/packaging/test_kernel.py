@@ -42,7 +42,8 @@ def test_the_source_distribution_holds_what_the_wheel_is_made_of(dist: Path) -> 
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names == {".gitignore", "PKG-INFO", "pyproject.toml", "hatch_build.py", "kernel.c", "infermeter_kernel/__init__.py"}
+    sources = {f"src/{path.name}" for path in (SOURCES / "src").iterdir()}
+    assert names == {".gitignore", "PKG-INFO", "pyproject.toml", "hatch_build.py", "infermeter_kernel/__init__.py"} | sources
 
 
 def test_what_is_installed_is_found_by_the_program(dist: Path, tmp_path: Path) -> None:

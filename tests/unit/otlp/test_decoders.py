@@ -11,7 +11,7 @@ import pytest
 from infermeter.otlp.decoders import best_decoder, tell
 from infermeter.otlp.kernel import Kernel
 from infermeter.otlp.plain import Plain
-from support.compiled_kernel import FLAGS, SOURCE, compiled
+from support.compiled_kernel import FLAGS, SOURCES, compiled
 from unit.otlp.exports import wants
 
 
@@ -34,7 +34,7 @@ def test_where_nothing_is_compiled_or_fit_the_one_that_is_there_everywhere_is_ch
 def test_the_compiled_one_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     package = ModuleType("infermeter_kernel")
-    package.LIBRARY = compiled(SOURCE, flags=FLAGS)  # type: ignore[attr-defined]
+    package.LIBRARY = compiled(SOURCES, flags=FLAGS)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "infermeter_kernel", package)
     decoder = best_decoder(wants())
     assert isinstance(decoder, Kernel)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from infermeter.otlp.kernel import JOINED_BYTES, RESOURCE_BYTES, RESOURCES_REMEM
 from infermeter.otlp.kernel_library import INTERFACE, MOST_KEYS, MOST_LAYOUTS, MOST_NEW
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
-from support.compiled_kernel import FLAGS, SOURCE, compiled, library
+from support.compiled_kernel import FLAGS, SOURCES, compiled, library
 from support.span_rows import attributes, rows
 from unit.otlp.exports import SPAN, Wanted, body, span, wants
 
@@ -51,7 +52,7 @@ def test_without_the_package_there_is_none_and_nothing_to_tell(monkeypatch: pyte
 
 
 def test_what_is_installed_is_used(package: Path) -> None:
-    (package / "kernel.so").write_bytes(compiled(SOURCE, flags=FLAGS).read_bytes())
+    (package / "kernel.so").write_bytes(compiled(SOURCES, flags=FLAGS).read_bytes())
     told: list[str] = []
     loaded = load(wants("key"), told.append)
     assert loaded is not None
@@ -63,9 +64,11 @@ def test_what_is_installed_is_used(package: Path) -> None:
 
 
 def test_a_library_of_another_interface_is_not_called(package: Path, tmp_path: Path) -> None:
-    source = tmp_path / "kernel.c"
-    source.write_text(SOURCE.read_text().replace(f"#define INTERFACE {INTERFACE}\n", f"#define INTERFACE {INTERFACE + 1}\n"))
-    (package / "kernel.so").write_bytes(compiled(source, flags=FLAGS).read_bytes())
+    sources = tmp_path / "src"
+    copytree(SOURCES, sources)
+    text = (sources / "kernel.c").read_text()
+    (sources / "kernel.c").write_text(text.replace(f"#define INTERFACE {INTERFACE} ", f"#define INTERFACE {INTERFACE + 1} "))
+    (package / "kernel.so").write_bytes(compiled(sources, flags=FLAGS).read_bytes())
     told: list[str] = []
     assert load(wants(), told.append) is None
     assert told == [f"infermeter-kernel has interface {INTERFACE + 1}, and {INTERFACE} is needed"]
