@@ -31,6 +31,9 @@ SHARE_RATIO = 0.9
 """Of the cgroup's limit, where the configuration sets none."""
 
 
+TIDY_SECONDS = 60.0
+"""How often memory that nothing uses is returned, so that neither the largest burst of the day nor ended connections stay for good."""
+
 LOOK_SECONDS = 0.05
 """How old what is known of the size may be while it is asked for: a flood can fill much between two refreshes."""
 
@@ -47,11 +50,18 @@ class Memory:
         self._process = psutil.Process()
         self._monotonic = monotonic
         self._over = False
-        self._looked = monotonic()
+        self._looked = self._tidied = monotonic()
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads the resident size; above the limit, once more after what the allocator keeps was returned. Unreadable: it stays."""
+        """Reads the resident size; above the limit, once more after what nothing uses was returned. Unreadable: it stays.
+
+        To be called every second or so: once in TIDY_SECONDS what nothing uses is returned in any case, which takes some milliseconds.
+        """
+        now = self._monotonic()
+        if now - self._tidied >= TIDY_SECONDS:
+            self._tidied = now
+            _return_what_is_kept()
         with suppress(OSError):  # no more files may be open
             self._over = self._is_over()
             if self._over:
@@ -111,8 +121,8 @@ def _text(path: Path) -> str:
 def _return_what_is_kept() -> None:
     """Memory that nothing uses goes back to the kernel. Source: malloc_trim(3); other C libraries than glibc are told nothing.
 
-    A body may hang in a cycle of what failed over it. Garbage is looked for as objects are made, and where exports are refused few are:
-    so it is looked for here, else they would be refused for good.
+    Every connection that has ended hangs in a cycle of asyncio's own, some 2 kB of it, and a body may in one of what failed over it.
+    Garbage is looked for as objects are made, and beside so few as live on here that may take an hour: so it is looked for here.
     """
     gc.collect()
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infermeter.memory import LOOK_SECONDS, Memory, tune_allocator
+from infermeter.memory import LOOK_SECONDS, TIDY_SECONDS, Memory, tune_allocator
 
 V2, V1 = "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"
 
@@ -100,17 +100,37 @@ def test_a_size_that_cannot_be_read_is_as_it_was() -> None:
     assert memory.exceeded()
 
 
-def test_above_the_limit_what_hangs_in_a_cycle_is_let_go() -> None:
-    class Body:
-        own: object
+class Body:
+    own: object
 
-    memory, body = Memory(1), Body()
+
+def in_a_cycle() -> weakref.ref[Body]:
+    """What nothing holds but itself."""
+    body = Body()
     body.own = body
-    gone = weakref.ref(body)
-    del body
+    return weakref.ref(body)
+
+
+def test_above_the_limit_what_hangs_in_a_cycle_is_let_go() -> None:
+    memory, body = Memory(1), in_a_cycle()
     memory.refresh()
-    assert gone() is None
+    assert body() is None
     assert memory.exceeded()
+
+
+def test_below_it_what_hangs_in_a_cycle_is_let_go_once_a_minute() -> None:
+    seconds = 0.0
+    memory, body = Memory(2**50, monotonic=lambda: seconds), in_a_cycle()
+    seconds = TIDY_SECONDS - 1
+    memory.refresh()
+    assert body() is not None
+    seconds = TIDY_SECONDS
+    memory.refresh()
+    assert body() is None
+    body = in_a_cycle()
+    seconds = 2 * TIDY_SECONDS - 1
+    memory.refresh()
+    assert body() is not None
 
 
 def test_growth_between_two_refreshes_is_seen_and_only_a_refresh_finds_that_it_is_over() -> None:
