@@ -26,13 +26,12 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Closed:
-    """What a closed block says: whether the SLA held in it, counted."""
+class _Held:
+    """A closed block in which the SLA held, counted."""
 
     last_slot: int
     ok: int
     cost: float
-    held: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +47,7 @@ class Blocks:
     cost: dict[SlaState, float] = field(default_factory=lambda: {"met": 0.0, "missed": 0.0, "insufficient": 0.0})
     _least: int | None = field(init=False)
     _open: _Block = field(default_factory=_Block)
-    _closed: deque[_Closed] = field(default_factory=deque)
+    _held: deque[_Held] = field(default_factory=deque)
     _next: deque[tuple[int, SlaTarget | None]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -94,13 +93,13 @@ class Blocks:
         state = verdict(self.sla, observed=block.observed, within=block.within, confidence=self.confidence)
         self.inferences[state] += block.ok
         self.cost[state] += block.cost
-        held = holds(self.sla, observed=block.observed, within=block.within)
-        self._closed.append(_Closed(last_slot, block.ok, block.cost, held))
-        while self._closed[0].last_slot <= last_slot - DAY_SLOTS:
-            self._closed.popleft()
+        if holds(self.sla, observed=block.observed, within=block.within):
+            self._held.append(_Held(last_slot, block.ok, block.cost))
+        while self._held and self._held[0].last_slot <= last_slot - DAY_SLOTS:
+            self._held.popleft()
 
     def compliant_cost(self, first_slot: int) -> float | None:
         """Cost per ok inference over the blocks since `first_slot` in which the SLA held; None without one."""
-        held = [block for block in self._closed if block.held and block.last_slot >= first_slot]
+        held = [block for block in self._held if block.last_slot >= first_slot]
         ok = sum(block.ok for block in held)
         return sum(block.cost for block in held) / ok if ok else None

@@ -10,7 +10,6 @@ import numpy.typing as npt
 Number = TypeVar("Number", np.int64, np.float64)
 
 _LEAST_ROWS = 64
-_SPARE_WIDTH = 3
 
 
 class Timeline(Generic[Number]):
@@ -40,9 +39,9 @@ class Timeline(Generic[Number]):
         self.stop = stop
 
     def widen(self, width: int) -> None:
-        """Rows are at least `width` long from now on, along their first axis."""
+        """Rows are at least `width` long from now on, along their first axis: a quarter longer than they were, once they are long."""
         if width > self.width:
-            self._move(len(self._data), width + _SPARE_WIDTH)
+            self._move(len(self._data), max(width, self.width * 5 // 4))
 
     def drop(self, first: int) -> None:
         """Rows before `first` are forgotten."""

@@ -50,3 +50,14 @@ def test_memory_follows_what_is_kept_not_how_far_time_went() -> None:
         line.row(index)[0] = 1
         line.drop(index - 50)
     assert line.rows(0, 10**6).base.nbytes < 10_000
+
+
+def test_rows_are_as_wide_as_they_must_be_and_seldom_moved_once_they_are_wide() -> None:
+    line = Timeline(0, (1,), np.int64)
+    widths = []
+    for width in range(1, 1001):
+        line.widen(width)
+        widths.append(line.width)
+    assert widths[:5] == [1, 2, 3, 4, 5]
+    assert len(set(widths)) < 32
+    assert all(line <= 1.25 * width for width, line in enumerate(widths, start=1))
