@@ -41,6 +41,7 @@ class Flood:
     """What one process sends: `connections` exports at a time; over gRPC so many calls share each of `channels` connections.
 
     `every_seconds`: each of them begins an export so often, later only where the one before isn't answered by then; 0: at once.
+    `since`: the instant, by the monotonic clock, from which on they are due: what is late is then made up for; None: it isn't.
     """
 
     transport: str
@@ -51,6 +52,7 @@ class Flood:
     connections: int = 64
     channels: int = 1
     every_seconds: float = 0.0
+    since: float | None = None
 
 
 @dataclass
@@ -166,14 +168,16 @@ async def flood(what: Flood, ended: asyncio.Event) -> Accounts:
     numbers = count(int.from_bytes(os.urandom(4), "big"))
 
     async def one(sender: Sender, start: int) -> None:
-        due = time.monotonic() + what.every_seconds * start / what.connections
+        due = (what.since or time.monotonic()) + what.every_seconds * start / what.connections
         for turn in count(start):
             await asyncio.sleep(due - time.monotonic())
             if ended.is_set():
                 return
             body = different[turn % len(different)]
             began = time.monotonic()
-            due = max(due + what.every_seconds, began)
+            due += what.every_seconds
+            if what.since is None:
+                due = max(due, began)
             try:
                 answer = await sender.export(with_new_ids(body, next(numbers), what.encoding))
             except Unbegun:
