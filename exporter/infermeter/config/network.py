@@ -89,7 +89,7 @@ class Limits:
     body_bytes: int = key(16777216, "of an export, as sent", minimum=1)
     decompressed_bytes: int = key(67108864, "of an export, unpacked", minimum=1)
     in_flight_bytes: int = key(134217728, "of exports being received; then 503 / UNAVAILABLE", minimum=1)
-    connections: int = key(1024, "of senders", minimum=1)
+    connections: int = key(1024, "of senders, by each protocol; then the one that has rested longest makes room", minimum=1)
     request_time: Duration = key(10.0, "for header and body, each", above=0)
     age: Duration = key(3600.0, "older spans are dropped and counted", above=0)
     future: Duration = key(5.0, "spans that end later than this from now are dropped and counted", minimum=0)
