@@ -22,7 +22,7 @@ from infermeter.otlp.grpc_heads import Head
 from infermeter.otlp.listening import Listening
 from infermeter.otlp.places import Places
 from infermeter.otlp.receiver import Packing, Receiver
-from infermeter.otlp.refusals import Unauthorised, WrongContentType, WrongSignal
+from infermeter.otlp.refusals import Unauthorised, UnknownPacking, WrongContentType, WrongSignal
 
 _TRACES: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _METHODS: Final = frozenset(
@@ -81,9 +81,14 @@ class GrpcReceiver(Listening):
             raise WrongContentType("the content type isn't application/grpc")
         with self._receiver.receiving() as hold:
             is_packed, message = yield from self._message(hold)
-            packing = _PACKINGS.get(head.packing) if is_packed else "identity"
-            if packing is None:
-                raise WrongContentType("the message is packed in another way than gzip")
+            if not is_packed:
+                packing: Packing = "identity"
+            elif head.packing == "identity":
+                raise DecodeError("the message is packed, and nothing says how")
+            elif head.packing in _PACKINGS:
+                packing = _PACKINGS[head.packing]
+            else:
+                raise UnknownPacking("the message is packed in another way than gzip")
             return self._receiver.take(message, "protobuf", packing, "grpc", passed_by=sidecars_told(head.passed_by))
 
     def _message(self, hold: Callable[[int], None]) -> Generator[None, bytes | None, tuple[bool, bytes]]:

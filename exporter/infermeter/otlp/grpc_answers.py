@@ -15,6 +15,9 @@ from infermeter.otlp.grpc_frames import DATA, END_HEADERS, END_STREAM, HEAD, HEA
 
 OK: Final = 0
 
+_TOLD: Final = (("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,gzip"))
+"""With every answer: who packed in a way that isn't known here learns what is. Source: gRPC's "Compression"."""
+
 _UNPRINTABLE: Final = re.compile(rb"[^ -$&-~]")
 
 
@@ -50,7 +53,7 @@ def written(answer: Answer, stream: int) -> bytes:
                 _TRAILER_2,
             )
         )
-    fields = [(":status", str(int(answer.http_status))), ("content-type", "application/grpc"), ("grpc-status", str(answer.status))]
+    fields = [(":status", str(int(answer.http_status))), *_TOLD, ("grpc-status", str(answer.status))]
     if answer.text:
         fields.append(("grpc-message", _UNPRINTABLE.sub(lambda found: b"%%%02X" % found[0][0], answer.text.encode()).decode()))
     fields += [(name, base64.b64encode(value).decode().rstrip("=")) for name, value in answer.metadata]
@@ -79,6 +82,6 @@ def _halves(flags: int, block: bytes) -> tuple[bytes, bytes]:
 
 
 _HEAD_1, _HEAD_2 = _halves(
-    END_HEADERS, _block(((":status", "200"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,gzip")))
+    END_HEADERS, _block(((":status", "200"), *_TOLD))
 )
 _TRAILER_1, _TRAILER_2 = _halves(END_HEADERS | END_STREAM, _block((("grpc-status", "0"),)))

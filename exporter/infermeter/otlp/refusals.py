@@ -18,6 +18,10 @@ class WrongContentType(DecodeError):
     """The peer's: neither protobuf nor JSON, or packed in another way than gzip. 415 / INVALID_ARGUMENT."""
 
 
+class UnknownPacking(DecodeError):
+    """The peer's: a message of gRPC that is packed in another way than gzip; it is told which ones are known. 415 / UNIMPLEMENTED."""
+
+
 class TooSlow(DecodeError):
     """The peer's: the body took longer than `limits.request_time`. 408 / DEADLINE_EXCEEDED."""
 
@@ -50,6 +54,7 @@ _UNAUTHENTICATED = 16
 REFUSALS: dict[type[Exception], Refusal] = {
     DecodeError: Refusal("malformed", 400, _INVALID_ARGUMENT),
     WrongContentType: Refusal("malformed", 415, _INVALID_ARGUMENT),
+    UnknownPacking: Refusal("malformed", 415, _UNIMPLEMENTED),
     TooSlow: Refusal("malformed", 408, _DEADLINE_EXCEEDED),
     TooLarge: Refusal("too_large", 413, _RESOURCE_EXHAUSTED),
     Overloaded: Refusal("overload", 503, _UNAVAILABLE, retry=True),

@@ -17,6 +17,7 @@ def test_a_refusal_is_one_frame_of_fields_however_long_its_text(text: str, statu
     assert (high << 8 | low, kind, flags, number) == (len(frame) - HEAD.size, HEADERS, 0x5, stream)
     fields = dict(hpack.Decoder().decode(frame[HEAD.size :]))
     told = bytes(fields.pop("grpc-message", ""), "ascii")
+    assert fields.pop("grpc-accept-encoding") == "identity,gzip", "whoever packed otherwise isn't told how it may"
     assert fields == {":status": "200", "content-type": "application/grpc", "grpc-status": str(status)}
     assert percent_decoded(told) == text.encode()
     assert all(0x20 <= byte <= 0x7E for byte in told)

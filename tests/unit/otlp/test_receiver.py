@@ -6,7 +6,7 @@ from infermeter.config import Limits
 from infermeter.errors import DecodeError, Overloaded, TooLarge
 from infermeter.model import Accepted, Export
 from infermeter.otlp.receiver import REMEMBERED_EXPORTS, Packing, Receiver
-from infermeter.otlp.refusals import TooSlow, WrongContentType, WrongSignal
+from infermeter.otlp.refusals import TooSlow, UnknownPacking, WrongContentType, WrongSignal
 from infermeter.otlp.turns import Turns
 from unit.otlp.exports import body, span, wants
 
@@ -123,6 +123,7 @@ def test_an_export_that_is_here_whole_needs_room_as_one_that_comes_in_pieces() -
     [
         (DecodeError(), "malformed", 400, 3),
         (WrongContentType(), "malformed", 415, 3),
+        (UnknownPacking(), "malformed", 415, 12),
         (TooSlow(), "malformed", 408, 4),
         (TooLarge(), "too_large", 413, 8),
         (Overloaded(), "overload", 503, 14),
