@@ -10,7 +10,7 @@ from infermeter.config import Limits
 from infermeter.otlp import grpc_frames as h2
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.grpc_frames import Code, frame
-from infermeter.otlp.grpc_session import STREAMS_MOST
+from infermeter.otlp.grpc_streams import STREAMS_MOST
 from security.attacking import SOON_SECONDS, otlp_port, sent, until_closed
 from unit.otlp.calls import GREETING, TRACES, Client, message
 from unit.otlp.exports import body, span

@@ -81,7 +81,5 @@ def _halves(flags: int, block: bytes) -> tuple[bytes, bytes]:
     return whole[: HEAD.size - 4], whole[HEAD.size :]
 
 
-_HEAD_1, _HEAD_2 = _halves(
-    END_HEADERS, _block(((":status", "200"), *_TOLD))
-)
+_HEAD_1, _HEAD_2 = _halves(END_HEADERS, _block(((":status", "200"), *_TOLD)))
 _TRAILER_1, _TRAILER_2 = _halves(END_HEADERS | END_STREAM, _block((("grpc-status", "0"),)))

@@ -19,7 +19,8 @@ from infermeter.otlp.grpc_answers import OK, Answer
 from infermeter.otlp.grpc_events import Begun, Ended, Event, Mark, Piece
 from infermeter.otlp.grpc_frames import Code, Http2Error
 from infermeter.otlp.grpc_heads import Head
-from infermeter.otlp.grpc_session import STREAMS_MOST, Session
+from infermeter.otlp.grpc_session import Session
+from infermeter.otlp.grpc_streams import STREAMS_MOST
 from infermeter.otlp.places import Places
 from infermeter.otlp.receiver import Protocol, Receiver
 from infermeter.otlp.refusals import TooSlow

@@ -1,4 +1,4 @@
-"""What a call of gRPC begins with, out of the fields of HTTP/2. Pure.
+"""What a call of gRPC begins with, out of the fields of HTTP/2, in whatever frames they come. Pure.
 
 Source: RFC 9113, sections 8.2 and 8.3; gRPC over HTTP2, "Requests".
 """
@@ -12,7 +12,11 @@ from typing import Final, NamedTuple
 from infermeter.endpoints import PASSED_BY
 from infermeter.errors import DecodeError
 from infermeter.otlp.grpc_frames import Code, Http2Error
-from infermeter.otlp.grpc_hpack import Field, Unpacking
+from infermeter.otlp.grpc_hpack import LIST_BYTES_MOST, Field, Unpacking
+
+BLOCK_BYTES_MOST: Final = LIST_BYTES_MOST
+BLOCK_FRAMES_MOST: Final = 8
+"""Of fields, packed, and of the frames that they come in: whoever keeps to the bound that it was told keeps to this one."""
 
 BYTES_AN_EFFORT: Final = 128
 """Of a block, that take as long to unpack as anything else takes."""
@@ -65,6 +69,30 @@ def head_of(fields: Sequence[Field]) -> Head:
         tuple(authorizations),
         told.get(PASSED_BY, ""),
     )
+
+
+class Block:
+    """The fields that are coming in frames of a stream; `is_last`: nothing follows them in it."""
+
+    __slots__ = ("_parts", "is_last", "stream")
+
+    def __init__(self, stream: int, part: bytes, *, is_last: bool) -> None:
+        self.stream = stream
+        self.is_last = is_last
+        self._parts = [part]
+
+    def add(self, part: bytes) -> None:
+        """More of them. Raises: Http2Error."""
+        self._parts.append(part)
+        if len(self._parts) > BLOCK_FRAMES_MOST:
+            raise Http2Error(Code.ENHANCE_YOUR_CALM)
+
+    def packed(self) -> bytes:
+        """All of them. Raises: Http2Error."""
+        packed = b"".join(self._parts)
+        if len(packed) > BLOCK_BYTES_MOST:
+            raise Http2Error(Code.ENHANCE_YOUR_CALM)
+        return packed
 
 
 class Blocks:

@@ -9,27 +9,20 @@ Source: RFC 9113, sections 3.4, 4, 5 and 6.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from infermeter.otlp import grpc_frames as h2
-from infermeter.otlp.grpc_answers import Answer, written
+from infermeter.otlp.grpc_answers import Answer
 from infermeter.otlp.grpc_events import Begun, BrokenOff, Ended, Event, Mark, Piece
 from infermeter.otlp.grpc_frames import Code, Http2Error
-from infermeter.otlp.grpc_heads import Blocks
+from infermeter.otlp.grpc_heads import Block, Blocks
 from infermeter.otlp.grpc_hpack import LIST_BYTES_MOST
-from infermeter.otlp.grpc_streams import Block, Content, Stream
-
-STREAMS_MOST: Final = 16
-"""At a time on a connection. Whoever counts them tells the others to come back: a client may not know it yet."""
+from infermeter.otlp.grpc_streams import STREAMS_MOST, Streams
 
 CONTENT_BYTES_MOST: Final = 1 << 20
 """Of a frame of content, which is handed on as it comes; the others are no longer than they always may be."""
-
-BLOCK_BYTES_MOST: Final = LIST_BYTES_MOST
-BLOCK_FRAMES_MOST: Final = 8
-"""Of fields, packed, and of the frames that they come in: whoever keeps to the bound that it was told keeps to this one."""
 
 IDLE_FRAMES_MOST: Final = 1024
 """Between two requests that came whole: frames that bring none of one on, as pings, settings, resets, crumbs of content."""
@@ -39,6 +32,16 @@ CRUMB_BYTES: Final = 256
 
 _SPARE_BYTES: Final = h2.FRAME_BYTES
 """That a stream may take beside its message, for what frames it."""
+
+
+@dataclass(slots=True)
+class _Content:
+    """The frame of content that is coming."""
+
+    stream: int
+    left_bytes: int
+    padding_bytes: int
+    is_last: bool
 
 
 class Session:
@@ -60,15 +63,11 @@ class Session:
         if room_bytes > h2.WINDOW_BYTES:
             self.unwritten.append(h2.window_update(0, room_bytes - h2.WINDOW_BYTES))
         self.whole = 0
-        self._room_bytes_most = self._room_bytes = room_bytes
-        self._window_bytes = self._stream_window_bytes = h2.WINDOW_BYTES
-        self._streams: dict[int, Stream] = {}
-        self._late: deque[int] = deque(maxlen=STREAMS_MOST)  # answered before they were whole
-        self._last = 0
+        self._streams = Streams(room_bytes, self.unwritten)
         self._is_leaving = False
         self._blocks = Blocks()
         self._block: Block | None = None
-        self._content = Content(0, 0, 0, is_last=False)
+        self._content = _Content(0, 0, 0, is_last=False)
         self._data = b""
         self._at = 0
         self._frames = self._idle_frames = 0
@@ -77,12 +76,12 @@ class Session:
     @property
     def streams(self) -> int:
         """How many aren't answered."""
-        return len(self._streams)
+        return len(self._streams.unanswered)
 
     @property
     def has_unsent(self) -> bool:
         """Whether there are answers for which the peer has made no room."""
-        return any(stream.answer is not None for stream in self._streams.values())
+        return self._streams.has_unsent
 
     @property
     def has_begun(self) -> bool:
@@ -117,33 +116,13 @@ class Session:
 
     def answer(self, number: int, answer: Answer) -> None:
         """Ends a stream, once the peer has room for the answer. What still comes in it is dropped."""
-        stream = self._streams[number]
-        stream.answer = answer
-        self._send(number, stream)
+        self._streams.answer(number, answer)
 
     def leave(self, code: Code) -> None:
         """Says goodbye, once: no further stream is looked at."""
         if not self._is_leaving:
             self._is_leaving = True
-            self.unwritten.append(h2.goaway(self._last, code))
-
-    def _send(self, number: int, stream: Stream) -> None:
-        assert stream.answer is not None  # noqa: S101 - it is what is sent
-        size = stream.answer.data_bytes
-        if size and size > min(self._window_bytes, self._stream_window_bytes + stream.more_bytes):
-            return
-        self._window_bytes -= size
-        self.unwritten.append(written(stream.answer, number))
-        if not stream.has_ended:
-            self.unwritten.append(h2.reset(number, Code.NO_ERROR))
-            self._late.append(number)
-        del self._streams[number]
-
-    def _send_on(self) -> None:
-        """The peer has made room."""
-        for number, stream in tuple(self._streams.items()):
-            if stream.answer is not None:
-                self._send(number, stream)
+            self.unwritten.append(h2.goaway(self._streams.last, code))
 
     def _preface(self) -> Event:
         begun = self._data[self._at : self._at + len(h2.PREFACE)]
@@ -208,30 +187,17 @@ class Session:
             if at == len(self._data):
                 return Mark.NEED_DATA
             padding = self._data[at] + 1
-        if padding > length or not number & 1 or number > self._last:
+        if padding > length or not number & 1 or number > self._streams.last:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        self._take_room(length, self._streams.get(number))
+        self._streams.take_room(number, length)
         self._frames += 1
         is_last = bool(flags & h2.END_STREAM)
         if length - padding < CRUMB_BYTES and not is_last:
             self._spend()
         self._at = at + 1 if padding else at
-        self._content = Content(number, length - padding, max(0, padding - 1), is_last)
+        self._content = _Content(number, length - padding, max(0, padding - 1), is_last)
         self._read = Session._content_on
         return self._content_on()
-
-    def _take_room(self, length: int, stream: Stream | None) -> None:
-        """Content comes, of which nothing is held here: it is handed on, or dropped."""
-        if stream is not None:
-            if stream.has_ended:
-                raise Http2Error(Code.PROTOCOL_ERROR)
-            stream.room_bytes -= length
-        self._room_bytes -= length
-        if self._room_bytes < 0 or (stream is not None and stream.room_bytes < 0):
-            raise Http2Error(Code.FLOW_CONTROL_ERROR)
-        if self._room_bytes < self._room_bytes_most // 2:
-            self.unwritten.append(h2.window_update(0, self._room_bytes_most - self._room_bytes))
-            self._room_bytes = self._room_bytes_most
 
     def _content_on(self) -> Event:
         """Content, in whatever pieces it comes."""
@@ -242,7 +208,7 @@ class Session:
                 return Mark.NEED_DATA
             self._at += len(piece)
             content.left_bytes -= len(piece)
-            return Piece(content.stream, piece) if content.stream in self._streams else Mark.NOTHING
+            return Piece(content.stream, piece) if content.stream in self._streams.unanswered else Mark.NOTHING
         if content.padding_bytes:
             skipped = min(content.padding_bytes, len(self._data) - self._at)
             self._at += skipped
@@ -254,67 +220,57 @@ class Session:
         return self._ended(content.stream) if content.is_last else Mark.NOTHING
 
     def _ended(self, number: int) -> Event:
-        stream = self._streams.get(number)
-        if stream is None and number not in self._late:
+        if not self._streams.awaits(number):
             self._spend()
             return Mark.NOTHING
         self._idle_frames = 0
-        if stream is None:
-            self._late.remove(number)
-            return Mark.NOTHING
-        stream.has_ended = True
-        return Ended(number)
+        return Ended(number) if self._streams.end(number) else Mark.NOTHING
 
     def _fields_begin(self, flags: int, number: int, payload: bytes) -> Event:
         self._spend()
         if not number & 1:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        self._block = Block(number, bool(flags & h2.END_STREAM), [h2.unpadded(flags, payload)])
+        self._block = Block(number, h2.unpadded(flags, payload), is_last=bool(flags & h2.END_STREAM))
         return self._fields_end() if flags & h2.END_HEADERS else Mark.NOTHING
 
     def _fields_go_on(self, flags: int, number: int, payload: bytes) -> Event:
         assert self._block is not None  # noqa: S101 - else it was refused
         if number != self._block.stream:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        self._block.parts.append(payload)
-        if len(self._block.parts) > BLOCK_FRAMES_MOST:
-            raise Http2Error(Code.ENHANCE_YOUR_CALM)
+        self._block.add(payload)
         return self._fields_end() if flags & h2.END_HEADERS else Mark.NOTHING
 
     def _fields_end(self) -> Event:
         assert self._block is not None  # noqa: S101 - it was just added to
-        number, is_last, packed = self._block.stream, self._block.is_last, b"".join(self._block.parts)
+        number, is_last, packed = self._block.stream, self._block.is_last, self._block.packed()
         self._block = None
-        if len(packed) > BLOCK_BYTES_MOST:
-            raise Http2Error(Code.ENHANCE_YOUR_CALM)
-        if number <= self._last:
+        if number <= self._streams.last:
             return self._trailers(number, packed, is_last=is_last)
         head = self._blocks.head(packed)
-        self._last = number
+        self._streams.last = number
         if self._is_leaving:
             return Mark.NOTHING
-        self._streams[number] = Stream(self._room_bytes_most)
+        self._streams.begin(number)
         if is_last:
-            self._content = Content(number, 0, 0, is_last)
+            self._content = _Content(number, 0, 0, is_last)
             self._read = Session._content_on
         return Begun(number, head)
 
     def _trailers(self, number: int, packed: bytes, *, is_last: bool) -> Event:
         """They may come late, for what was answered before."""
         self._blocks.trailers(packed)
-        stream = self._streams.get(number)
-        if stream is not None and (stream.has_ended or not is_last):
+        awaited = self._streams.awaits(number)
+        if number in self._streams.unanswered and not (awaited and is_last):
             raise Http2Error(Code.PROTOCOL_ERROR)
-        return self._ended(number) if stream is not None or number in self._late else Mark.NOTHING
+        return self._ended(number) if awaited else Mark.NOTHING
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> Event:
         self._spend()
         if len(payload) != h2.CODE_BYTES:
             raise Http2Error(Code.FRAME_SIZE_ERROR)
-        if not number & 1 or number > self._last:
+        if not number & 1 or number > self._streams.last:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        stream = self._streams.pop(number, None)
-        return Mark.NOTHING if stream is None or stream.answer is not None else BrokenOff(number)
+        return BrokenOff(number) if self._streams.break_off(number) else Mark.NOTHING
 
     def _settings(self, flags: int, number: int, payload: bytes) -> Event:
         self._spend()
@@ -332,10 +288,7 @@ class Session:
     def _set(self, key: int, value: int) -> None:
         """Of what may be set, only the room for answers concerns this side: they are short, and refer to nothing."""
         if key == h2.INITIAL_WINDOW_SIZE:
-            if any(value + stream.more_bytes > h2.WINDOW_BYTES_MOST for stream in (*self._streams.values(), Stream(0))):
-                raise Http2Error(Code.FLOW_CONTROL_ERROR)
-            self._stream_window_bytes = value
-            self._send_on()
+            self._streams.set_window(value)
         elif (key == h2.ENABLE_PUSH and value > 1) or (key == h2.MAX_FRAME_SIZE and not h2.FRAME_BYTES <= value < 1 << 24):
             raise Http2Error(Code.PROTOCOL_ERROR)
 
@@ -354,17 +307,9 @@ class Session:
         if len(payload) != h2.CODE_BYTES:
             raise Http2Error(Code.FRAME_SIZE_ERROR)
         more_bytes = int.from_bytes(payload, "big") & h2.WINDOW_BYTES_MOST
-        if not more_bytes or number > self._last or (number and not number & 1):
+        if not more_bytes or number > self._streams.last or (number and not number & 1):
             raise Http2Error(Code.PROTOCOL_ERROR)
-        stream = self._streams.get(number)
-        if not number:
-            self._window_bytes += more_bytes
-        elif stream is not None:
-            stream.more_bytes += more_bytes
-        stream_bytes = 0 if stream is None else self._stream_window_bytes + stream.more_bytes
-        if max(self._window_bytes, stream_bytes) > h2.WINDOW_BYTES_MOST:
-            raise Http2Error(Code.FLOW_CONTROL_ERROR)
-        self._send_on()
+        self._streams.widen(number, more_bytes)
         return Mark.NOTHING
 
     def _priority(self, _flags: int, number: int, payload: bytes) -> Event:

@@ -1,10 +1,22 @@
-"""What is remembered of a connection of HTTP/2 between two frames."""
+"""The streams of a connection of HTTP/2 that aren't answered, and what may be sent in them, either way. Pure.
+
+What comes is bounded by the room that it was given, which grows again as it is handed on; an answer waits until its peer has room for it.
+
+Source: RFC 9113, sections 5.1, 5.2, 6.9.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
-from infermeter.otlp.grpc_answers import Answer
+from infermeter.otlp import grpc_frames as h2
+from infermeter.otlp.grpc_answers import Answer, written
+from infermeter.otlp.grpc_frames import Code, Http2Error
+
+STREAMS_MOST: Final = 16
+"""At a time on a connection. Whoever counts them tells the others to come back: a client may not know it yet."""
 
 
 @dataclass(slots=True)
@@ -17,20 +29,102 @@ class Stream:
     answer: Answer | None = None
 
 
-@dataclass(slots=True)
-class Content:
-    """The frame of content that is coming."""
+class Streams:
+    """Those of one connection. What they want written goes to `unwritten`.
 
-    stream: int
-    left_bytes: int
-    padding_bytes: int
-    is_last: bool
+    `unanswered` are read by others, by number, and changed here alone; `last` is the highest number that the peer has begun.
+    """
 
+    def __init__(self, room_bytes: int, unwritten: list[bytes]) -> None:
+        """`room_bytes` may come in each of them, and in all, before it was handed on."""
+        self.unanswered: dict[int, Stream] = {}
+        self.last = 0
+        self._unwritten = unwritten
+        self._room_bytes_most = self._room_bytes = room_bytes
+        self._window_bytes = self._stream_window_bytes = h2.WINDOW_BYTES
+        self._late: deque[int] = deque(maxlen=STREAMS_MOST)  # answered before they were whole
 
-@dataclass(slots=True)
-class Block:
-    """The fields that are coming."""
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there are answers for which the peer has made no room."""
+        return any(stream.answer is not None for stream in self.unanswered.values())
 
-    stream: int
-    is_last: bool
-    parts: list[bytes]
+    def begin(self, number: int) -> None:
+        """One more."""
+        self.unanswered[number] = Stream(self._room_bytes_most)
+
+    def awaits(self, number: int) -> bool:
+        """Whether its end is still to come, answered or not."""
+        stream = self.unanswered.get(number)
+        return number in self._late if stream is None else not stream.has_ended
+
+    def end(self, number: int) -> bool:
+        """One that was awaited is whole; whether it is to be answered."""
+        stream = self.unanswered.get(number)
+        if stream is None:
+            self._late.remove(number)
+            return False
+        stream.has_ended = True
+        return True
+
+    def break_off(self, number: int) -> bool:
+        """Its peer gives it up; whether it would have been answered otherwise."""
+        stream = self.unanswered.pop(number, None)
+        return stream is not None and stream.answer is None
+
+    def take_room(self, number: int, length_bytes: int) -> None:
+        """So much content comes, of which nothing is held: it is handed on, or dropped. Raises: Http2Error."""
+        stream = self.unanswered.get(number)
+        if stream is not None:
+            if stream.has_ended:
+                raise Http2Error(Code.PROTOCOL_ERROR)
+            stream.room_bytes -= length_bytes
+        self._room_bytes -= length_bytes
+        if self._room_bytes < 0 or (stream is not None and stream.room_bytes < 0):
+            raise Http2Error(Code.FLOW_CONTROL_ERROR)
+        if self._room_bytes < self._room_bytes_most // 2:
+            self._unwritten.append(h2.window_update(0, self._room_bytes_most - self._room_bytes))
+            self._room_bytes = self._room_bytes_most
+
+    def answer(self, number: int, answer: Answer) -> None:
+        """Ends a stream, once the peer has room for the answer. What still comes in it is dropped."""
+        stream = self.unanswered[number]
+        stream.answer = answer
+        self._send(number, stream)
+
+    def widen(self, number: int, more_bytes: int) -> None:
+        """The peer makes more room, 0: in all of them. Raises: Http2Error."""
+        stream = self.unanswered.get(number)
+        if not number:
+            self._window_bytes += more_bytes
+        elif stream is not None:
+            stream.more_bytes += more_bytes
+        stream_bytes = 0 if stream is None else self._stream_window_bytes + stream.more_bytes
+        if max(self._window_bytes, stream_bytes) > h2.WINDOW_BYTES_MOST:
+            raise Http2Error(Code.FLOW_CONTROL_ERROR)
+        self._send_on()
+
+    def set_window(self, window_bytes: int) -> None:
+        """The peer says how much room every stream has from the first. Raises: Http2Error."""
+        widest_bytes = window_bytes + max((stream.more_bytes for stream in self.unanswered.values()), default=0)
+        if widest_bytes > h2.WINDOW_BYTES_MOST:
+            raise Http2Error(Code.FLOW_CONTROL_ERROR)
+        self._stream_window_bytes = window_bytes
+        self._send_on()
+
+    def _send(self, number: int, stream: Stream) -> None:
+        assert stream.answer is not None  # noqa: S101 - it is what is sent
+        size = stream.answer.data_bytes
+        if size and size > min(self._window_bytes, self._stream_window_bytes + stream.more_bytes):
+            return
+        self._window_bytes -= size
+        self._unwritten.append(written(stream.answer, number))
+        if not stream.has_ended:
+            self._unwritten.append(h2.reset(number, Code.NO_ERROR))
+            self._late.append(number)
+        del self.unanswered[number]
+
+    def _send_on(self) -> None:
+        for number, stream in tuple(self.unanswered.items()):
+            if stream.answer is not None:
+                self._send(number, stream)

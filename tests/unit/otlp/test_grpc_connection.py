@@ -17,7 +17,7 @@ from infermeter.otlp.connection import LINGER_SECONDS, UNREAD_SECONDS, Connectio
 from infermeter.otlp.grpc import GrpcReceiver
 from infermeter.otlp.grpc_connection import EFFORT_AT_ONCE, IDLE_SECONDS, GrpcConnection, Shared
 from infermeter.otlp.grpc_frames import Code, frame
-from infermeter.otlp.grpc_session import STREAMS_MOST
+from infermeter.otlp.grpc_streams import STREAMS_MOST
 from infermeter.otlp.places import LOOK_SECONDS, NEW_SECONDS, REST_SECONDS, Places
 from infermeter.otlp.receiver import Receiver
 from unit.otlp.calls import GREETING, TRACES, Client, Told, head, message

@@ -15,16 +15,10 @@ from infermeter.otlp import grpc_frames as h2
 from infermeter.otlp.grpc_answers import Answer
 from infermeter.otlp.grpc_events import Begun, BrokenOff, Ended, Event, Mark, Piece
 from infermeter.otlp.grpc_frames import SETTINGS_MOST, Code, Http2Error, frame
+from infermeter.otlp.grpc_heads import BLOCK_BYTES_MOST, BLOCK_FRAMES_MOST
 from infermeter.otlp.grpc_hpack import LIST_BYTES_MOST
-from infermeter.otlp.grpc_session import (
-    BLOCK_BYTES_MOST,
-    BLOCK_FRAMES_MOST,
-    CONTENT_BYTES_MOST,
-    CRUMB_BYTES,
-    IDLE_FRAMES_MOST,
-    STREAMS_MOST,
-    Session,
-)
+from infermeter.otlp.grpc_session import CONTENT_BYTES_MOST, CRUMB_BYTES, IDLE_FRAMES_MOST, Session
+from infermeter.otlp.grpc_streams import STREAMS_MOST
 from unit.otlp.calls import GREETING, TRACES, Client, head
 
 MESSAGE_BYTES = 200_000
