@@ -143,6 +143,14 @@ def test_content_comes_as_it_comes_and_its_frames_may_be_long() -> None:
     assert not session.has_begun
 
 
+def test_the_length_of_padding_may_come_after_the_head_of_its_frame() -> None:
+    session = begun()
+    padded = frame(h2.DATA, h2.PADDED | h2.END_STREAM, 1, b"\2some\0\0")
+    assert events(session, padded[: h2.HEAD_BYTES]) == []
+    assert session.has_begun
+    assert events(session, padded[h2.HEAD_BYTES :]) == [Piece(1, b"some"), Ended(1)]
+
+
 def test_a_connection_that_rests_holds_nothing_of_what_came() -> None:
     session = begun()
     tracemalloc.start()
