@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from infermeter.metrics import catalog
 from infermeter.metrics.families import Families, Point
@@ -28,21 +28,17 @@ def _edged(point: Point) -> Point:
     return Point(point.labels, Histogram((), (sum(point.value.counts),), point.value.sum_seconds))
 
 
-def within(families: Families, room: int) -> tuple[Families, int, int]:
-    """The families that fit into `room` series, how many series they are, and how many were left out.
+def given_up(points: Mapping[str, Sequence[int]], excess: int) -> Mapping[str, int]:
+    """How many of its points each optional family gives up, by its full name, so that there are `excess` series fewer.
 
-    Optional families give up points in the catalog's order, the last point first, until the rest fits. What isn't optional stays
-    even if it doesn't fit.
+    `points` are the series that each point of a family is. They go in the catalog's order, the last point of a family first, until the rest
+    fits. What isn't optional stays even if it doesn't fit.
     """
-    whole = sum(map(series_of, families.values()))
-    excess = whole - room
-    kept = dict(families)
-    left_out = 0
+    gone: dict[str, int] = {}
     for family in catalog.OPTIONAL:
-        points = list(kept.pop(family, ()))
-        while points and left_out < excess:
-            left_out += series_of(points[-1:])
-            del points[-1]
-        if points:
-            kept[family] = points
-    return kept, whole - left_out, left_out
+        for series in reversed(points.get(family.full_name, ())):
+            if excess <= 0:
+                return gone
+            gone[family.full_name] = gone.get(family.full_name, 0) + 1
+            excess -= series
+    return gone

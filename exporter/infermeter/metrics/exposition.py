@@ -13,10 +13,13 @@ from prometheus_client.registry import Collector
 
 from infermeter.metrics import catalog
 from infermeter.metrics.accept import prefers_openmetrics
-from infermeter.metrics.budget import thrifty, within
+from infermeter.metrics.budget import given_up
 from infermeter.metrics.catalog import Family
-from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Header, Writer
-from infermeter.metrics.families import Before, Families, Point, families
+from infermeter.metrics.exposition_layout import Header, Name, Sheets
+from infermeter.metrics.exposition_lines import OPENMETRICS, TEXT, Writer
+from infermeter.metrics.families import named, rows
+from infermeter.metrics.rows import Name as FamilyName
+from infermeter.metrics.rows import Row
 from infermeter.model import Snapshot
 
 UNTOLD: Final = frozenset({"process_virtual_memory_bytes"})
@@ -34,7 +37,7 @@ class Exposition:
     def __init__(self, process: Sequence[Collector] = ()) -> None:
         self._process = process
         self._overflowed = 0
-        self._before = Before()
+        self._sheets = Sheets(tuple(_HEADERS.values()), given_up)
         self._writer = Writer()
 
     def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
@@ -48,19 +51,34 @@ class Exposition:
         return self._written(snapshot, content_type), content_type
 
     def _written(self, snapshot: Snapshot, content_type: str) -> Iterator[bytes]:
-        process = [metric for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD]
-        exempt = len(_exporters_own(snapshot, 0, 0)) + sum(len(metric.samples) for metric in process)
-        exposed, series, left_out = within(thrifty(families(snapshot, self._before)), snapshot.series_limit - exempt)
-        self._overflowed += left_out
-        every = {**exposed, **_exporters_own(snapshot, exempt + series, self._overflowed)}
-        told = [(_HEADERS[family], every[family]) for family in catalog.CATALOG if family in every]
-        yield from self._writer.pieces((*told, *map(_of_process, process)), content_type)
+        about, *others = (_row(row, snapshot.server) for row in (_ABOUT, *rows(snapshot)))
+        process = (_of_process(metric) for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD)
+        sheet = self._sheets.sheet((about, *others, *process), lines_most=snapshot.series_limit)
+        self._overflowed += sheet.layout.left_out
+        sheet.values[: len(about.numbers)] = len(sheet.layout.lines), snapshot.series_limit, self._overflowed
+        yield from self._writer.pieces(sheet, content_type)
 
 
-def _exporters_own(snapshot: Snapshot, series: int, overflowed: int) -> Families:
-    """The families that describe an exposition, which no snapshot can hold."""
-    values = {catalog.SERIES: series, catalog.SERIES_LIMIT: snapshot.series_limit, catalog.SERIES_OVERFLOWED: overflowed}
-    return {family: (Point({"server": snapshot.server}, value),) for family, value in values.items()}
+_ABOUT: Final[Row[FamilyName]] = Row(
+    "exposition", (), (0, 0, 0), (), lambda: [(catalog.SERIES, ()), (catalog.SERIES_LIMIT, ()), (catalog.SERIES_OVERFLOWED, ())]
+)
+"""What describes an exposition, and is known once that is laid out."""
+
+
+def _row(row: Row[FamilyName], server: str) -> Row[Name]:
+    """A row as it is laid out."""
+
+    def names() -> list[Name]:
+        return [
+            Name(
+                _HEADERS[family],
+                named(family, server, labels),
+                family is not catalog.STAGE_DURATION or labels[-1] in catalog.STAGES_WITH_EDGES,
+            )
+            for family, labels in row.names()
+        ]
+
+    return Row(row.key, (server, row.shape), row.numbers, row.histograms, names)
 
 
 def _header(family: Family) -> Header:
@@ -72,10 +90,11 @@ def _header(family: Family) -> Header:
 _HEADERS: Final = {family: _header(family) for family in catalog.CATALOG}
 
 
-def _of_process(metric: Metric) -> tuple[Header, Sequence[Point]]:
-    """A metric of the library's as the writer takes it: there a counter's own name is without `_total`."""
+def _of_process(metric: Metric) -> Row[Name]:
+    """A metric of the library's: there a counter's own name is without `_total`."""
     if metric.type == "counter":
         header = Header(f"{metric.name}_total", "counter", metric.documentation, metric.unit)
     else:
         header = Header(metric.name, "gauge", metric.documentation, metric.unit)
-    return header, [Point(sample.labels, sample.value) for sample in metric.samples]
+    labels = [sample.labels for sample in metric.samples]
+    return Row(header, labels, [sample.value for sample in metric.samples], (), lambda: [Name(header, one) for one in labels])

@@ -15,9 +15,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from infermeter.metrics import catalog
+from infermeter.metrics.budget import thrifty
 from infermeter.metrics.exposition import Exposition
-from infermeter.model import Exemplar, Histogram, Snapshot
+from infermeter.metrics.exposition_layout import Header
+from infermeter.metrics.exposition_lines import TEXT
+from infermeter.metrics.families import families
+from infermeter.model import CapacityFacts, Exemplar, Histogram, ModelFacts, Snapshot
 from support.golden import assert_golden
+from support.library_pages import by_the_library
 from support.snapshots import SECOND_NS, empty_snapshot, llm, rich_snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -176,3 +181,79 @@ def test_gpu_energy_and_cost_families_stay_whatever_the_limit() -> None:
 def test_process_metrics_keep_their_own_names() -> None:
     body = text(empty_snapshot(), Exposition((ProcessCollector(registry=None),)))
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= {line.split(" ")[0] for line in sample_lines(body)}
+
+
+SAMPLE = st.sampled_from
+REALS = st.none() | st.floats(allow_nan=True) | st.floats(0, 10)
+
+
+@st.composite
+def models(draw: st.DrawFn) -> ModelFacts:
+    """A model of which anything may be absent."""
+    model = llm(draw(SAMPLE(("a", "b", 'c"\n', "\udc80"))))
+    windows = [
+        replace(
+            window,
+            cost_per_inference=draw(REALS),
+            cost_per_inference_at_sla=draw(st.dictionaries(SAMPLE(catalog.BASIS.values), st.floats())),
+            latency_at_sla_quantile_seconds=draw(st.dictionaries(SAMPLE(catalog.SIGNAL.values), st.floats(0, 9))),
+            sla_state=draw(st.none() | SAMPLE(catalog.SLA_STATE.values)),
+        )
+        for window in model.windows * draw(SAMPLE((0, 1, 1)))
+    ]
+    histograms = st.builds(Histogram, st.just((0.1, 0.2)), st.tuples(*[st.integers(0, 9)] * 3), st.floats(), st.just(()))
+    stages = st.dictionaries(SAMPLE(catalog.STAGE.values), histograms)
+    parts = st.dictionaries(SAMPLE([("compute", "prefill"), ("compute", "decode"), ("queue", "wait")]), st.floats(0, 9))
+    return replace(
+        model,
+        within_sla=draw(st.none() | st.integers(0, 2**40)),
+        tokens_output=draw(st.none() | st.integers(0, 2**40)),
+        sla=draw(st.none() | st.just(model.sla)),
+        capacity=draw(st.none() | st.builds(CapacityFacts, REALS, st.booleans(), REALS)),
+        ttft=draw(st.none() | histograms),
+        tpot=draw(st.none() | st.just(model.tpot)),
+        stages=draw(stages),
+        part_seconds=draw(parts),
+        cost=draw(SAMPLE(({}, model.cost))),
+        windows=tuple(windows),
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    told = draw(st.lists(models(), max_size=3, unique_by=lambda model: model.model))
+    snapshot = rich_snapshot(gpus=draw(st.integers(0, 2)), models=tuple(told))
+    ledger = replace(snapshot.ledger, coverage_ratio=draw(REALS), busy_seconds=draw(st.floats()))
+    return replace(snapshot, ledger=ledger, server=draw(SAMPLE(("chat", "\udc80"))), totals_from=draw(SAMPLE(("server", "observed", None))))
+
+
+def lines(body: list[bytes]) -> list[bytes]:
+    return [line for line in body if not line.startswith(b"#")]
+
+
+def without_itself(body: bytes) -> list[bytes]:
+    """The lines, apart from those that describe the exposition."""
+    return [line for line in body.split(b"\n") if not re.match(rb"(# \w+ )?infermeter_series", line)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(snapshots(), min_size=1, max_size=4))
+def test_a_page_holds_every_point_of_the_families_whatever_was_exposed_before(many: list[Snapshot]) -> None:
+    exposition = Exposition()
+    for snapshot in (*many, *reversed(many)):
+        told = thrifty(families(snapshot))
+        page = [(Header(family.full_name, "counter", ""), points) for family, points in told.items()]
+        body, _ = exposition.render(snapshot, "text/plain")
+        assert lines(without_itself(body)) == lines(by_the_library(page, TEXT).split(b"\n"))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(snapshots(), min_size=1, max_size=4), st.lists(st.integers(1, 400), min_size=8, max_size=8))
+def test_an_exposition_that_has_rendered_others_says_what_one_says_that_is_new(many: list[Snapshot], limits: list[int]) -> None:
+    exposition = Exposition()
+    for snapshot, limit in zip((*many, *reversed(many)), limits, strict=False):
+        limited = replace(snapshot, series_limit=limit)
+        for accept in ("text/plain", OPENMETRICS):
+            (told, _), (new, _) = exposition.render(limited, accept), Exposition().render(limited, accept)
+            assert without_itself(told) == without_itself(new)
+            assert value(told.decode(), "series") == value(new.decode(), "series")

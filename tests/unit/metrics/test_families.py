@@ -8,7 +8,7 @@ import pytest
 
 from infermeter.metrics import catalog
 from infermeter.metrics.catalog import CATALOG, Family
-from infermeter.metrics.families import Before, Families, families
+from infermeter.metrics.families import Families, families
 from infermeter.model import Advice, Histogram, Snapshot
 from support.snapshots import SLA, empty_snapshot, gpu, llm, opaque, rich_snapshot, sampled_snapshot
 
@@ -229,25 +229,3 @@ def test_what_is_not_finite_is_absent(hole: float) -> None:
 def test_a_label_that_utf8_cannot_hold_is_escaped() -> None:
     found = families(rich_snapshot(models=(llm("caf\u00e9\udc80"),)))
     assert {point.labels["model"] for point in found[catalog.INFERENCES]} == {"caf\u00e9\\udc80"}
-
-
-def test_points_of_the_snapshot_before_save_work_and_change_nothing() -> None:
-    before = Before()
-    rich = rich_snapshot(models=(llm("a"), llm("b")))
-    for snapshot in (
-        rich,
-        rich,
-        rich_snapshot(models=(llm("b"), opaque("c"))),
-        replace(rich, server="another"),
-        replace(rich, server="\udc80"),
-        empty_snapshot(),
-        rich,
-    ):
-        assert families(snapshot, before) == families(snapshot)
-
-
-def test_a_value_that_is_none_any_more_leaves_no_point_though_it_had_one() -> None:
-    before = Before()
-    for ratio in (0.5, nan, inf, 0.5):
-        told = families(replace(empty_snapshot(), ledger=replace(empty_snapshot().ledger, coverage_ratio=ratio)), before)
-        assert (catalog.SPAN_COVERAGE in told) == isfinite(ratio)
