@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, overload
 import numpy as np
 
 from infermeter.ledger.columns import sums_by
-from infermeter.ledger.instants import DAY_SLOTS, SLOT_NS
+from infermeter.ledger.instants import DAY_SLOTS, HOUR_SECONDS, SLOT_NS, SLOT_SECONDS
 from infermeter.ledger.running import GAUGE_FIELDS
 from infermeter.ledger.tariff import COMPONENTS
 from infermeter.ledger.timeline import Timeline
@@ -27,6 +27,9 @@ ACCRUED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS, COMPUTING_SECONDS = range(4)
 _SERVER: Final = 4
 _RUNNING: Final = 1 + GAUGE_FIELDS
 """COMPUTE_SECONDS of all inferences, COMPUTING_SECONDS with at least one: both as spans tell, and none where these are a sample."""
+
+_LEAST_SLOTS: Final = HOUR_SECONDS // SLOT_SECONDS + 64
+"""An hour, and those that are open: what holds it never moves meanwhile, and leaves no holes behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,11 @@ class Slots:
     def __init__(self, first_slot: int) -> None:
         self.first_slot = first_slot
         self.closed = first_slot
-        self._counts: Timeline[np.int64] = Timeline(first_slot, (1, _COUNTS), np.int64)
-        self._amounts: Timeline[np.float64] = Timeline(first_slot, (1, _AMOUNTS), np.float64)
-        self._server: Timeline[np.float64] = Timeline(first_slot, (_SERVER,), np.float64)
-        self._unpriced: Timeline[np.float64] = Timeline(first_slot, (len(COMPONENTS),), np.float64)
-        self._running: Timeline[np.float64] = Timeline(first_slot, (_RUNNING,), np.float64)
+        self._counts: Timeline[np.int64] = Timeline(first_slot, (1, _COUNTS), np.int64, least_rows=_LEAST_SLOTS)
+        self._amounts: Timeline[np.float64] = Timeline(first_slot, (1, _AMOUNTS), np.float64, least_rows=_LEAST_SLOTS)
+        self._server: Timeline[np.float64] = Timeline(first_slot, (_SERVER,), np.float64, least_rows=_LEAST_SLOTS)
+        self._unpriced: Timeline[np.float64] = Timeline(first_slot, (len(COMPONENTS),), np.float64, least_rows=_LEAST_SLOTS)
+        self._running: Timeline[np.float64] = Timeline(first_slot, (_RUNNING,), np.float64, least_rows=_LEAST_SLOTS)
 
     @property
     def stop(self) -> int:

@@ -18,11 +18,13 @@ class Timeline(Generic[Number]):
     `first` only grows (`drop`), `stop` is one past the last row in use (`reach`). Memory is bounded by what lies between them.
     """
 
-    def __init__(self, first: int, shape: tuple[int, ...], dtype: type[Number]) -> None:
+    def __init__(self, first: int, shape: tuple[int, ...], dtype: type[Number], *, least_rows: int = _LEAST_ROWS) -> None:
+        """There is memory for `least_rows` at any time, and it is the process's from the beginning, not from when they are written."""
         self.first = first
         self.stop = first
         self._origin = first
-        self._data: npt.NDArray[Number] = np.zeros((_LEAST_ROWS, *shape), dtype)
+        self._least_rows = least_rows
+        self._data: npt.NDArray[Number] = _zeros((least_rows, *shape), dtype, touched=True)
 
     @property
     def width(self) -> int:
@@ -35,7 +37,7 @@ class Timeline(Generic[Number]):
             return
         needed = stop - self._origin
         if needed > len(self._data):
-            self._move((stop - self.first) * 5 // 4 + _LEAST_ROWS, self.width)
+            self._move(max((stop - self.first) * 5 // 4 + _LEAST_ROWS, self._least_rows), self.width)
         self.stop = stop
 
     def widen(self, width: int) -> None:
@@ -70,6 +72,14 @@ class Timeline(Generic[Number]):
 
     def _move(self, rows: int, width: int) -> None:
         kept = self._data[self.first - self._origin : self.stop - self._origin]
-        data = np.zeros((rows, width, *self._data.shape[2:]), self._data.dtype)
+        data = _zeros((rows, width, *self._data.shape[2:]), self._data.dtype.type, touched=rows <= self._least_rows)
         data[: len(kept), : self.width] = kept
         self._data, self._origin = data, self.first
+
+
+def _zeros(shape: tuple[int, ...], dtype: type[Number], *, touched: bool) -> npt.NDArray[Number]:
+    """Zeros; where they aren't `touched`, the kernel may give the memory for them only once they are written."""
+    zeros = np.zeros(shape, dtype)
+    if touched:
+        zeros.fill(0)
+    return zeros

@@ -61,3 +61,19 @@ def test_rows_are_as_wide_as_they_must_be_and_seldom_moved_once_they_are_wide() 
     assert widths[:5] == [1, 2, 3, 4, 5]
     assert len(set(widths)) < 32
     assert all(line <= 1.25 * width for width, line in enumerate(widths, start=1))
+
+
+def test_what_has_room_for_so_many_rows_stays_where_it_is_until_there_are_more() -> None:
+    line = Timeline(0, (1,), np.int64, least_rows=500)
+    place = line.row(0).base
+    for index in range(500):
+        line.row(index)[0] = index
+    assert line.row(499).base is place
+    assert line.row(500).base is not place
+    line.drop(490)
+    line.row(10_000)
+    line.drop(9_990)
+    line.row(30_000)
+    line.drop(29_990)
+    line.row(30_600)
+    assert len(line.rows(0, 30_600).base) >= 500
