@@ -23,7 +23,7 @@ ALWAYS_INLINE int span_extracted(State *state, const uint8_t *body, Bytes in, La
             if (!content(&in, &part) || !attribute(layout, attributes++, part, &column, &value)) return 0;
             if (column == NO_COLUMN) continue;
             size_t cell = column * count + row;
-            if (!value_of(value, &type, &bits, &text) || to->types[cell]) return 0;
+            if (!value_of(value, &type, &bits, &text)) return 0; /* each once: that was judged */
             if (type == NOTHING) continue;
             if (type == TEXT) {
                 bits = interned(&state->text_table, state->text, MOST_TEXTS, body, text, state->seed);
@@ -38,8 +38,8 @@ ALWAYS_INLINE int span_extracted(State *state, const uint8_t *body, Bytes in, La
             if (!layout->events) continue;
             if (!event(part, &text, &time_ns)) return 0;
             if (time_ns == 0 || time_ns >= END_OF_TIME_NS) continue;
+            if (state->events == MOST_EVENTS) return 0; /* nor are there more names */
             uint32_t name = event_number(state, body, events++, text);
-            if (name == MOST_EVENTS || state->events == MOST_EVENTS) return 0;
             state->event_row[state->events] = (int64_t)row;
             state->event_of[state->events] = name;
             state->event_ns[state->events++] = (int64_t)time_ns;

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from infermeter.model import Layout, SpanBatch
 from infermeter.otlp.kernel import JOINED_BYTES, RESOURCE_BYTES, RESOURCES_REMEMBERED, Kernel, load
-from infermeter.otlp.kernel_library import INTERFACE, MOST_KEYS, MOST_LAYOUTS, MOST_NEW
+from infermeter.otlp.kernel_library import INTERFACE, MOST_KEYS, MOST_LAYOUTS, MOST_NEW, NEW_NAMES, USUAL, State
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
 from support.compiled_kernel import FLAGS, SOURCES, compiled, library
@@ -141,6 +142,7 @@ UNUSUAL_IN_SPANS = {
     "a value before its key": field(9, BYTES, VALUE + field(1, BYTES, b"k")),
     "a value twice": field(9, BYTES, field(1, BYTES, b"k") + VALUE + VALUE),
     "a key twice": field(9, BYTES, field(1, BYTES, b"k") * 2 + VALUE),
+    "a value cut off at once": field(9, BYTES, field(1, BYTES, b"k") + b"\x12\x05"),
     "no key": field(9, BYTES, VALUE),
     "an attribute of nothing": field(9, BYTES, b""),
     "a key that is a number": field(9, BYTES, field(1, VARINT, b"\x01") + VALUE),
@@ -177,6 +179,9 @@ UNUSUAL_VALUES = {
     "an integer of eleven bytes": field(3, VARINT, b"\x80" * 10 + b"\x00"),
     "an integer of more than 64 bits": field(3, VARINT, b"\x80" * 9 + b"\x02"),
     "a text cut off": field(1, BYTES, b"text")[:-1],
+    "a double of nothing": field(4, FIXED64, b""),
+    "a truth value of nothing": field(2, VARINT, b""),
+    "a list cut off at once": field(5, BYTES, b"list")[:2],
 }
 UNUSUAL_AROUND = {
     "a resource twice": field(1, BYTES, b"") * 2,
@@ -289,6 +294,82 @@ def test_what_was_taken_is_decoded_though_its_names_were_forgotten() -> None:
         one.checked(body(*[span(number, name=f"name {turn} {number}" * 5) for number in range(MOST_NEW)]))
     told = sorted(map(repr, chain.from_iterable(map(rows, one.batches(first)))))
     assert told == sorted(map(repr, chain.from_iterable(rows(batch) for sent in first for batch in decode_protobuf(sent, wanted).batches)))
+
+
+# --- what its caller might get wrong ----------------------------------------------------------------------------------------------
+class Outlined:
+    """A body whose spans of one layout are found; they are extracted as the caller wishes."""
+
+    def __init__(self, sent: bytes, *keys: bytes, events: bool) -> None:
+        self.library, self.body = library(), sent
+        self.state = State(self.library)
+        sizes = np.array(list(map(len, keys)), np.uint32).tobytes()
+        assert self.library.layout(self.state.at, b"".join(keys), sizes, len(keys), events) == 0
+        assert self.library.name(self.state.at, b"scope", 5, b"compute", 7, 0) == 1
+        assert self.library.outline(self.state.at, sent, len(sent)) == USUAL
+        self.keys, self.spans = len(keys), self.state.found().outlined
+
+    def extracted(
+        self, *order: int, body: bytes | None = None, first: int = 0, count: int | None = None, number: int = 0, left: int = 0
+    ) -> int:
+        body, count = self.body if body is None else body, self.spans if count is None else count
+        self.state.order[: len(order)] = order
+        keys = self.keys if number == 0 else 0
+        block = np.empty((50 + 9 * keys) * count + left, np.uint8)
+        at, size = block.ctypes.data, len(block)
+        return int(self.library.extract(self.state.at, body, len(body), first, count, number, at, size))
+
+
+EVENT_SPAN = span(1, {"key": "text"}, name="compute", events=[Span.Event(name="event", time_unix_nano=5)])
+WRONG: dict[str, dict[str, Any]] = {
+    "a longer body": {"body": body(EVENT_SPAN, EVENT_SPAN) + b"\x12\x00"},
+    "a layout that isn't there": {"number": 1},
+    "from beyond the last": {"first": 3, "count": 0},
+    "more than there are": {"count": 3},
+    "a larger block": {"left": 9},
+    "another body without times": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(b"\x39", b"\x31")},
+    "another body with another event": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(b"\x12\x05event", b"\x10\x05event")},
+    "another body of spans that aren't fit": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(SPAN[:-1] + bytes([SPAN[-1] + 1]), bytes(8))},
+}
+
+
+def test_what_was_outlined_is_extracted() -> None:
+    assert Outlined(body(EVENT_SPAN, EVENT_SPAN), b"key", events=True).extracted(1, 0) == USUAL
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_columns_are_written_only_of_what_was_outlined(wrong: str) -> None:
+    outlined = Outlined(body(EVENT_SPAN, EVENT_SPAN), b"key", events=True)
+    assert outlined.spans == 2
+    assert WRONG[wrong].get("body") != outlined.body
+    assert outlined.extracted(0, 1, 0, 0, **WRONG[wrong]) not in (USUAL, NEW_NAMES)
+
+
+def test_a_number_of_no_span_is_refused() -> None:
+    assert Outlined(body(EVENT_SPAN), b"key", events=True).extracted(1) not in (USUAL, NEW_NAMES)
+
+
+def test_no_more_events_are_written_than_a_body_can_hold() -> None:
+    event = field(11, BYTES, field(1, FIXED64, (5).to_bytes(8, "little")) + field(2, BYTES, b""))
+    whole = EVENT_SPAN.SerializeToString()
+    raw = whole + event * ((JOINED_BYTES - 2000) // 2 // len(event))
+    sent = bytes(
+        RAW_EXPORT_REQUEST(
+            resource_spans=[{"scope_spans": [{"scope": {"name": "scope"}, "spans": [raw, whole, whole]}]}]
+        ).SerializeToString()
+    )
+    outlined = Outlined(sent, b"key", events=True)
+    assert outlined.extracted(0, 1, 2) == USUAL
+    assert outlined.extracted(0, 0, 1) == USUAL
+    assert outlined.extracted(0, 0, 0) not in (USUAL, NEW_NAMES)
+
+
+def test_no_more_texts_are_kept_than_a_body_can_hold() -> None:
+    outlined = Outlined(body(*[span(number % 9, {"key": f"{number}"}, name="compute") for number in range(16_000)]), b"key", events=False)
+    results = [outlined.extracted(*range(16_000)) for _ in range(60)]
+    assert results[0] == USUAL
+    assert results[-1] not in (USUAL, NEW_NAMES)
+    assert outlined.state.found().texts <= len(outlined.state.texts)
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------------------
