@@ -32,7 +32,10 @@ SHARE_RATIO = 0.9
 
 
 TIDY_SECONDS = 60.0
-"""How often memory that nothing uses is returned, so that neither the largest burst of the day nor ended connections stay for good."""
+"""How often garbage is looked for, so that ended connections don't pile up."""
+
+TRIM_SECONDS = 10.0
+"""How often what the allocator keeps is returned, so that the largest burst of the day doesn't stay. It takes a millisecond."""
 
 LOOK_SECONDS = 0.05
 """How old what is known of the size may be while it is asked for: a flood can fill much between two refreshes."""
@@ -50,18 +53,21 @@ class Memory:
         self._process = psutil.Process()
         self._monotonic = monotonic
         self._over = False
-        self._looked = self._tidied = monotonic()
+        self._looked = self._tidied = self._trimmed = monotonic()
         self.refresh()
 
     def refresh(self) -> None:
         """Reads the resident size; above the limit, once more after what nothing uses was returned. Unreadable: it stays.
 
-        To be called every second or so: once in TIDY_SECONDS what nothing uses is returned in any case, which takes some milliseconds.
+        To be called every second or so: garbage is looked for, and memory returned, every now and then in any case.
         """
         now = self._monotonic()
         if now - self._tidied >= TIDY_SECONDS:
             self._tidied = now
-            _return_what_is_kept()
+            gc.collect()
+        if now - self._trimmed >= TRIM_SECONDS:
+            self._trimmed = now
+            _trim()
         with suppress(OSError):  # no more files may be open
             self._over = self._is_over()
             if self._over:
@@ -125,6 +131,10 @@ def _return_what_is_kept() -> None:
     Garbage is looked for as objects are made, and beside so few as live on here that may take an hour: so it is looked for here.
     """
     gc.collect()
+    _trim()
+
+
+def _trim() -> None:
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
