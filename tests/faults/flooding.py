@@ -32,6 +32,8 @@ DIFFERENT_BODIES = 8
 RENEWED_SECONDS = 1.0
 """After which one of them is made anew: what is sent tells of the last seconds, as a server's spans do."""
 
+CATCHING_UP_RATIO = 0.8
+
 REFUSED_STREAM = "RST_STREAM with error code 7"
 HINTS = frozenset({"google.rpc.retryinfo-bin", "grpc-status-details-bin"})
 
@@ -41,7 +43,8 @@ class Flood:
     """What one process sends: `connections` exports at a time; over gRPC so many calls share each of `channels` connections.
 
     `every_seconds`: each of them begins an export so often, later only where the one before isn't answered by then; 0: at once.
-    `since`: the instant, by the monotonic clock, from which on they are due: what is late is then made up for; None: it isn't.
+    `since`: the instant, by the monotonic clock, from which on they are due: what is late is then made up for, CATCHING_UP_RATIO of the
+    time apart; None: it isn't.
     """
 
     transport: str
@@ -175,9 +178,8 @@ async def flood(what: Flood, ended: asyncio.Event) -> Accounts:
                 return
             body = different[turn % len(different)]
             began = time.monotonic()
-            due += what.every_seconds
-            if what.since is None:
-                due = max(due, began)
+            least_seconds = 0.0 if what.since is None else CATCHING_UP_RATIO * what.every_seconds
+            due = max(due + what.every_seconds, began + least_seconds)
             try:
                 answer = await sender.export(with_new_ids(body, next(numbers), what.encoding))
             except Unbegun:
