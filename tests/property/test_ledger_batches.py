@@ -82,11 +82,15 @@ def assert_told(facts: ModelFacts, ok: list[Inference]) -> None:
     durations = [(ns(one.end - one.start), one) for one in ok]
     counts = Counter(bisect_left([ns(edge) for edge in facts.duration.edges_seconds], value) for value, _ in durations)
     assert list(facts.duration.counts) == [counts[i] for i in range(len(facts.duration.counts))]
-    latest = {}
-    for value, one in sorted(durations, key=lambda told: told[1].end):
-        latest[bisect_left([ns(edge) for edge in facts.duration.edges_seconds], value)] = one
+    by_bucket: dict[int, list[tuple[int, Inference]]] = defaultdict(list)
+    for value, one in durations:
+        by_bucket[bisect_left([ns(edge) for edge in facts.duration.edges_seconds], value)].append((value, one))
     exemplars = {i: exemplar for i, exemplar in enumerate(facts.duration.exemplars) if exemplar is not None}
-    assert {i: exemplar.trace_id for i, exemplar in exemplars.items()} == {i: one.trace_id.hex() for i, one in latest.items()}
+    assert exemplars.keys() == by_bucket.keys()
+    for bucket, exemplar in exemplars.items():
+        last_slot = max(slot(one) for _, one in by_bucket[bucket])
+        newest = [(one.trace_id.hex(), value / 1e9, at(one.end)) for value, one in by_bucket[bucket] if slot(one) == last_slot]
+        assert tuple(exemplar) in newest
     ttft = [ns(one.ttft) for one in ok if one.ttft is not None]
     assert (facts.ttft is None) == (not ttft)
     if facts.ttft is not None:
@@ -107,6 +111,10 @@ def is_within(one: Inference) -> bool:
     limits = (0.04, None, None) if one.model == "embed" else (0.5, 0.2, 0.01)
     values = (one.end - one.start, one.ttft, one.tpot)
     return all(value is None or limit is None or ns(value) <= ns(limit) for value, limit in zip(values, limits, strict=True))
+
+
+def slot(one: Inference) -> int:
+    return -(-at(one.end) // 10**10)
 
 
 def ns(value: float) -> int:

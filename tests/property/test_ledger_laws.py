@@ -149,7 +149,7 @@ def comparable(snapshot: LedgerSnapshot) -> dict[str, object]:
     """Everything that order must not change; of exemplars, only that they are there."""
     facts = {
         one.model: replace(
-            one, duration=replace(one.duration, exemplars=()), ttft=None if one.ttft is None else replace(one.ttft, exemplars=())
+            one, duration=one.duration._replace(exemplars=()), ttft=None if one.ttft is None else one.ttft._replace(exemplars=())
         )
         for one in snapshot.models
     }

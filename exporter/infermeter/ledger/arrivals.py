@@ -45,7 +45,6 @@ class Arrivals:
         self.names = ModelNames(config.limits.models, configured=configured, unnamed=config.server.model)
         self.targets = Targets(config.sla)
         self._first_slas = config.sla
-        self.edges: list[SlaTarget | None] = []
         self.histograms = Histograms([sla_of(model, config.sla) for model in ("", *configured)])
         self.tallies = np.zeros((0, _TALLIES), np.int64)
         self.quality: dict[Stage, Quality] = {}
@@ -95,7 +94,7 @@ class Arrivals:
             if one.slot == booked.LATE:
                 self.tallies[one.codes, LATE] += one.sums[:, columns.OBSERVED]
             self.histograms.add_sums(one.codes, one.sums[:, _VALUES])
-        self.histograms.add(codes, values_ns, batch.end_ns, batch.trace_id.__getitem__)
+        self.histograms.add(codes, values_ns, ends_ns, slots, batch.trace_id.__getitem__)
         self._add_parts(batch.parts, codes, ok)
         for stage, quality in batch.quality.items():
             self.rate(stage, quality)
@@ -115,9 +114,14 @@ class Arrivals:
         """The times of a stage are as good as the worst of them."""
         self.quality[stage] = max(self.quality.get(stage, quality), quality, key=_WORST.index)
 
-    def part_seconds(self, code: int) -> dict[tuple[Stage, str], float]:
-        """Seconds in each named part of a stage, of one model."""
-        return {part: float(ns[code]) / SECOND_NS for part, ns in sorted(self._part_ns.items()) if code < len(ns) and ns[code]}
+    def part_seconds(self) -> list[dict[tuple[Stage, str], float]]:
+        """Seconds in each named part of a stage, by code of the model."""
+        by_code: list[dict[tuple[Stage, str], float]] = [{} for _ in self.names.names]
+        for part, ns in sorted(self._part_ns.items()):
+            for code, one_ns in enumerate(ns.tolist()):
+                if one_ns:
+                    by_code[code][part] = one_ns / SECOND_NS
+        return by_code
 
     def _add_parts(self, parts: Iterable[PartColumn], codes: Ints, ok: Bools) -> None:
         for part in parts:
@@ -131,10 +135,10 @@ class Arrivals:
     def _widen(self) -> None:
         models = len(self.names)
         if models > len(self.tallies):
-            self.targets.know(self.names.names[len(self.tallies) :])
-            self.edges += [sla_of(model, self._first_slas) for model in self.names.names[len(self.tallies) :]]
+            new = self.names.names[len(self.tallies) :]
+            self.targets.know(new)
+            self.histograms.know([sla_of(model, self._first_slas) for model in new])
             self.tallies = widened(self.tallies, models)
-            self.histograms.widen(models)
 
 
 def _configured(config: Config) -> tuple[str, ...]:

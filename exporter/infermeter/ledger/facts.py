@@ -1,4 +1,4 @@
-"""What is told of one model: its counters, histograms and windows as one value."""
+"""What is told of each model: its counters, histograms and windows as one value."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 from infermeter.ledger.arrivals import ERROR, LATE, OK, TOKENS_INPUT, TOKENS_OUTPUT, TOLD_INPUT, TOLD_OUTPUT, WITHIN, Arrivals
 from infermeter.ledger.blocks import Blocks
 from infermeter.ledger.energy import gap_limit_ns
-from infermeter.ledger.fallback import together
-from infermeter.ledger.histogram import STAGES_AND_OTHER
+from infermeter.ledger.fallback import Fallback, together
+from infermeter.ledger.histogram import FAMILIES, STAGES_AND_OTHER, ModelHistograms
 from infermeter.ledger.server_capacity import ServerCapacity
 from infermeter.ledger.slots import Told
 from infermeter.ledger.totals import Totals
@@ -31,13 +31,7 @@ from infermeter.model import (
 Capacities: TypeAlias = Mapping[int, CapacityFacts | None]
 """By code, in the order of the models' names."""
 
-_OF_LLMS: Final[tuple[Signal, ...]] = ("ttft", "tpot")
-
-
-def told(arrivals: Arrivals, code: int) -> Told:
-    """Which facts there are of a model."""
-    tallies = arrivals.tallies[code].tolist()
-    return Told(arrivals.names.names[code], arrivals.sla_since(code), bool(tallies[TOLD_INPUT]), bool(tallies[TOLD_OUTPUT]))
+_DURATION: Final = FAMILIES.index("duration")
 
 
 def capacities(arrivals: Arrivals, capacity: ServerCapacity) -> Capacities:
@@ -48,64 +42,80 @@ def capacities(arrivals: Arrivals, capacity: ServerCapacity) -> Capacities:
 
 def model_bases(arrivals: Arrivals, blocks: Sequence[Blocks | None], facts: Capacities) -> tuple[ModelBasis, ...]:
     """What the windows of the models of these codes go by, in their order; `blocks` by code."""
+    names, slas, tallies = arrivals.names.names, arrivals.targets.slas, arrivals.tallies[:, [TOLD_INPUT, TOLD_OUTPUT]].tolist()
     return tuple(
-        ModelBasis(code, told(arrivals, code), arrivals.sla(code), blocks[code], None if fact is None else fact.observed_per_second)
+        ModelBasis(
+            code,
+            Told(names[code], arrivals.sla_since(code), *map(bool, tallies[code])),
+            slas[code],
+            blocks[code],
+            None if fact is None else fact.observed_per_second,
+        )
         for code, fact in facts.items()
     )
 
 
-def model_facts(  # noqa: PLR0913 - one value is made of all that the ledger has of a model
+def model_facts(
     arrivals: Arrivals,
-    code: int,
-    blocks: Blocks | None,
-    *,
-    joules: Mapping[Use, float] | None,
-    cost: Mapping[Use, float] | None,
-    windows: Sequence[ModelWindow],
-    capacity: CapacityFacts | None,
     totals: Totals,
-    coverage_bias: CoverageBias | None,
-) -> ModelFacts:
-    """One model; `blocks` None: it never had an SLA. `joules` and `cost` by use, None where nothing measures or prices them."""
-    about = told(arrivals, code)
-    tallies = arrivals.tallies[code].tolist()
-    tokens = tallies[TOKENS_INPUT] if about.tokens_input else None, tallies[TOKENS_OUTPUT] if about.tokens_output else None
-    tokens_input, tokens_output = totals.tokens.total(code, tokens)
-    histograms, is_told = arrivals.histograms, totals.fallback.tells(code)
-    edges = arrivals.edges[code]
-    duration = histograms.signal(code, "duration", edges)
-    ttft, tpot = (histograms.signal(code, one, edges) if is_told or histograms.has(code, one) else None for one in _OF_LLMS)
-    stages = {stage: histograms.stage(code, stage) for stage in STAGES_AND_OTHER if is_told or histograms.has(code, stage)}
-    return ModelFacts(
-        model=about.model,
-        observed_ok=tallies[OK],
-        observed_error=tallies[ERROR],
-        within_sla=None if blocks is None else tallies[WITHIN],
-        late=tallies[LATE],
-        duration=_either(totals, code, "duration", duration) or duration,
-        ttft=_either(totals, code, "ttft", ttft),
-        tpot=_either(totals, code, "tpot", tpot),
-        stages={stage: either for stage, spans in stages.items() if (either := _either(totals, code, stage, spans))},
-        part_seconds=dict(Counter(arrivals.part_seconds(code)) + Counter(totals.fallback.part_seconds(code))),
-        tokens_input=tokens_input,
-        tokens_output=tokens_output,
-        sla=arrivals.sla(code),
-        in_sla_state={} if blocks is None else dict(blocks.inferences),
-        cost_in_sla_state={} if blocks is None or cost is None else dict(blocks.cost),
-        energy_joules=joules or {},
-        cost=cost or {},
-        windows=tuple(windows),
-        capacity=capacity,
-        coverage_bias=coverage_bias,
-    )
+    bases: Sequence[ModelBasis],
+    windows: Sequence[Sequence[ModelWindow]],
+    facts: Capacities,
+    *,
+    joules: Sequence[Mapping[Use, float]] | None,
+    cost: Sequence[Mapping[Use, float]] | None,
+    biases: Mapping[int, CoverageBias],
+) -> tuple[ModelFacts, ...]:
+    """The models of these `bases`, and their `windows` in that order; all else by code.
+
+    `joules` and `cost` by use, None where nothing measures or prices them.
+    """
+    all_tallies, all_parts = arrivals.tallies.tolist(), arrivals.part_seconds()
+    told = []
+    for (code, about, sla, blocks, _), of_model in zip(bases, windows, strict=True):
+        tallies = all_tallies[code]
+        tokens = tallies[TOKENS_INPUT] if about.tokens_input else None, tallies[TOKENS_OUTPUT] if about.tokens_output else None
+        tokens_input, tokens_output = totals.tokens.total(code, tokens)
+        seen, parts = arrivals.histograms.of(code), all_parts[code]
+        times = {of: spans for of, inferences, spans in zip(FAMILIES, *seen, strict=True) if inferences}
+        if totals.fallback.tells(code):
+            times = _with_own(totals.fallback, code, seen)
+            parts = dict(Counter(parts) + Counter(totals.fallback.part_seconds(code)))
+        told.append(
+            ModelFacts(
+                model=about.model,
+                observed_ok=tallies[OK],
+                observed_error=tallies[ERROR],
+                within_sla=None if blocks is None else tallies[WITHIN],
+                late=tallies[LATE],
+                duration=times.get("duration", seen.histograms[_DURATION]),
+                ttft=times.get("ttft"),
+                tpot=times.get("tpot"),
+                stages={stage: times[stage] for stage in STAGES_AND_OTHER if stage in times},
+                part_seconds=parts,
+                tokens_input=tokens_input,
+                tokens_output=tokens_output,
+                sla=sla,
+                in_sla_state={} if blocks is None else dict(blocks.inferences),
+                cost_in_sla_state={} if blocks is None or cost is None else dict(blocks.cost),
+                energy_joules={} if joules is None else joules[code],
+                cost={} if cost is None else cost[code],
+                windows=tuple(of_model),
+                capacity=facts[code],
+                coverage_bias=biases.get(code),
+            )
+        )
+    return tuple(told)
 
 
-def _either(totals: Totals, code: int, of: Signal | Stage, spans: Histogram | None) -> Histogram | None:
-    """What spans and, before they came, the server itself told of one time; `spans` has its edges, and may be empty."""
-    if spans is None:
-        return None
-    own = totals.fallback.histogram(code, of, spans.edges_seconds) if totals.fallback.tells(code) else None
-    return together(spans if any(spans.counts) else None, own)
+def _with_own(fallback: Fallback, code: int, seen: ModelHistograms) -> dict[Signal | Stage, Histogram]:
+    """What spans and, before they came, the server itself told of each time."""
+    times = {}
+    for of, inferences, spans in zip(FAMILIES, *seen, strict=True):
+        both = together(spans if inferences else None, fallback.histogram(code, of, spans.edges_seconds))
+        if both is not None:
+            times[of] = both
+    return times
 
 
 def server_gauges(reading: ServerReading | None, now_ns: int, *, interval_seconds: float) -> ServerGauges | None:

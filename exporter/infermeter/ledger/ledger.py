@@ -209,29 +209,30 @@ class Ledger:
         coverage_ratio = self._coverage.ratio(longest)
         facts, biases = capacities(self._arrivals, self._capacity), self._bias.found
         basis = self._basis(facts)
-        about = {model.code: model.told for model in basis.models}
         return LedgerSnapshot(
             time_ns=now_ns,
             start_ns=self._start_ns,
             settled_ns=self._settled_ns,
-            models=tuple(
-                model_facts(
-                    arrivals,
-                    code,
-                    self._blocks[code],
-                    joules=uses.of(uses.joules, code) if metered else None,
-                    cost=uses.of(uses.cost, code) if priced else None,
-                    windows=windows,
-                    capacity=facts[code],
-                    totals=self._totals,
-                    coverage_bias=biases.get(code),
-                )
-                for code, windows in zip(about, self._windows.models(basis), strict=True)
+            models=model_facts(
+                arrivals,
+                self._totals,
+                basis.models,
+                self._windows.models(basis),
+                facts,
+                joules=uses.by_model(uses.joules) if metered else None,
+                cost=uses.by_model(uses.cost) if priced else None,
+                biases=biases,
             ),
             windows=self._windows.server(
                 basis, [self._capacity.load(window.seconds) if counted else None for window in self._config.windows]
             ),
-            slots=self._slots.closed_rows(about, self._totals.ok_by_slot, start_ns=self._start_ns, priced=accrual.cost, metered=metered),
+            slots=self._slots.closed_rows(
+                {model.code: model.told for model in basis.models},
+                self._totals.ok_by_slot,
+                start_ns=self._start_ns,
+                priced=accrual.cost,
+                metered=metered,
+            ),
             busy_seconds=settlement.busy_ns / SECOND_NS,
             stage_quality=dict(arrivals.quality),
             gpus=devices.facts(now_ns),

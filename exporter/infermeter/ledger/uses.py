@@ -70,6 +70,6 @@ class Uses:
         booked: Floats = portions.sum(axis=0).T
         return booked
 
-    def of(self, table: Floats, code: int) -> dict[Use, float]:
-        """One model's row of `cost` or `joules`, by use."""
-        return dict(zip(USES, table[:, code].tolist(), strict=True))
+    def by_model(self, table: Floats) -> list[dict[Use, float]]:
+        """Each model's part of `cost` or `joules`, by use."""
+        return [dict(zip(USES, row, strict=True)) for row in table.T.tolist()]

@@ -38,8 +38,7 @@ class Exemplar(NamedTuple):
     time_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(NamedTuple):
     """`counts` has one entry an edge, and one more for what is above the last: not cumulative. `exemplars` alike, None for none."""
 
     edges_seconds: tuple[float, ...]
