@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
-import zlib
 from collections.abc import Iterable
 from itertools import chain
 from typing import Final
+
+try:
+    from isal import isal_zlib as zlib  # five times as fast, and packs no worse
+except ImportError:  # where there is no wheel of it
+    import zlib  # type: ignore[no-redef]
 
 LEAST_BYTES = 1024
 """Smaller bodies are sent as they are."""
@@ -42,7 +45,8 @@ def packed(body: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
     """The body as it is sent, and the headers that say so."""
     if len(body) < LEAST_BYTES or not accepts_gzip(accept_encoding):
         return body, {}
-    return gzip.compress(body, compresslevel=_LEVEL, mtime=0), {"Content-Encoding": "gzip"}
+    packing = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    return packing.compress(body) + packing.flush(), {"Content-Encoding": "gzip"}
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

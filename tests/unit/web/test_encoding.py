@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -59,3 +61,13 @@ def test_between_the_pieces_of_a_body_others_have_their_turn(accepted: str) -> N
 def test_a_short_piece_alone_is_sent_as_it_is() -> None:
     assert asyncio.run(in_turns([b"a"], "gzip")) == (b"a", {})
     assert asyncio.run(in_turns([], "gzip")) == (b"", {})
+
+
+def test_where_there_is_no_wheel_of_isal_zlib_packs() -> None:
+    program = (
+        "import sys; sys.modules['isal'] = None\n"
+        "from infermeter.web.encoding import packed, zlib\n"
+        "sys.stdout.buffer.write(zlib.__name__.encode() + b' ' + packed(b'a' * 4096, 'gzip')[0])"
+    )
+    name, _, body = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True).stdout.partition(b" ")
+    assert (name, gzip.decompress(body)) == (b"zlib", b"a" * 4096)
