@@ -32,7 +32,7 @@ DIFFERENT_BODIES = 8
 RENEWED_SECONDS = 1.0
 """After which one of them is made anew: what is sent tells of the last seconds, as a server's spans do."""
 
-CATCHING_UP_RATIO = 0.8
+CATCHING_UP_RATIO = 0.6
 
 REFUSED_STREAM = "RST_STREAM with error code 7"
 HINTS = frozenset({"google.rpc.retryinfo-bin", "grpc-status-details-bin"})
