@@ -19,7 +19,7 @@ DATE = $(shell git log -1 --format=%ct)
 TESTS ?=
 SERVER ?=
 
-.PHONY: help setup demo test test-alerts test-deploy test-page test-faults soak coverage check format docs site lock lock-hashes dist sbom kernel image test-packaging test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
+.PHONY: help setup demo test test-alerts test-deploy test-page test-faults test-clients soak coverage check format docs site lock lock-hashes dist sbom kernel image test-packaging test-kernel test-image e2e e2e-vllm e2e-servers bench fuzz stacks dashboards test-live clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,10 @@ test-alerts: $(READY)  ## the alerts in a real Prometheus and a real Alertmanage
 test-faults: $(READY)  ## faults thrown at the real command: disks, descriptors, clocks, memory, signals, floods (3 minutes)
 	@.ci/need gcc libc6-dev
 	@$(PYTEST) tests/faults -m "faults or not faults"
+
+test-clients: $(READY)  ## senders of OTLP that others wrote at the real command: grpc-go, OpenTelemetry's SDK for Node, Rotel, h2load (2 minutes)
+	@.ci/need golang-go golang-google-grpc-dev nodejs npm nghttp2-client
+	@$(PYTEST) tests/clients -m clients
 
 soak: $(READY)  ## 20,000 spans/s for an hour with reloads, GPU faults and senders that come and go; then floods, a standstill, a collector that is down: 20 minutes (MINUTES=60)
 	@.ci/need gcc libc6-dev
@@ -154,6 +158,10 @@ image: $(READY)  ## the container image (IMAGE=name:tag; PYTHON_IMAGE=python:3.1
 test-packaging: $(READY)  ## distributions built and installed in an environment of their own, completion in zsh and fish, the manual page, the SBOM
 	@.ci/need python3-venv zsh fish mandoc shellcheck
 	@$(PYTEST) tests/packaging -m packaging
+
+test-kernel: $(READY)  ## that each comparison in the compiled decoder's C is needed: a test fails without it (half an hour at most)
+	@.ci/need gcc libc6-dev
+	@$(BIN)/python tests/fuzz/kernel_mutants.py
 
 test-image: $(READY)  ## the image, built without a registry and run as a container would (root; five minutes the first time)
 	@.ci/need buildah debootstrap

@@ -33,6 +33,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     ]
     told += [body(span(1, {"k" * size: 1, "x": 2})) for size in (61, 255, 256, 300, 3000)]
     told += [body(span(1, {f"{n}": n for n in range(60)})), body(span(1, name="n" * 300)), body(span(1), scope="s" * 300)]
+    told += [body(*[span(1, name=f"{n}") for n in range(40)])]  # more new names than are told
     told += [body(span(1, {"model": "v" * len(cut)})).replace(b"v" * len(cut), cut) for cut in CUT_OFF]
     kept = [one for one in told if len(one) <= LONGEST_BYTES]
     path = tmp_path_factory.mktemp("kernel") / "seeds"

@@ -136,6 +136,7 @@ def test_it_serves_as_a_user_without_rights_on_a_root_that_nobody_can_write(root
     assert seen["exit"][0] == 0
     assert seen["exit"][1] < 5
     assert "Read-only file system" not in seen["log"]
+    assert "exports are decoded by the compiled decoder" in seen["log"]
     assert {"Uid:\t65532\t65532\t65532\t65532", "Gid:\t65532\t65532\t65532\t65532", "NoNewPrivs:\t1"} <= set(seen["status"])
     assert {line.partition("\t")[2] for line in seen["status"] if line.startswith("Cap")} == {"0" * 16}
 

@@ -204,6 +204,12 @@ def test_a_long_key_is_not_remembered_in_the_place_of_another() -> None:
     assert taken(export(one, one, one)) == 1
 
 
+@pytest.mark.parametrize("tag", [b"\x0a", b"\x12", b"\x22"])
+def test_an_id_that_lies_beyond_the_end_is_not_taken_for_none(tag: bytes) -> None:
+    whole = field(5, b"llm_request") + TIMES
+    assert taken(export(whole), export(whole + tag + b"\x08")) == 1
+
+
 CONTENTS = {
     VARINT: st.builds(varint, st.sampled_from((0, 1, 2, 5, 127, 128, 2**31, 2**32, 2**63, 2**64 - 1)), padding=st.integers(0, 2)),
     FIXED64: st.sampled_from((0, 1, 5, 6, 2**63 - 1, 2**63, 2**64 - 1)).map(fixed64),

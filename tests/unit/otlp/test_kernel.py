@@ -274,6 +274,23 @@ def test_thousands_of_names_stay_known(name: str) -> None:
     assert len(wanted.asked) == len(names)
 
 
+@pytest.mark.parametrize("scopes", [("aa", "bb"), ("ab", "a"), ("a", "ab")])
+def test_one_name_in_several_scopes_is_learnt_of_all_at_once(scopes: tuple[str, ...]) -> None:
+    wanted = wants("key")
+    assert Kernel(library(), wanted).checked(b"".join(body(span(1), scope=scope) for scope in scopes)) is not None
+    assert wanted.asked == [(scope, "llm_request") for scope in scopes]
+
+
+@pytest.mark.parametrize(("scope", "name", "room"), [(257, 1, 0), (1, 257, 0), (256, 256, 1024), (0, 8, 4096)])
+def test_there_is_room_for_so_many_names_and_no_longer_ones(scope: int, name: int, room: int) -> None:
+    state = State(library())
+    names = [(b"s" * scope, b"%0*d" % (name, number)) for number in range(room + 1)]
+    kept = [library().name(state.at, one, len(one), other, len(other), 0) for one, other in names]
+    assert kept == [1] * room + [0]
+    library().forget(state.at)
+    assert library().name(state.at, b"s", 1, b"n", 1, 0) == 1
+
+
 def test_very_many_new_names_are_learnt_from_several_exports() -> None:
     one = kernel("key")
     sent = body(*[span(number, name=f"name {number}") for number in range(2 * MOST_NEW + 1)])
