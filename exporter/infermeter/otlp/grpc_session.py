@@ -1,8 +1,8 @@
 """The server's side of HTTP/2 on one connection, as gRPC needs it. Pure: bytes in; what is asked for, and bytes to be written, out.
 
 Only streams that the client begins: a head, content, perhaps trailers. Whoever breaks a rule loses the connection, also where only a
-stream need end. Whatever a peer could make this hold or do is bounded by what is said below; that its answers are read, and that all
-comes in time, is the connection's part.
+stream need end. Whatever a peer could make this hold or do is bounded by what is said below, in grpc_streams.py and in grpc_heads.py; that
+its answers are read, and that all comes in time, is the connection's part.
 
 Source: RFC 9113, sections 3.4, 4, 5 and 6.
 """
