@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import orjson
 from playwright.async_api import Browser, Page, Request
 
 from infermeter.metrics.exposition import Exposition
@@ -114,7 +115,7 @@ class Sidecar:
         """One that hasn't started; a new event every 100 ms."""
         return WebServer(
             render=lambda accept: Exposition().pieces(self.snapshot, accept),
-            report=self.report,
+            report=lambda: [orjson.dumps(self.report())],
             events=lambda: self.report(slots=False),
             findings=lambda: findings_report(self.snapshot.advice.findings),
             ready=lambda: (True, "ready"),

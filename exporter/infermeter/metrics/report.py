@@ -7,12 +7,14 @@ a span and no trace id is ever in it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, islice
 from math import fsum
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from infermeter.ledger.miss_bounds import inferences_until_met, miss_ratio_bounds
 from infermeter.metrics.budget import series_of, thrifty
@@ -20,6 +22,9 @@ from infermeter.metrics.derived import derived
 from infermeter.metrics.families import Families, Point, families
 from infermeter.model import Finding, GpuFacts, Histogram, Judged, ModelFacts, ModelWindow, ServerWindow, SlaTarget, Slot, Snapshot
 from infermeter.report_json import SCHEMA, plain
+
+SLOTS_A_PIECE: Final = 500
+"""Slots that are made into JSON in one go: some three milliseconds."""
 
 
 def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
@@ -31,6 +36,19 @@ def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
     readings = {family.name: points for family, points in told.items()} | derived(snapshot)
     about = _about(snapshot, told, slots=slots)
     return {name: [_entry(point) for point in points] for name, points in readings.items()} | {"report": about}
+
+
+def report_pieces(snapshot: Snapshot) -> Iterator[bytes]:
+    """The report as JSON, in pieces, each made when it is asked for: all but the slots, then SLOTS_A_PIECE of them at a time.
+
+    A slot that the ledger forgets in between, the oldest, may be told empty.
+    """
+    yield orjson.dumps(report(snapshot, slots=False)).removesuffix(b"}}") + b',"slots":['
+    slots, between = iter(snapshot.ledger.slots), b""
+    while some := [_slot(slot) for slot in islice(slots, SLOTS_A_PIECE)]:
+        yield between + orjson.dumps(some)[1:-1]
+        between = b","
+    yield b"]}}"
 
 
 def findings_report(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -66,17 +66,17 @@ RequestFactory: TypeAlias = Callable[..., Any]
 class WebServer:
     """`/metrics`, health, report, events, findings and reloading over HTTP.
 
-    `render` takes an `Accept` header and gives a body in pieces and its content type; `report` and `findings` give what their end points
-    answer, `events` what listeners are sent; `ready` says whether everything listens, and a line about it; `page` is what `/` shows;
-    `reload` takes a new configuration over, and tells whether it did, and a line about it; None: that is switched off. All are called
-    on the loop, for each request. What they raise is logged, and answered with 500.
+    `render` takes an `Accept` header and gives a body in pieces and its content type; `report` gives JSON in pieces; `findings` gives what
+    its end point answers, `events` what listeners are sent; `ready` says whether everything listens, and a line about it; `page` is what
+    `/` shows; `reload` takes a new configuration over, and tells whether it did, and a line about it; None: that is switched off. All are
+    called on the loop, for each request. What they raise is logged, and answered with 500.
     """
 
     def __init__(  # noqa: PLR0913 - what is shown, and to whom
         self,
         *,
         render: Callable[[str], tuple[Iterable[bytes], str]],
-        report: Callable[[], Mapping[str, Any]],
+        report: Callable[[], Iterable[bytes]],
         events: Callable[[], Mapping[str, Any]],
         findings: Callable[[], Mapping[str, Any]],
         ready: Callable[[], tuple[bool, str]],
@@ -166,7 +166,7 @@ class WebServer:
                 web.get("/-/healthy", self._healthy),
                 web.get("/-/ready", self._readiness),
                 web.post("/-/reload", self._reloading),
-                web.get("/api/v1/report", self._json(self._report)),
+                web.get("/api/v1/report", self._whole_report),
                 web.get("/api/v1/report/events", self._events.listen, allow_head=False),
                 web.get("/api/v1/findings", self._json(self._findings)),
             ]
@@ -213,6 +213,10 @@ class WebServer:
         pieces, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
         body, headers = await in_turns(pieces, ", ".join(request.headers.getall("Accept-Encoding", [])))
         return web.Response(body=body, headers={**headers, "Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
+
+    async def _whole_report(self, request: web.Request) -> web.Response:
+        body, headers = await in_turns(self._report(), ", ".join(request.headers.getall("Accept-Encoding", [])))
+        return web.Response(body=body, headers={**headers, "Content-Type": "application/json", "Vary": "Accept-Encoding"})
 
     async def _healthy(self, _: web.Request) -> web.Response:
         return web.Response(text="healthy\n")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import findings_report, report
+from infermeter.metrics.report import findings_report, report, report_pieces
 from infermeter.web import events, server
 from infermeter.web.server import WebServer
 from support.patience import SOON_SECONDS
@@ -25,7 +25,7 @@ def web_server(**changes: Any) -> WebServer:
     """A server of the rich snapshot; events follow each other quickly."""
     parts: dict[str, Any] = {
         "render": lambda accept: Exposition().pieces(SNAPSHOT, accept),
-        "report": lambda: report(SNAPSHOT),
+        "report": lambda: report_pieces(SNAPSHOT),
         "events": lambda: report(SNAPSHOT, slots=False),
         "findings": lambda: findings_report(SNAPSHOT.advice.findings),
         "ready": lambda: (True, "ready"),

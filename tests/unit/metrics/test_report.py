@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from infermeter.metrics import catalog
 from infermeter.metrics.derived import DERIVED
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import findings_report, report
+from infermeter.metrics.report import SLOTS_A_PIECE, findings_report, report, report_pieces
 from infermeter.model import Snapshot
 from support.golden import assert_golden
 from support.snapshots import empty_snapshot, llm, opaque, rich_snapshot, sampled_snapshot
@@ -246,3 +246,12 @@ def test_as_many_series_are_told_as_an_exposition_holds_besides_its_own() -> Non
     lines = Exposition().render(snapshot, "")[0].decode().splitlines()
     own = sum(line.startswith("infermeter_series") for line in lines)
     assert report(snapshot)["report"]["series"] == {"told": sum(not line.startswith("#") for line in lines) - own, "limit": 5000}
+
+
+@pytest.mark.parametrize("slots", [0, 1, SLOTS_A_PIECE, SLOTS_A_PIECE + 1, 2 * SLOTS_A_PIECE])
+def test_a_report_in_pieces_is_the_report_with_so_many_slots_a_piece(slots: int) -> None:
+    rich = rich_snapshot()
+    snapshot = replace(rich, ledger=replace(rich.ledger, slots=rich.ledger.slots * slots))
+    pieces = list(report_pieces(snapshot))
+    assert b"".join(pieces) == orjson.dumps(report(snapshot))
+    assert len(pieces) == 2 + -(-slots // SLOTS_A_PIECE)
