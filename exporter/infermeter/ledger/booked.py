@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from infermeter.ledger import slots as columns
-from infermeter.ledger.columns import sums_by
+from infermeter.ledger.columns import runs, sums_by
 from infermeter.ledger.instants import SECOND_NS
 from infermeter.model import SIGNALS, STAGES, Bools, Floats, InferenceBatch, Ints
 
@@ -111,11 +111,7 @@ def slot_sums(slots: Ints, codes: Ints, amounts: Ints, *, models: int) -> list[S
     """Sums by slot and model (n >= 1), ascending."""
     keys, sums = sums_by((slots - LATE) * models + codes, amounts)
     of_sums, codes = np.divmod(keys, models)
-    edges = [0, *(np.flatnonzero(of_sums[1:] != of_sums[:-1]) + 1).tolist(), len(keys)]
-    return [
-        SlotSums(slot + LATE, codes[first:stop], sums[first:stop])
-        for slot, first, stop in zip(of_sums[edges[:-1]].tolist(), edges, edges[1:], strict=False)
-    ]
+    return [SlotSums(slot + LATE, codes[first:stop], sums[first:stop]) for slot, first, stop in runs(of_sums)]
 
 
 def _phases(signals_ns: Ints, tokens_output: Ints, queue_ns: Ints) -> Ints | int:

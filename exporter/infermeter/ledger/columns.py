@@ -36,6 +36,12 @@ def sums_by(keys: Ints, amounts: Ints) -> tuple[Ints, Ints]:
     return ascending[firsts], np.add.reduceat(amounts.take(order, axis=1), firsts, axis=1).T
 
 
+def runs(ascending: Ints) -> list[tuple[int, int, int]]:
+    """Each value (n >= 1) with the first of its places and the one after its last."""
+    edges = [0, *(np.flatnonzero(ascending[1:] != ascending[:-1]) + 1).tolist(), len(ascending)]
+    return list(zip(ascending[edges[:-1]].tolist(), edges, edges[1:], strict=False))
+
+
 def portions(amounts: Ints, weights: Ints) -> Ints:
     """Whole amounts, shape (n,), shared out by weights of which some is above 0: shape (weights, n), in sum exact."""
     reached = np.cumsum(weights, dtype=np.float64)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, overload
 
 import numpy as np
 
-from infermeter.ledger.columns import sums_by
+from infermeter.ledger.columns import runs, sums_by
 from infermeter.ledger.instants import DAY_SLOTS, HOUR_SECONDS, SLOT_NS, SLOT_SECONDS
 from infermeter.ledger.running import GAUGE_FIELDS
 from infermeter.ledger.tariff import COMPONENTS
@@ -77,9 +77,9 @@ class Slots:
         """Books where the time went of those that missed the SLA and ended well (n >= 1): shape (5, n), as `missed_stages_ns`."""
         models = self._counts.width
         keys, sums = sums_by(slots * models + codes, stages_ns)
-        for key, row in zip(keys.tolist(), sums, strict=True):
-            slot, code = divmod(key, models)
-            self._counts.row(slot)[code, FIRST_MISSED_STAGE:] += row
+        of_sums, codes = np.divmod(keys, models)
+        for slot, first, stop in runs(of_sums):
+            self._counts.row(slot)[codes[first:stop], FIRST_MISSED_STAGE:] += sums[first:stop]
 
     def settle(self, slot: int, models: Floats, server: Floats) -> None:
         """Adds a settled tick: `models` of shape (models, 3), `server` (3,): up to BUSY_SECONDS and IDLE_SECONDS."""
