@@ -174,8 +174,8 @@ class Histograms:
 
     def _read(self) -> _Readout:
         """Reads all models at once, each on its own edges."""
-        totals = np.add.reduceat(self._counts, self._totalled, axis=1)[:, ::2].tolist() if len(self._counts) else []
-        counts = np.add.reduceat(self._counts.reshape(-1), self._firsts).tolist() if len(self._counts) else []
+        totals = np.add.reduceat(self._counts, self._totalled, axis=1)[:, ::2].tolist()
+        counts = np.add.reduceat(self._counts.reshape(-1), self._firsts).tolist()
         self._readout = _Readout(totals, counts, (self._sums_ns / SECOND_NS).tolist())
         return self._readout
 

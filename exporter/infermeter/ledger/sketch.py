@@ -44,15 +44,15 @@ def estimate_seconds(bucket: int) -> float:
     return _LEAST_NS * _GROWTH**bucket * 2 / (1 + _GROWTH) / SECOND_NS
 
 
-def quantile_bucket(counts: Ints, quantile: float) -> int | None:
-    """The bucket of the ceil(quantile x n)-th smallest value; None without values."""
-    cumulative = np.cumsum(counts)
+def quantile_bucket(counts: Ints, quantile: float, *, least: int = 1) -> int | None:
+    """The bucket of the ceil(quantile x n)-th smallest value; None with fewer values than `least`."""
+    cumulative = counts.cumsum()
     total = int(cumulative[-1])
-    if total == 0:
+    if total < least:
         return None
     exactly = _exactly(quantile)
     rank = max(1, -(-exactly.numerator * total // exactly.denominator))
-    return int(np.searchsorted(cumulative, rank))
+    return int(cumulative.searchsorted(rank))
 
 
 @lru_cache(64)

@@ -70,7 +70,7 @@ class WindowQuantiles(WindowSketches):
         """The quantile of a signal in a window, in seconds; None without enough values."""
         first = SIGNALS.index(signal) * BUCKETS
         counts = self.row(window, code)[first : first + BUCKETS]
-        bucket = quantile_bucket(counts, quantile) if counts.sum() >= _LEAST_INFERENCES else None
+        bucket = quantile_bucket(counts, quantile, least=_LEAST_INFERENCES)
         return None if bucket is None else estimate_seconds(bucket)
 
     def inferences(self, window: Window, code: int) -> dict[Signal, int]:

@@ -22,6 +22,8 @@ def test_what_lies_outside_counts_as_the_nearest() -> None:
 
 def test_no_values_have_no_quantile() -> None:
     assert quantile_bucket(np.zeros(BUCKETS, np.int64), 0.99) is None
+    assert quantile_bucket(np.array([0, 29]), 0.99, least=30) is None
+    assert quantile_bucket(np.array([0, 30]), 0.99, least=30) == 1
 
 
 def add(sketches: SlotSketches, slots: list[int], keys: list[int]) -> None:
