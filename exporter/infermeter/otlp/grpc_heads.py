@@ -53,7 +53,7 @@ def head_of(fields: Sequence[Field]) -> Head:
             if told or name in pseudo or name not in _PSEUDO:
                 raise DecodeError("no head of a request")
             pseudo[name] = value
-        elif not _NAME.fullmatch(name) or name in _OF_CONNECTIONS:
+        elif not _NAME.fullmatch(name) or name in _OF_CONNECTIONS or (name == "te" and value != "trailers"):
             raise DecodeError("no field")
         else:
             told.setdefault(name, value)

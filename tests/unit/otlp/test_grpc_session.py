@@ -233,6 +233,11 @@ def test_whoever_breaks_a_rule_loses_the_connection(sent: bytes, why: Code) -> N
     assert code(begun(), sent) is why
 
 
+def test_a_head_may_ask_for_trailers_and_for_no_other_transfer_encoding() -> None:
+    assert code(greeted(), frame(h2.HEADERS, h2.END_HEADERS, 1, REQUEST + b"\0\x02te\x04gzip")) is Code.PROTOCOL_ERROR
+    assert isinstance(events(greeted(), frame(h2.HEADERS, h2.END_HEADERS, 1, REQUEST + b"\0\x02te\x08trailers"))[0], Begun)
+
+
 def test_streams_may_be_skipped_but_not_gone_back_to() -> None:
     session = begun((1, 5))
     assert code(session, frame(h2.HEADERS, h2.END_HEADERS, 3, REQUEST)) is Code.PROTOCOL_ERROR
