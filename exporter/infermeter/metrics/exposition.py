@@ -53,7 +53,10 @@ class Exposition:
     def _written(self, snapshot: Snapshot, content_type: str) -> Iterator[bytes]:
         about, *others = (_row(row, snapshot.server) for row in (_ABOUT, *rows(snapshot)))
         process = (_of_process(metric) for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD)
-        sheet = self._sheets.sheet((about, *others, *process), lines_most=snapshot.series_limit)
+        every = (about, *others, *process)
+        for _ in self._sheets.ahead(every):
+            yield b""
+        sheet = self._sheets.sheet(every, lines_most=snapshot.series_limit)
         self._overflowed += sheet.layout.left_out
         sheet.values[: len(about.numbers)] = len(sheet.layout.lines), snapshot.series_limit, self._overflowed
         yield from self._writer.pieces(sheet, content_type)

@@ -6,7 +6,7 @@ family by family, anew when a row was, or when other values are absent. What is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, isnan
@@ -16,6 +16,9 @@ import numpy as np
 
 from infermeter.metrics.rows import Row
 from infermeter.model import Bools, Floats, Histogram, Ints
+
+ROWS_A_PIECE: Final = 12
+"""Rows that are laid out in one go: some three milliseconds."""
 
 EXPONENT_FROM: Final = 1e6
 """Positive numbers have an exponent from here on, as Go writes them; Python does from 1e16 on."""
@@ -101,6 +104,17 @@ class Sheets:
         self._surplus = surplus
         self._blocks: dict[object, _Block] = {}
         self._layout: Layout | None = None
+
+    def ahead(self, rows: Sequence[Row[Name]]) -> Iterator[None]:
+        """Lays out what a sheet of these rows will need, ROWS_A_PIECE rows before each stop: the first page takes ten times a later one."""
+        anew = 0
+        for row in rows:
+            block = self._blocks.get(row.key)
+            if block is None or block.shape != row.shape:
+                self._blocks[row.key] = self._block(row)
+                anew += 1
+                if anew % ROWS_A_PIECE == 0:
+                    yield
 
     def sheet(self, rows: Sequence[Row[Name]], *, lines_most: int) -> Sheet:
         """A page of at most so many lines, if `surplus` gives up as much.

@@ -26,11 +26,15 @@ _UNWANTED = re.compile(r"q=0(\.0*)?")
 async def in_turns(pieces: Iterable[bytes], accept_encoding: str) -> tuple[bytes, dict[str, str]]:
     """A body that comes in pieces as it is sent, and the headers that say so; before each piece the loop has its turn.
 
-    One whose first piece is small is sent as it is.
+    One whose first piece with anything in it is small is sent as it is.
     """
     every = iter(pieces)
     await asyncio.sleep(0)
-    first = next(every, b"")
+    first = b""
+    while not first and (piece := next(every, None)) is not None:
+        first = piece
+        if not first:
+            await asyncio.sleep(0)
     packing = zlib.compressobj(_LEVEL, wbits=_GZIP) if len(first) >= LEAST_BYTES and accepts_gzip(accept_encoding) else None
     sent: list[bytes] = []
     for piece in chain((first,), every):

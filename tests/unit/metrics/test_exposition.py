@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from infermeter.metrics import catalog
 from infermeter.metrics.budget import thrifty
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.exposition_layout import Header
+from infermeter.metrics.exposition_layout import ROWS_A_PIECE, Header
 from infermeter.metrics.exposition_lines import TEXT
 from infermeter.metrics.families import families
 from infermeter.model import CapacityFacts, Exemplar, Histogram, ModelFacts, Snapshot
@@ -257,3 +257,10 @@ def test_an_exposition_that_has_rendered_others_says_what_one_says_that_is_new(m
             (told, _), (new, _) = exposition.render(limited, accept), Exposition().render(limited, accept)
             assert without_itself(told) == without_itself(new)
             assert value(told.decode(), "series") == value(new.decode(), "series")
+
+
+def test_what_a_first_page_needs_is_laid_out_in_steps_and_a_later_one_needs_none() -> None:
+    snapshot, exposition = rich_snapshot(models=tuple(llm(f"m{i}") for i in range(2 * ROWS_A_PIECE))), Exposition()
+    first, second = (list(exposition.pieces(snapshot, OPENMETRICS)[0]) for _ in range(2))
+    assert (first.count(b"") >= 2, second.count(b"")) == (True, 0)
+    assert b"".join(first) == b"".join(second)

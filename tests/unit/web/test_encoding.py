@@ -71,3 +71,8 @@ def test_where_there_is_no_wheel_of_isal_zlib_packs() -> None:
     )
     name, _, body = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True).stdout.partition(b" ")
     assert (name, gzip.decompress(body)) == (b"zlib", b"a" * 4096)
+
+
+def test_pieces_with_nothing_in_them_are_turns_and_no_body() -> None:
+    assert asyncio.run(in_turns([b"", b"a" * LEAST_BYTES, b""], "gzip"))[1] == {"Content-Encoding": "gzip"}
+    assert asyncio.run(in_turns([b"", b""], "gzip")) == (b"", {})
