@@ -87,7 +87,7 @@ def snapshot_of(ledger: LedgerSnapshot, advice: Advice) -> Snapshot:
         revision="",
         kind="serve",
         ledger=ledger,
-        intake=IntakeFacts({}, {}, {}, {}, None, 0, 1),
+        intake=IntakeFacts({}, {}, {}, {}, 0, None, 0, 1),
         advice=advice,
         gpu_source="simulated",
         gpu_source_up=True,

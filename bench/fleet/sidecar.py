@@ -160,7 +160,7 @@ class Sidecar:
             revision="0000000",
             kind="serve",
             ledger=ledger,
-            intake=IntakeFacts({"grpc": received}, {"late": received // 5000}, {}, {}, _ns(at - 1), 3, 10_000),
+            intake=IntakeFacts({"grpc": received}, {"late": received // 5000}, {}, {}, 0, _ns(at - 1), 3, 10_000),
             advice=Advice(findings=self._findings(), bound=None if self._idle else "memory"),
             gpu_source="nvml",
             gpu_source_up=True,

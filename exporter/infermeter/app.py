@@ -374,6 +374,7 @@ class Sidecar:
             spans_received=self._intake.receiver.spans_received,
             spans_dropped=self._intake.receiver.spans_dropped,
             exports_refused=self._intake.receiver.exports_refused,
+            connections_displaced=self._intake.receiver.connections_displaced.total(),
             surroundings=Surroundings(
                 gpu_source=self.readers.gpu_source,
                 gpu_source_up=self.readers.gpu_source_up,

@@ -172,6 +172,7 @@ class Meter:
         spans_received: Counts,
         spans_dropped: Counts,
         exports_refused: Counts,
+        connections_displaced: int,
         surroundings: Surroundings,
     ) -> Snapshot:
         """All that is known at `now_ns`; changes nothing. The counters are the transports'."""
@@ -180,7 +181,7 @@ class Meter:
             self._config,
             ledger,
             self._adviser.advice(ledger, price_as_of_ns=self._prices.as_of_ns, reserves_memory=self._mapper.reserves_memory),
-            _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused),
+            _intake(self._mapper, self._config, spans_received, spans_dropped, exports_refused, connections_displaced),
             kind="serve",
             sampled=_sampled(self._config, self._mapper),
             counted_by_server=self._is_counted_by_server,
@@ -311,7 +312,7 @@ class Replay:
             self._config,
             told_by_ledger,
             advise(premises, prices=self._listed.candidate_prices),
-            _intake(self._mapper, self._config, spans_received, spans_dropped, {}),
+            _intake(self._mapper, self._config, spans_received, spans_dropped, {}, 0),
             kind="replay",
             sampled=_sampled(self._config, self._mapper),
             counted_by_server=self._config.server.metrics_url is not None,
@@ -335,7 +336,7 @@ def _sampled(config: Config, mapper: Mapper) -> bool:
     return mapper.sampled if config.server.sampled == "auto" else config.server.sampled
 
 
-def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, refused: Counts) -> IntakeFacts:
+def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, refused: Counts, displaced: int) -> IntakeFacts:
     spans_dropped = Counter(dropped)
     spans_dropped.update(mapper.spans_dropped)  # both recognise duplicates
     return IntakeFacts(
@@ -343,6 +344,7 @@ def _intake(mapper: Mapper, config: Config, received: Counts, dropped: Counts, r
         spans_dropped=dict(spans_dropped),
         spans_unmapped=dict(mapper.spans_unmapped),
         exports_refused=dict(refused),
+        connections_displaced=displaced,
         last_span_ns=mapper.last_span_ns,
         traces_pending=mapper.traces_pending,
         traces_pending_limit=config.limits.pending_traces,

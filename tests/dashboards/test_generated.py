@@ -33,6 +33,7 @@ RAW = {
     catalog.WINDOW_COST_PER_INFERENCE_AT_SLA: "as above",
     catalog.WINDOW_SLA_STATE: "as above",
     catalog.SPANS_FORWARD_REENCODED: "for debugging a receiver",
+    catalog.CONNECTIONS_DISPLACED: "for debugging senders that reconnect; nothing of theirs is lost",
 }
 """Families that no panel and no rule reads, each with its reason."""
 

@@ -27,7 +27,14 @@ def observed(snapshot: Snapshot) -> int:
 
 def snapshot_of(meter: Meter) -> Snapshot:
     nothing: Counter[str] = Counter()
-    return meter.snapshot(NOW_NS, spans_received=nothing, spans_dropped=nothing, exports_refused=nothing, surroundings=Surroundings())
+    return meter.snapshot(
+        NOW_NS,
+        spans_received=nothing,
+        spans_dropped=nothing,
+        exports_refused=nothing,
+        connections_displaced=0,
+        surroundings=Surroundings(),
+    )
 
 
 def test_spans_wait_for_company_until_there_are_many() -> None:

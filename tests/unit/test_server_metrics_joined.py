@@ -37,7 +37,14 @@ def told(meter: Meter) -> dict[str, Values]:
     """Values by family and labels, those without the server."""
     nothing: Nothing[str] = Nothing()
     surroundings = Surroundings(server_scrape_up=True)
-    snapshot = meter.snapshot(NOW_NS, spans_received=nothing, spans_dropped=nothing, exports_refused=nothing, surroundings=surroundings)
+    snapshot = meter.snapshot(
+        NOW_NS,
+        spans_received=nothing,
+        spans_dropped=nothing,
+        exports_refused=nothing,
+        connections_displaced=0,
+        surroundings=surroundings,
+    )
     return {
         family.name: {
             tuple(text for label, text in sorted(point.labels.items()) if label != "server"): point.value

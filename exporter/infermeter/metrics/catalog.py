@@ -416,6 +416,9 @@ SPANS_RECEIVED = Family("spans_received_total", "counter", "Spans that were rece
 SPANS_DROPPED = Family("spans_dropped_total", "counter", "Spans that were dropped.", (DROP_REASON,))
 SPANS_UNMAPPED = Family("spans_unmapped_total", "counter", "Spans that became no inference.", (UNMAPPED_REASON,))
 EXPORTS_REFUSED = Family("exports_refused_total", "counter", "Exports that were refused as a whole.", (PROTOCOL, REFUSAL_REASON))
+CONNECTIONS_DISPLACED = Family(
+    "connections_displaced_total", "counter", "Connections that rested, and had to make room for others at limits.connections."
+)
 LAST_SPAN = Family("last_span_timestamp_seconds", "gauge", "When the newest span ended.", absent="none has arrived")
 TRACES_PENDING = Family("traces_pending", "gauge", "Traces that wait for more spans.")
 TRACES_PENDING_LIMIT = Family("traces_pending_limit", "gauge", "How many may wait; then the oldest is evicted.")
@@ -512,6 +515,7 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
             SPANS_DROPPED,
             SPANS_UNMAPPED,
             EXPORTS_REFUSED,
+            CONNECTIONS_DISPLACED,
             LAST_SPAN,
             TRACES_PENDING,
             TRACES_PENDING_LIMIT,

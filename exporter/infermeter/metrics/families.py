@@ -164,6 +164,7 @@ def _intake(told: Told, intake: IntakeFacts) -> None:
         told.add(catalog.SPANS_UNMAPPED, spans, reason)
     for (protocol, reason), exports in _born(intake.exports_refused, catalog.PROTOCOL, catalog.REFUSAL_REASON):
         told.add(catalog.EXPORTS_REFUSED, exports, protocol, reason)
+    told.add(catalog.CONNECTIONS_DISPLACED, intake.connections_displaced)
     told.add(catalog.LAST_SPAN, _seconds(intake.last_span_ns))
     told.add(catalog.TRACES_PENDING, intake.traces_pending)
     told.add(catalog.TRACES_PENDING_LIMIT, intake.traces_pending_limit)

@@ -19,6 +19,7 @@ class IntakeFacts:
     spans_dropped: Mapping[str, int]
     spans_unmapped: Mapping[str, int]
     exports_refused: Mapping[tuple[str, str], int]
+    connections_displaced: int
     last_span_ns: int | None
     traces_pending: int
     traces_pending_limit: int

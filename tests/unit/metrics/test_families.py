@@ -70,6 +70,7 @@ def test_a_sidecar_that_has_just_started_shows_only_what_is_certain() -> None:
         "spans_dropped_total",
         "spans_unmapped_total",
         "exports_refused_total",
+        "connections_displaced_total",
         "traces_pending",
         "traces_pending_limit",
         "gpu_samples_rejected_total",
@@ -84,6 +85,7 @@ def test_a_sidecar_that_has_just_started_shows_only_what_is_certain() -> None:
         (catalog.SPANS_DROPPED, 7),
         (catalog.SPANS_UNMAPPED, 4),
         (catalog.EXPORTS_REFUSED, 10),
+        (catalog.CONNECTIONS_DISPLACED, 1),
         (catalog.GPU_SAMPLES_REJECTED, 4),
     ],
 )
@@ -98,6 +100,7 @@ def test_what_was_counted_stands_beside_what_was_not() -> None:
     assert values(found, catalog.SPANS_DROPPED, "reason")[("future",)] == 0
     assert values(found, catalog.EXPORTS_REFUSED, "protocol", "reason")[("http", "malformed")] == 2
     assert values(found, catalog.EXPORTS_REFUSED, "protocol", "reason")[("grpc", "malformed")] == 0
+    assert values(found, catalog.CONNECTIONS_DISPLACED) == {(): 3}
 
 
 def test_what_is_not_of_a_closed_set_is_never_hidden() -> None:
