@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from infermeter.advice.sizing import BOUND, MEMORY_MARGIN, SizingSettings, present_device
-from infermeter.advice.waiting import slowed
+from infermeter.advice.waiting import Slowing
 from infermeter.catalogue import Catalogue, MigProfile
 from infermeter.model import Move, SizingEvidence
 
@@ -47,9 +47,11 @@ def _mig_slice(evidence: SizingEvidence, catalogue: Catalogue, settings: SizingS
     present = present_device(evidence, catalogue)
     if present is None or present.memory_bytes is None or present.mig_profiles is None or not _is_one_whole(evidence):
         return
-    whole_bytes = present.memory_bytes.value
+    whole_bytes, slowing = present.memory_bytes.value, Slowing(evidence)
     fitting = [
-        (_part_taken(profile, whole_bytes), profile) for profile in present.mig_profiles.value if _carries(evidence, profile, settings)
+        (_part_taken(profile, whole_bytes), profile)
+        for profile in present.mig_profiles.value
+        if _carries(evidence, slowing, profile, settings)
     ]
     part, smallest = min(fitting, key=lambda one: (one[0], one[1].compute_ratio), default=(1.0, None))
     if smallest is None or 1 - part < settings.minimum_saving_ratio or part >= 1:
@@ -70,13 +72,13 @@ def _mig_slice(evidence: SizingEvidence, catalogue: Catalogue, settings: SizingS
     )
 
 
-def _carries(evidence: SizingEvidence, profile: MigProfile, settings: SizingSettings) -> bool:
+def _carries(evidence: SizingEvidence, slowing: Slowing, profile: MigProfile, settings: SizingSettings) -> bool:
     """Whether a slice holds the model, the load and the SLA, by the same bound as whole devices."""
     peak, memory = evidence.peak_load_ratio, evidence.memory_peak_bytes
     if peak is None or memory is None or evidence.memory_is_reserved or MEMORY_MARGIN * memory > profile.memory_bytes:
         return False
     low = BOUND * min(profile.compute_ratio, profile.bandwidth_ratio)
-    slowdown = slowed(evidence, low)
+    slowdown = slowing.by(low)
     if slowdown is None or peak / low * settings.headroom > _ONE:
         return False
     if any(model.has_sla and model.slowdown_at_sla_ratio is None for model in evidence.models):

@@ -150,6 +150,8 @@ def _seen(model: ModelFacts, told: Collection[Stage]) -> Seen | None:
 
 def _ratios(seconds: Mapping[Stage, float], told: Collection[Stage]) -> dict[Stage, float]:
     """Parts of the sum, 0 for a stage that the server tells and in which nobody was; empty where there is no time."""
+    if not seconds:
+        return {}
     total = sum(seconds.values())
     stages = [stage for stage in (*STAGES, "other") if stage in seconds or (stage in told and stage != "other")]
     return {stage: seconds.get(stage, 0.0) / total for stage in stages} if total > 0 else {}

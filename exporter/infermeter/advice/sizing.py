@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from infermeter.advice.offers import cheapest
-from infermeter.advice.waiting import Slowed, slowed
+from infermeter.advice.waiting import Slowed, Slowing
 from infermeter.catalogue import Catalogue, Device
 from infermeter.config import DevicePrice
 from infermeter.model import BlockedBy, Candidate, Component, SizingEvidence, SizingVerdict, Workload
@@ -79,40 +79,66 @@ class _Check(NamedTuple):
     fails: bool
 
 
+class _Present:
+    """What is to be replaced, and what of it holds against every candidate: looked at once, as models are many, and candidates, too."""
+
+    def __init__(self, evidence: SizingEvidence, catalogue: Catalogue, settings: SizingSettings) -> None:
+        self.evidence, self.settings = evidence, settings
+        self.device = present_device(evidence, catalogue)
+        self.slowing = Slowing(evidence)
+        self.workload = _workload(evidence)
+        judged = [model for model in evidence.models if model.has_sla]
+        self.is_judged = bool(judged)
+        self.slowdowns_are_told = all(model.slowdown_at_sla_ratio is not None for model in judged)
+        peak = evidence.peak_load_ratio
+        self.peak_load_ratio = None if peak is None else max(peak, evidence.load_ratio or 0.0)
+        """A busy hour can be less of a long history than its peak leaves out."""
+
+    def against(self, device: Device, price: DevicePrice | None) -> _Trial:
+        """A candidate at this price; None: it has none."""
+        ratios = ratios_of(self.device, device, self.evidence.precision)
+        cost = None
+        if price is not None and self.evidence.cost_per_hour:
+            cost = price.per_hour * self.evidence.gpus + staying_per_hour(self.evidence)
+        return _Trial(
+            self,
+            device,
+            price,
+            ratios,
+            load_ratio=None if ratios is None or self.peak_load_ratio is None else self.peak_load_ratio / ratios.low,
+            slowed=None if ratios is None else self.slowing.by(ratios.low),
+            cost_per_hour=cost,
+            saving_per_hour=None if cost is None else sum(self.evidence.cost_per_hour.values()) - cost,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """One device on trial."""
+    """One device on trial.
 
-    evidence: SizingEvidence
-    settings: SizingSettings
-    present: Device | None
+    `load_ratio`: peak demand over the lower bound of capacity there. `slowed`: by how much an inference's queue and compute may grow there,
+    and by how much within the SLA. `cost_per_hour`: rent of as many of them, and what of the present cost stays; it saves less than
+    nothing where that is more than the present cost.
+    """
+
+    present: _Present
     device: Device
     price: DevicePrice | None
     ratios: Ratios | None
+    load_ratio: float | None
+    slowed: Slowed | None
+    cost_per_hour: float | None
+    saving_per_hour: float | None
 
     @property
-    def load_ratio(self) -> float | None:
-        """Peak demand over the lower bound of capacity there. A busy hour can be less of a long history than its peak leaves out."""
-        peak = self.evidence.peak_load_ratio
-        return None if self.ratios is None or peak is None else max(peak, self.evidence.load_ratio or 0.0) / self.ratios.low
+    def evidence(self) -> SizingEvidence:
+        """What it is tried by."""
+        return self.present.evidence
 
     @property
-    def slowed(self) -> Slowed | None:
-        """By how much an inference's queue and compute may grow there, and by how much within the SLA."""
-        return None if self.ratios is None else slowed(self.evidence, self.ratios.low)
-
-    @property
-    def cost_per_hour(self) -> float | None:
-        """Rent of as many of them, and what of the present cost stays."""
-        if self.price is None or not self.evidence.cost_per_hour:
-            return None
-        return self.price.per_hour * self.evidence.gpus + staying_per_hour(self.evidence)
-
-    @property
-    def saving_per_hour(self) -> float | None:
-        """Below 0 where it costs more."""
-        cost = self.cost_per_hour
-        return None if cost is None else sum(self.evidence.cost_per_hour.values()) - cost
+    def settings(self) -> SizingSettings:
+        """What is asked of it."""
+        return self.present.settings
 
     def checks(self) -> Iterator[_Check]:
         """Everything that speaks against it."""
@@ -138,14 +164,14 @@ class _Trial:
         return None
 
     def _known(self) -> _Check | None:
-        if self.present is None:
+        if self.present.device is None:
             return _Check("unknown", "the present devices are of several kinds, or not in the catalogue", fails=False)
         if self.ratios is not None and not self.ratios.verified:
             return _Check("unknown", "bandwidth or arithmetic of one of the devices isn't verified", fails=False)
         return None
 
     def _measured(self) -> _Check | None:
-        for device in (self.present, self.device):
+        for device in (self.present.device, self.device):
             if device is not None and (device.architecture not in _MEASURED or device.is_embedded):
                 return _Check("evidence", f"no published pair holds a device like {device.name}: the bound says nothing of it", fails=False)
         return None
@@ -194,10 +220,9 @@ class _Trial:
 
     def _latency(self) -> _Check | None:
         ratios, slowdown, load = self.ratios, self.slowed, self.load_ratio
-        bound = [model for model in self.evidence.models if model.has_sla]
-        if ratios is None or not bound:
+        if ratios is None or not self.present.is_judged:
             return None
-        if any(model.slowdown_at_sla_ratio is None for model in bound):
+        if not self.present.slowdowns_are_told:
             return _Check("evidence", "too few inferences to say how much slower they may be within the SLA", fails=False)
         if slowdown is None or slowdown.allowed_ratio is None:
             if load is None or load >= 1:
@@ -224,12 +249,15 @@ class _Trial:
     def candidate(self) -> Candidate:
         """The verdict."""
         checks, ratios, slowdown = list(self.checks()), self.ratios, self.slowed
+        reasons: dict[BlockedBy, list[str]] = {}
+        for check in checks:
+            reasons.setdefault(check.by, []).append(check.reason)
         verdict: SizingVerdict = "no" if any(check.fails for check in checks) else "unsure" if checks else "fits"
         return Candidate(
             product=self.device.name,
             verdict=verdict,
-            blocked_by=tuple(dict.fromkeys(check.by for check in checks)),
-            reasons={by: "; ".join(check.reason for check in checks if check.by == by) for by in dict.fromkeys(c.by for c in checks)},
+            blocked_by=tuple(reasons),
+            reasons={by: "; ".join(told) for by, told in reasons.items()},
             throughput_ratio_low=None if ratios is None else ratios.low,
             throughput_ratio_point=None if ratios is None else ratios.point,
             throughput_ratio_high=None if ratios is None else ratios.high,
@@ -249,15 +277,14 @@ def candidates(
     evidence: SizingEvidence, catalogue: Catalogue, prices: Sequence[DevicePrice], settings: SizingSettings, *, now_ns: int
 ) -> tuple[Candidate, ...]:
     """Every other device: those that fit first, and of equal verdicts what serves this workload best for its money."""
-    present = present_device(evidence, catalogue)
+    present = _Present(evidence, catalogue, settings)
     wanted = [
-        device for device in catalogue.devices if device is not present and (settings.devices is None or device.name in settings.devices)
+        device
+        for device in catalogue.devices
+        if device is not present.device and (settings.devices is None or device.name in settings.devices)
     ]
     by_name = cheapest(catalogue, prices, evidence.currency, stale_after_seconds=settings.stale_after_seconds, now_ns=now_ns)
-    tried = [
-        _Trial(evidence, settings, present, device, by_name.get(device.name), ratios_of(present, device, evidence.precision))
-        for device in wanted
-    ]
+    tried = [present.against(device, by_name.get(device.name)) for device in wanted]
     ranked = sorted(
         ((trial.candidate(), -_merit(trial)) for trial in tried), key=lambda one: (_ORDER[one[0].verdict], one[1], one[0].product)
     )
@@ -294,7 +321,7 @@ def _merit(trial: _Trial) -> float:
     Source: small batches hang on bandwidth, full ones on arithmetic, embedded ones on performance per watt.
     """
     device, cost = trial.device, trial.cost_per_hour
-    workload = _workload(trial.evidence)
+    workload = trial.present.workload
     bandwidth = device.memory_bandwidth_bytes_per_second
     if workload == "edge":
         watts, ratios = device.power_limit_watts, trial.ratios

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from infermeter.model import ModelEvidence, SizingEvidence
@@ -35,31 +36,44 @@ class Loads(NamedTuple):
     busy_ratio: float
 
 
-def slowed(evidence: SizingEvidence, low: float) -> Slowed | None:
-    """Where `low` of the present throughput is sure; None from a load of 1 there on, or where nothing tells the load or the wait.
+class Slowing:
+    """By how much slower devices would slow this down: what hangs on the evidence alone is found once, and each bound is answered once."""
 
-    Of all models the one that has least to spare. The more of its SLA's late share goes to services that are too long by themselves, the
-    less is left to waiting: of what is known of both, the split that spares most.
-    """
-    peak, loads = evidence.peak_load_ratio, busiest(evidence)
-    if peak is None or loads is None or max(peak, loads.demand_ratio) >= low:
-        return None
-    many = 1 / (1 - peak / low) / low
-    busy = min(loads.demand_ratio, loads.busy_ratio) / low
-    judged = [model for model in evidence.models if model.has_sla and model.slowdown_at_sla_ratio is not None]
-    if not judged:
-        return Slowed(max(many, (1 + longest_wait(busy, WAITING_RATIO)) / low), None)
-    found: list[Slowed] = []
-    for model in judged:
-        wait = 1.0 if len(evidence.models) == 1 else model.longest_service_ratio
-        if wait is None:
+    def __init__(self, evidence: SizingEvidence) -> None:
+        self._peak, self._loads = evidence.peak_load_ratio, busiest(evidence)
+        judged = [model for model in evidence.models if model.has_sla and model.slowdown_at_sla_ratio is not None]
+        alone = len(evidence.models) == 1
+        self._judged = [(model, 1.0 if alone else model.longest_service_ratio) for model in judged]
+        self._known: dict[float, Slowed | None] = {}
+
+    def by(self, low: float) -> Slowed | None:
+        """Where `low` of the present throughput is sure; None from a load of 1 there on, or where nothing tells the load or the wait.
+
+        Of all models the one that has least to spare. The more of its SLA's late share goes to services that are too long by themselves,
+        the less is left to waiting: of what is known of both, the split that spares most.
+        """
+        if low not in self._known:
+            self._known[low] = self._by(low)
+        return self._known[low]
+
+    def _by(self, low: float) -> Slowed | None:
+        peak, loads = self._peak, self._loads
+        if peak is None or loads is None or max(peak, loads.demand_ratio) >= low:
             return None
-        splits = [
-            Slowed((1 + max(1.0, wait) * longest_wait(busy, late_ratio)) / low, factor) for factor, late_ratio in _splits(model, busy)
-        ]
-        factor = model.slowdowns[-1].factor_ratio if model.slowdowns else model.slowdown_at_sla_ratio
-        found += [Slowed(many, factor), max(splits, key=_spare)] if splits else [Slowed(many, 0.0)]
-    return min(found, key=_spare)
+        many = 1 / (1 - peak / low) / low
+        busy = min(loads.demand_ratio, loads.busy_ratio) / low
+        if not self._judged:
+            return Slowed(max(many, (1 + longest_wait(busy, WAITING_RATIO)) / low), None)
+        found: list[Slowed] = []
+        for model, wait in self._judged:
+            if wait is None:
+                return None
+            splits = [
+                Slowed((1 + max(1.0, wait) * longest_wait(busy, late_ratio)) / low, factor) for factor, late_ratio in _splits(model, busy)
+            ]
+            factor = model.slowdowns[-1].factor_ratio if model.slowdowns else model.slowdown_at_sla_ratio
+            found += [Slowed(many, factor), max(splits, key=_spare)] if splits else [Slowed(many, 0.0)]
+        return min(found, key=_spare)
 
 
 def _splits(model: ModelEvidence, busy: float) -> Iterator[tuple[float, float]]:
@@ -123,6 +137,7 @@ def longest_wait(load: float, late_ratio: float) -> float:
     return geometric if load > _NEARLY_FULL else min(geometric, math.log(1 / late_ratio) / _decay(load))
 
 
+@lru_cache(maxsize=64)  # every model of a server is asked of one load
 def _decay(load: float) -> float:
     """The r > 0 at which load (exp(r) - 1) = r: by Newton's method from above, where it is convex."""
     rate = 2 - 2 * math.log(load)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infermeter.advice.waiting import WAITING_RATIO, busiest, longest_wait, slowed
+from infermeter.advice.waiting import WAITING_RATIO, Slowing, busiest, longest_wait
 from infermeter.ledger.slowdown import most_misses
 from infermeter.model import ModelEvidence, SlaTarget, Slowdown
 from support.simulated_servers import Floats, one_at_a_time
@@ -55,7 +55,7 @@ def test_nobody_waits_for_a_device_that_is_seldom_busy() -> None:
 
 
 def needed(load: float, low: float, model: ModelEvidence = MODEL) -> float | None:
-    found = slowed(replace(EVIDENCE, peak_load_ratio=load * low, models=(model,)), low)
+    found = Slowing(replace(EVIDENCE, peak_load_ratio=load * low, models=(model,))).by(low)
     return None if found is None else found.needed_ratio
 
 
@@ -108,14 +108,14 @@ def test_a_quiet_window_does_not_hide_a_busy_day() -> None:
 
 def test_a_window_that_is_busier_than_the_peak_of_a_long_history_counts() -> None:
     """An hour of a week is less than what its 99th percentile leaves out."""
-    assert slowed(replace(EVIDENCE, peak_load_ratio=0.1, load_ratio=0.6, busy_ratio=0.5), 0.5) is None
+    assert Slowing(replace(EVIDENCE, peak_load_ratio=0.1, load_ratio=0.6, busy_ratio=0.5)).by(0.5) is None
     told = tried(replace(EVIDENCE, peak_load_ratio=0.1, load_ratio=0.6, busy_ratio=0.5))
     assert (told.verdict, told.blocked_by) == ("no", ("load",))
 
 
 def test_where_longer_services_leave_nothing_to_waiting_no_slowdown_is_allowed() -> None:
     none_left = replace(MODEL, slowdowns=(Slowdown(0.02, 20.0),), longest_service_ratio=1.0)
-    found = slowed(replace(EVIDENCE, models=(none_left,)), 0.5)
+    found = Slowing(replace(EVIDENCE, models=(none_left,))).by(0.5)
     assert found is not None
     assert found.allowed_ratio == 0
 
@@ -123,12 +123,12 @@ def test_where_longer_services_leave_nothing_to_waiting_no_slowdown_is_allowed()
 def test_models_that_wait_for_longer_ones_need_as_much_longer() -> None:
     short = replace(MODEL, slowdowns=(Slowdown(0.0, 20.0),), longest_service_ratio=50.0)
     both = replace(EVIDENCE, models=(short, replace(short, model="n", longest_service_ratio=1.0)))
-    alone = slowed(replace(EVIDENCE, models=(short,)), 0.5)
-    beside = slowed(both, 0.5)
+    alone = Slowing(replace(EVIDENCE, models=(short,))).by(0.5)
+    beside = Slowing(both).by(0.5)
     assert alone is not None
     assert beside is not None
     assert beside.needed_ratio > 2 * alone.needed_ratio
-    assert slowed(replace(both, models=(short, MODEL)), 0.5) is None
+    assert Slowing(replace(both, models=(short, MODEL))).by(0.5) is None
 
 
 SERVICES = {
@@ -167,7 +167,7 @@ def strictest(services: str, busy: float, low: float, *, seed: int) -> tuple[flo
             slowdowns=tuple(Slowdown(late / seen, target / longest[late]) for late in (0, most // 10, most // 4, most // 2, most)),
             longest_service_ratio=float(np.quantile(here.durations, 0.99) / lengths.mean()),
         )
-        found = slowed(replace(evidence, models=(model,)), low)
+        found = Slowing(replace(evidence, models=(model,))).by(low)
         return found is not None and found.allowed_ratio is not None and found.needed_ratio <= found.allowed_ratio
 
     there = one_at_a_time(np.cumsum(rng.exponential(1 / busy, 150_000)), SERVICES[services](rng, 150_000) / low).durations
