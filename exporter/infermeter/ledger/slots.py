@@ -182,7 +182,8 @@ class Told(NamedTuple):
 class ClosedSlots(Sequence[Slot]):
     """Closed slots by time and model, where there was anything; made when they are read, since most snapshots are not.
 
-    The arrays are the ledger's own, a day of them, and no copies: what the ledger has forgotten by the time of reading isn't told.
+    The arrays are the ledger's own, a day of them, and no copies: what the ledger has forgotten by the time of reading isn't told, also
+    where that is between two slots.
     """
 
     told: Sequence[Told]
@@ -197,18 +198,26 @@ class ClosedSlots(Sequence[Slot]):
     priced: frozenset[Component]
     metered: bool
 
-    def _places(self, served_ok: Ints | None) -> Ints:
-        counted, booked = (np.logical_or.reduce(rows, axis=2) for rows in (self.counts, self.amounts))
-        filled: Bools = counted[:, self.codes] | booked[:, self.codes]
-        return np.argwhere(filled if served_ok is None else filled | (served_ok[:, self.codes] > 0))
+    def _filled(self, served_ok: Ints | None) -> tuple[Bools, Bools]:
+        """Where there is anything, by row and place; and of these, shape (slots, 2), whether inferences are counted, amounts booked."""
+        parts = np.stack([np.logical_or.reduce(rows, axis=2)[:, self.codes] for rows in (self.counts, self.amounts)], axis=-1)
+        filled: Bools = np.logical_or.reduce(parts, axis=-1)
+        if served_ok is not None:
+            filled |= served_ok[:, self.codes] > 0
+        return filled, parts[filled]
 
     def __len__(self) -> int:
-        return len(self._places(self.served()))
+        return int(np.count_nonzero(self._filled(self.served())[0]))
 
     def __iter__(self) -> Iterator[Slot]:
-        served_ok, unpriced_seconds = self.served(), unpriced_longest(self.unpriced_seconds, self.priced).tolist()
-        for row, place in self._places(served_ok).tolist():
-            yield self._slot(row, place, served_ok, unpriced_seconds[row])
+        served_ok, seconds = self.served(), self.seconds.tolist()
+        unpriced_seconds = unpriced_longest(self.unpriced_seconds, self.priced).tolist()
+        filled, parts = self._filled(served_ok)
+        for (row, place), (counted, booked) in zip(np.argwhere(filled).tolist(), parts.tolist(), strict=True):
+            counts, amounts = self.counts[row, self.codes[place]].tolist(), self.amounts[row, self.codes[place]].tolist()
+            if any(counts) >= counted and any(amounts) >= booked:  # else it has been forgotten meanwhile
+                served = None if served_ok is None else int(served_ok[row, self.codes[place]])
+                yield self._slot(row, self.told[place], counts, amounts, served, seconds[row], unpriced_seconds[row])
 
     @overload
     def __getitem__(self, index: int) -> Slot: ...
@@ -219,14 +228,14 @@ class ClosedSlots(Sequence[Slot]):
     def __getitem__(self, index: int | slice) -> Slot | Sequence[Slot]:
         return tuple(self)[index]
 
-    def _slot(self, row: int, place: int, served_ok: Ints | None, unpriced_seconds: float) -> Slot:
-        told, code = self.told[place], self.codes[place]
-        counts, amounts = self.counts[row, code].tolist(), self.amounts[row, code].tolist()
+    def _slot(
+        self, row: int, told: Told, counts: list[int], amounts: list[float], served_ok: int | None, seconds: float, unpriced_seconds: float
+    ) -> Slot:
         is_paid = self.priced and (amounts[COST] > 0 or not unpriced_seconds)
         judged = told.sla_since is not None and told.sla_since <= self.first_slot + row
         return Slot(
             start_ns=max((self.first_slot + row) * SLOT_NS, self.start_ns),
-            seconds=float(self.seconds[row]),
+            seconds=seconds,
             model=told.model,
             observed=counts[OBSERVED],
             ok=counts[OK],
@@ -236,6 +245,6 @@ class ClosedSlots(Sequence[Slot]):
             busy_seconds=amounts[BUSY_SECONDS],
             tokens_input=counts[TOKENS_INPUT] if told.tokens_input else None,
             tokens_output=counts[TOKENS_OUTPUT] if told.tokens_output else None,
-            served_ok=None if served_ok is None else int(served_ok[row, code]),
+            served_ok=served_ok,
             unpriced_seconds=unpriced_seconds,
         )

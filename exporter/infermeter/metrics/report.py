@@ -41,7 +41,7 @@ def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
 def report_pieces(snapshot: Snapshot) -> Iterator[bytes]:
     """The report as JSON, in pieces, each made when it is asked for: all but the slots, then SLOTS_A_PIECE of them at a time.
 
-    A slot that the ledger forgets in between, the oldest, may be told empty.
+    A slot that the ledger forgets in between, the oldest, may be left out.
     """
     yield orjson.dumps(report(snapshot, slots=False)).removesuffix(b"}}") + b',"slots":['
     slots, between = iter(snapshot.ledger.slots), b""
