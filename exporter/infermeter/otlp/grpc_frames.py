@@ -51,6 +51,7 @@ class Code(IntEnum):
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
     FLOW_CONTROL_ERROR = 3
+    STREAM_CLOSED = 5
     FRAME_SIZE_ERROR = 6
     COMPRESSION_ERROR = 9
     ENHANCE_YOUR_CALM = 11
@@ -101,11 +102,11 @@ def settings_in(payload: bytes) -> list[tuple[int, int]]:
 
 def unpadded(flags: int, payload: bytes) -> bytes:
     """What a head's frame holds of fields, without padding and priority. Raises: Http2Error."""
-    start, end = 0, len(payload)
-    if flags & PADDED:
-        start, end = 1, end - (payload[0] if payload else 1)
-    if flags & PRIORITISED:
-        start += PRIORITY_BYTES
+    is_padded = bool(flags & PADDED)
+    start = is_padded + (PRIORITY_BYTES if flags & PRIORITISED else 0)
+    if start > len(payload):
+        raise Http2Error(Code.FRAME_SIZE_ERROR)
+    end = len(payload) - (payload[0] if is_padded else 0)
     if start > end:
         raise Http2Error(Code.PROTOCOL_ERROR)
     return payload[start:end]

@@ -1,6 +1,6 @@
 """What a call of gRPC begins with, out of the fields of HTTP/2, in whatever frames they come. Pure.
 
-Source: RFC 9113, sections 8.2 and 8.3; gRPC over HTTP2, "Requests".
+Source: RFC 9113, sections 8.1.1, 8.2 and 8.3; gRPC over HTTP2, "Requests".
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ _PSEUDO: Final = frozenset({*_REQUIRED, ":authority"})
 _OF_CONNECTIONS: Final = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 _NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-z]+")
 _VALUE: Final = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _ONLY_KNOWN: Final = re.compile(rb"[\x81-\xfe]*")
 """A block that only refers to fields, each by one byte: it says the same until another one adds some. A sender's are mostly such."""
 
 
 class Head(NamedTuple):
-    """How something is asked for. `packing` is how the message is packed if it says that it is; `authorizations` are all that came."""
+    """How something is asked for. `packing` is how the message is packed if it says that it is; `authorizations` are all that came.
+
+    `content_bytes` is how much content shall follow, None: whatever does.
+    """
 
     method: str
     path: str
@@ -39,6 +43,7 @@ class Head(NamedTuple):
     packing: str
     authorizations: tuple[str, ...]
     passed_by: str
+    content_bytes: int | None
 
 
 def head_of(fields: Sequence[Field]) -> Head:
@@ -47,18 +52,16 @@ def head_of(fields: Sequence[Field]) -> Head:
     told: dict[str, str] = {}
     authorizations: list[str] = []
     for name, value in fields:
-        if not _VALUE.fullmatch(value):
-            raise DecodeError("no field")
         if name.startswith(":"):
-            if told or name in pseudo or name not in _PSEUDO:
+            if told or name in pseudo or name not in _PSEUDO or not _VALUE.fullmatch(value):
                 raise DecodeError("no head of a request")
             pseudo[name] = value
-        elif not _NAME.fullmatch(name) or name in _OF_CONNECTIONS or (name == "te" and value != "trailers"):
-            raise DecodeError("no field")
-        else:
-            told.setdefault(name, value)
-            if name == "authorization":
-                authorizations.append(value)
+            continue
+        _check(name, value)
+        if told.setdefault(name, value) != value and name == "content-length":
+            raise DecodeError("two lengths")
+        if name == "authorization":
+            authorizations.append(value)
     if not all(pseudo.get(name) for name in _REQUIRED):
         raise DecodeError("no head of a request")
     return Head(
@@ -68,7 +71,24 @@ def head_of(fields: Sequence[Field]) -> Head:
         told.get("grpc-encoding", "identity"),
         tuple(authorizations),
         told.get(PASSED_BY, ""),
+        _content_bytes(told.get("content-length")),
     )
+
+
+def _check(name: str, value: str) -> None:
+    """Raises: DecodeError where that is no field of a request, or a pseudo-header's."""
+    is_field = _VALUE.fullmatch(value) and _NAME.fullmatch(name) and name not in _OF_CONNECTIONS
+    if not is_field or (name == "te" and value != "trailers"):
+        raise DecodeError("no field")
+
+
+def _content_bytes(length: str | None) -> int | None:
+    """Raises: DecodeError."""
+    if length is None:
+        return None
+    if not _LENGTH.fullmatch(length):
+        raise DecodeError("no length")
+    return int(length)
 
 
 class Block:
@@ -76,10 +96,10 @@ class Block:
 
     __slots__ = ("_parts", "is_last", "stream")
 
-    def __init__(self, stream: int, part: bytes, *, is_last: bool) -> None:
+    def __init__(self, stream: int, *, is_last: bool) -> None:
         self.stream = stream
         self.is_last = is_last
-        self._parts = [part]
+        self._parts: list[bytes] = []
 
     def add(self, part: bytes) -> None:
         """More of them. Raises: Http2Error."""
@@ -117,8 +137,12 @@ class Blocks:
 
     def trailers(self, block: bytes) -> None:
         """What follows the content of a request, which nobody wants. Raises: Http2Error."""
-        if any(name.startswith(":") for name, _ in self._fields(block)):
-            raise Http2Error(Code.PROTOCOL_ERROR)
+        fields = self._fields(block)
+        try:
+            for name, value in fields:
+                _check(name, value)
+        except DecodeError:
+            raise Http2Error(Code.PROTOCOL_ERROR) from None
 
     def _fields(self, block: bytes) -> list[Field]:
         self.effort += len(block) // BYTES_AN_EFFORT

@@ -119,10 +119,13 @@ class Session:
         self._streams.answer(number, answer)
 
     def leave(self, code: Code) -> None:
-        """Says goodbye, once: no further stream is looked at."""
+        """Says goodbye, once: no further stream is looked at. One whose fields were why was: nobody shall send it again."""
         if not self._is_leaving:
             self._is_leaving = True
-            self.unwritten.append(h2.goaway(self._streams.last, code))
+            last = self._streams.last
+            if self._block is not None and code is not Code.NO_ERROR:
+                last = max(last, self._block.stream)
+            self.unwritten.append(h2.goaway(last, code))
 
     def _preface(self) -> Event:
         begun = self._data[self._at : self._at + len(h2.PREFACE)]
@@ -189,7 +192,7 @@ class Session:
             padding = self._data[at] + 1
         if padding > length or not number & 1 or number > self._streams.last:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        self._streams.take_room(number, length)
+        self._streams.take_room(number, length, padding)
         self._frames += 1
         is_last = bool(flags & h2.END_STREAM)
         if length - padding < CRUMB_BYTES and not is_last:
@@ -230,7 +233,8 @@ class Session:
         self._spend()
         if not number & 1:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        self._block = Block(number, h2.unpadded(flags, payload), is_last=bool(flags & h2.END_STREAM))
+        self._block = Block(number, is_last=bool(flags & h2.END_STREAM))
+        self._block.add(h2.unpadded(flags, payload))
         return self._fields_end() if flags & h2.END_HEADERS else Mark.NOTHING
 
     def _fields_go_on(self, flags: int, number: int, payload: bytes) -> Event:
@@ -243,14 +247,17 @@ class Session:
     def _fields_end(self) -> Event:
         assert self._block is not None  # noqa: S101 - it was just added to
         number, is_last, packed = self._block.stream, self._block.is_last, self._block.packed()
+        take = self._head if number > self._streams.last else self._trailers
+        event = take(number, packed, is_last=is_last)
         self._block = None
-        if number <= self._streams.last:
-            return self._trailers(number, packed, is_last=is_last)
+        return event
+
+    def _head(self, number: int, packed: bytes, *, is_last: bool) -> Event:
         head = self._blocks.head(packed)
-        self._streams.last = number
         if self._is_leaving:
+            self._streams.ignore(number)
             return Mark.NOTHING
-        self._streams.begin(number)
+        self._streams.begin(number, head.content_bytes)
         if is_last:
             self._content = _Content(number, 0, 0, is_last)
             self._read = Session._content_on
@@ -258,11 +265,12 @@ class Session:
 
     def _trailers(self, number: int, packed: bytes, *, is_last: bool) -> Event:
         """They may come late, for what was answered before."""
+        if self._streams.has_said_all(number):
+            raise Http2Error(Code.STREAM_CLOSED if self._streams.has_begun(number) else Code.PROTOCOL_ERROR)
         self._blocks.trailers(packed)
-        awaited = self._streams.awaits(number)
-        if number in self._streams.unanswered and not (awaited and is_last):
+        if number in self._streams.unanswered and not is_last:
             raise Http2Error(Code.PROTOCOL_ERROR)
-        return self._ended(number) if awaited else Mark.NOTHING
+        return self._ended(number) if is_last else Mark.NOTHING
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> Event:
         self._spend()
@@ -323,8 +331,10 @@ class Session:
     def _goodbye(self, _flags: int, number: int, payload: bytes) -> Event:
         """The peer will begin nothing more, and end the connection."""
         self._spend()
-        if number or len(payload) < 2 * h2.CODE_BYTES:
+        if number:
             raise Http2Error(Code.PROTOCOL_ERROR)
+        if len(payload) < 2 * h2.CODE_BYTES:
+            raise Http2Error(Code.FRAME_SIZE_ERROR)
         return Mark.NOTHING
 
     def _never(self, _flags: int, _number: int, _payload: bytes) -> Event:

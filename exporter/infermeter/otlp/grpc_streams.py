@@ -2,7 +2,7 @@
 
 What comes is bounded by the room that it was given, which grows again as it is handed on; an answer waits until its peer has room for it.
 
-Source: RFC 9113, sections 5.1, 5.2, 6.9.
+Source: RFC 9113, sections 5.1, 5.2, 6.9, 8.1.1.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ STREAMS_MOST: Final = 16
 
 @dataclass(slots=True)
 class Stream:
-    """One that isn't answered. `room_bytes` may still come in it; `more_bytes` may be sent beside what every stream may."""
+    """One that isn't answered. `room_bytes` may still come in it; `more_bytes` may be sent beside what every stream may.
+
+    `left_bytes` of content are still to come, None: that wasn't said.
+    """
 
     room_bytes: int
+    left_bytes: int | None
     more_bytes: int = 0
     has_ended: bool = False
     answer: Answer | None = None
@@ -43,15 +47,34 @@ class Streams:
         self._room_bytes_most = self._room_bytes = room_bytes
         self._window_bytes = self._stream_window_bytes = h2.WINDOW_BYTES
         self._late: deque[int] = deque(maxlen=STREAMS_MOST)  # answered before they were whole
+        self._excused = 0
+        self._passed_over = 0
 
     @property
     def has_unsent(self) -> bool:
         """Whether there are answers for which the peer has made no room."""
         return any(stream.answer is not None for stream in self.unanswered.values())
 
-    def begin(self, number: int) -> None:
-        """One more."""
-        self.unanswered[number] = Stream(self._room_bytes_most)
+    def begin(self, number: int, content_bytes: int | None) -> None:
+        """One more, in which so much content shall come, None: that wasn't said."""
+        self._reach(number)
+        self.unanswered[number] = Stream(self._room_bytes_most, content_bytes)
+
+    def ignore(self, number: int) -> None:
+        """One more, that is not looked at."""
+        self._reach(number)
+        self._excuse(number)
+
+    def has_begun(self, number: int) -> bool:
+        """Whether that is certain of one up to the last."""
+        return number > self._passed_over
+
+    def has_said_all(self, number: int) -> bool:
+        """Whether its peer has ended one up to the last, broken it off, or passed it over; where that isn't certain, it hasn't."""
+        stream = self.unanswered.get(number)
+        if stream is not None:
+            return stream.has_ended
+        return number > self._excused and number not in self._late
 
     def awaits(self, number: int) -> bool:
         """Whether its end is still to come, answered or not."""
@@ -59,26 +82,34 @@ class Streams:
         return number in self._late if stream is None else not stream.has_ended
 
     def end(self, number: int) -> bool:
-        """One that was awaited is whole; whether it is to be answered."""
+        """One that was awaited is whole; whether it is to be answered. Raises: Http2Error where its content is shorter than was said."""
         stream = self.unanswered.get(number)
         if stream is None:
             self._late.remove(number)
             return False
+        if stream.left_bytes:
+            raise Http2Error(Code.PROTOCOL_ERROR)
         stream.has_ended = True
         return True
 
     def break_off(self, number: int) -> bool:
         """Its peer gives it up; whether it would have been answered otherwise."""
+        if number in self._late:
+            self._late.remove(number)
         stream = self.unanswered.pop(number, None)
         return stream is not None and stream.answer is None
 
-    def take_room(self, number: int, length_bytes: int) -> None:
-        """So much content comes, of which nothing is held: it is handed on, or dropped. Raises: Http2Error."""
+    def take_room(self, number: int, length_bytes: int, padding_bytes: int = 0) -> None:
+        """So much comes, padding included, of which nothing is held: it is handed on, or dropped. Raises: Http2Error."""
+        if self.has_said_all(number):
+            raise Http2Error(Code.STREAM_CLOSED)
         stream = self.unanswered.get(number)
         if stream is not None:
-            if stream.has_ended:
-                raise Http2Error(Code.PROTOCOL_ERROR)
             stream.room_bytes -= length_bytes
+            if stream.left_bytes is not None:
+                stream.left_bytes -= length_bytes - padding_bytes
+                if stream.left_bytes < 0:
+                    raise Http2Error(Code.PROTOCOL_ERROR)
         self._room_bytes -= length_bytes
         if self._room_bytes < 0 or (stream is not None and stream.room_bytes < 0):
             raise Http2Error(Code.FLOW_CONTROL_ERROR)
@@ -121,8 +152,19 @@ class Streams:
         self._unwritten.append(written(stream.answer, number))
         if not stream.has_ended:
             self._unwritten.append(h2.reset(number, Code.NO_ERROR))
+            if len(self._late) == STREAMS_MOST:
+                self._excuse(self._late[0])
             self._late.append(number)
         del self.unanswered[number]
+
+    def _reach(self, number: int) -> None:
+        if number > self.last + 2:
+            self._passed_over = number - 2
+        self.last = number
+
+    def _excuse(self, number: int) -> None:
+        """What comes in it, or in one before that isn't known any more, may have been sent before its peer knew better."""
+        self._excused = max(self._excused, number)
 
     def _send_on(self) -> None:
         for number, stream in tuple(self.unanswered.items()):

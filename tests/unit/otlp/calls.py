@@ -1,15 +1,18 @@
-"""A client of gRPC that speaks HTTP/2 by the library h2: it makes bytes, and reads those that come back."""
+"""A client of gRPC that speaks HTTP/2 by the library h2: it makes bytes, and reads those that come back. And a server by it, as a judge."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
+import hyperframe.frame
 
-from infermeter.otlp.grpc_frames import PREFACE, SETTINGS, frame
+from infermeter.otlp.grpc_frames import PREFACE, SETTINGS, Code, frame
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 GREETING = PREFACE + frame(SETTINGS, 0, 0)
@@ -99,3 +102,33 @@ class Client:
                 self.told[event.stream_id].reset = int(event.error_code)
             elif isinstance(event, h2.events.ConnectionTerminated):
                 self.goodbye = int(event.error_code or 0)
+
+
+class Oracle:
+    """A server by the library h2, which says what it thinks of what a client sends."""
+
+    def __init__(self) -> None:
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        self._h2.initiate_connection()
+        self._h2.receive_data(GREETING)
+        self.last: int | None = None
+
+    def code(self, data: bytes) -> Code | None:
+        """Why a stream or the connection ends over these bytes; None: it doesn't. `last` is the stream that its goodbye names."""
+        self._h2.clear_outbound_data_buffer()
+        with suppress(h2.exceptions.ProtocolError):
+            self._h2.receive_data(data)
+        said, code = self._h2.data_to_send(), None
+        while said:
+            ending, length = hyperframe.frame.Frame.parse_frame_header(memoryview(said[:9]))
+            ending.parse_body(memoryview(said[9 : 9 + length]))
+            said = said[9 + length :]
+            if isinstance(ending, hyperframe.frame.RstStreamFrame | hyperframe.frame.GoAwayFrame):
+                code = Code(ending.error_code)
+            if isinstance(ending, hyperframe.frame.GoAwayFrame):
+                self.last = ending.last_stream_id
+        return code
+
+    def answer(self, stream: int) -> None:
+        """The whole answer to a call."""
+        self._h2.send_headers(stream, [(":status", "200")], end_stream=True)

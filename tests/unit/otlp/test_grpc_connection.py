@@ -226,6 +226,32 @@ def test_an_export_that_waits_in_line_is_taken_in_its_turn_while_others_are_told
     assert (len(peer.exports), peer.refused) == (1, {"overload": 1})
 
 
+@pytest.mark.parametrize(("said_bytes", "status"), [(len(export()), OK), (len(export()) - 1, None), (len(export()) + 1, None)])
+def test_an_export_of_another_length_than_its_head_says_is_not_taken_and_counted(said_bytes: int, status: int | None) -> None:
+    peer = Peer()
+    stream = peer.client.call(export(), head(TRACES, ("content-length", str(said_bytes))))
+    peer.send()
+    assert peer.told(stream).fields.get("grpc-status") == (None if status is None else str(status))
+    assert (len(peer.exports), peer.refused) == ((1, {}) if status == OK else (0, {"malformed": 1}))
+    assert peer.client.goodbye == (None if status == OK else Code.PROTOCOL_ERROR)
+
+
+def test_a_sender_that_hears_late_that_it_was_refused_keeps_its_connection() -> None:
+    peer = Peer()
+    too_long = b"\0" + (BODY_BYTES + 1).to_bytes(4, "big")
+    streams = [
+        peer.client.call(too_long, head(TRACES, ("content-length", str(BODY_BYTES + 6))), ends=False) for _ in range(2 * STREAMS_MOST)
+    ]
+    peer.send()  # all have been answered, and the first ones forgotten
+    for stream in streams:
+        peer.client.send(stream, bytes(1000))
+    peer.send()
+    peer.hear()
+    assert {told.status for told in peer.client.told.values()} == {EXHAUSTED}
+    assert peer.status(export()) == OK
+    assert peer.refused == {"too_large": 2 * STREAMS_MOST}
+
+
 def test_an_export_that_is_broken_off_is_not_taken_and_counted() -> None:
     peer = Peer()
     peer.line.is_free = False

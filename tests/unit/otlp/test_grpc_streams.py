@@ -23,7 +23,7 @@ class Table:
         self.unwritten: list[bytes] = []
         self.streams = Streams(ROOM_BYTES, self.unwritten)
         for number in begun:
-            self.streams.begin(number)
+            self.streams.begin(number, None)
 
     def told(self) -> list[bytes]:
         told, self.unwritten[:] = self.unwritten[:], []
@@ -78,7 +78,9 @@ def test_content_takes_room_in_its_stream_and_in_all_and_only_the_latter_is_give
 
 
 def test_content_of_a_stream_that_is_gone_takes_room_too() -> None:
-    table = Table()
+    table = Table(1)
+    table.streams.answer(1, REFUSED)
+    table.told()
     table.streams.take_room(1, ROOM_BYTES)
     assert table.told() == [h2.window_update(0, ROOM_BYTES)]
     with pytest.raises(Http2Error) as caught:
@@ -86,12 +88,72 @@ def test_content_of_a_stream_that_is_gone_takes_room_too() -> None:
     assert caught.value.code is Code.FLOW_CONTROL_ERROR
 
 
-def test_nothing_comes_in_a_stream_that_has_ended() -> None:
-    table = Table(1)
+def closed_over(table: Table, number: int) -> bool:
+    """Whether content in this stream ends the connection as what comes after a stream's end."""
+    try:
+        table.streams.take_room(number, 0)
+    except Http2Error as error:
+        return error.code is Code.STREAM_CLOSED
+    return False
+
+
+def test_nothing_comes_in_a_stream_that_has_ended_answered_or_not_was_broken_off_or_passed_over() -> None:
+    table = Table(1, 3, 7, 9)
     table.streams.end(1)
+    assert closed_over(table, 1)
+    table.streams.answer(1, OK)
+    table.streams.break_off(3)
+    assert [closed_over(table, number) for number in (1, 3, 5, 7, 9)] == [True, True, True, False, False]
+    assert [table.streams.has_begun(number) for number in (5, 7, 9)] == [False, True, True]
+    table.streams.answer(7, REFUSED)
+    table.streams.answer(9, REFUSED)
+    assert not closed_over(table, 7)
+    table.streams.end(7)
+    table.streams.break_off(9)
+    assert closed_over(table, 7)
+    assert closed_over(table, 9)
+
+
+def test_what_was_answered_early_and_forgotten_is_held_against_nobody() -> None:
+    numbers = range(1, 2 * STREAMS_MOST + 3, 2)
+    table = Table(*numbers)
+    for number in reversed(numbers):
+        table.streams.answer(number, REFUSED)
+    assert [number for number in numbers if closed_over(table, number)] == []
+    table.streams.begin(numbers[-1] + 2, None)
+    table.streams.end(numbers[-1] + 2)
+    assert closed_over(table, numbers[-1] + 2)
+
+
+def test_what_is_not_looked_at_may_go_on() -> None:
+    table = Table(1)
+    table.streams.ignore(5)
+    assert [closed_over(table, number) for number in (1, 3, 5)] == [False] * 3
+    table.streams.end(1)
+    assert closed_over(table, 1)
+
+
+def test_as_much_content_comes_as_was_said_padding_apart() -> None:
+    table = Table()
+    table.streams.begin(1, 100)
+    table.streams.take_room(1, 70, padding_bytes=10)
     with pytest.raises(Http2Error) as caught:
-        table.streams.take_room(1, 0)
+        table.streams.end(1)
     assert caught.value.code is Code.PROTOCOL_ERROR
+    table.streams.take_room(1, 40)
+    assert table.streams.end(1)
+    table.streams.begin(3, 100)
+    with pytest.raises(Http2Error) as caught:
+        table.streams.take_room(3, 101)
+    assert caught.value.code is Code.PROTOCOL_ERROR
+
+
+def test_how_much_content_was_said_to_come_matters_to_nobody_once_it_was_answered() -> None:
+    table = Table()
+    table.streams.begin(1, 100)
+    table.streams.answer(1, REFUSED)
+    table.streams.take_room(1, 200)
+    assert not table.streams.end(1)
 
 
 @pytest.mark.parametrize("number", [0, 1])
