@@ -7,23 +7,30 @@ is still evaluated, but doesn't count. What no test can find has its reason in E
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import resource
 import shutil
-import subprocess
+import signal
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("exporter", "tests", "bench", "pyproject.toml")
 TESTS = ("tests/fuzz/test_kernel.py", "tests/unit/otlp/test_kernel.py", "tests/property/test_otlp_kernel.py")
 SOURCES = Path("exporter", "kernel", "src")
-PATIENCE_SECONDS: Final = 60.0
+PATIENCE: Final = 10
+PATIENCE_SECONDS: Final = 3.0
+"""Of CPU a test may take these, and so many times what it takes with the kernel as it is; else it has no end, and that finds the mutant."""
+
 OPENING = re.compile(r"\b(if|while|for|LIKELY) \(|\bLIKELY\(|\breturn (?=[^;]*&&)|(?<=[=( ])(?=[\w.>-]+ < [\w.>-]+ \?)")
 REFUSED = re.compile(r"\s*return (0|NULL|UNUSUAL|UNREAD|NO_COLUMN|result|most|unicode\(in\));")
 
@@ -109,72 +116,110 @@ def mutants(sources: Path) -> list[Mutant]:
 
 
 def prepared(folder: Path) -> Path:
-    """A copy of what is needed, with warnings allowed: what isn't used any more is no mistake there."""
+    """A copy of what is needed, whose C compiles fast and with warnings: what isn't used any more is no mistake there."""
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     for path in (folder / "tests/support/compiled_kernel.py", folder / "tests/fuzz/test_kernel.py"):
-        path.write_text(path.read_text().replace('"-Werror"', '"-w"'))
+        path.write_text(path.read_text().replace('"-Werror"', '"-w"').replace('"-O2"', '"-O0"'))
     return folder
 
 
-def failing(folder: Path) -> str | None:
-    """The first test that fails there; None: none does."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", *TESTS]
-    environment = os.environ | {"PYTHONPATH": str(folder / "exporter")}
-    try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return "no end"
-    if done.returncode == 0:
-        return None
-    found = re.search(r"^FAILED \S*?(\w+\.py::\w+)", done.stdout, re.MULTILINE)
-    if done.returncode < 0:
-        return f"signal {-done.returncode}"
-    if found is None or "CalledProcessError" in done.stdout:
-        raise RuntimeError(done.stdout + done.stderr)
-    return found.group(1)
+class Leaving:
+    """A plugin of pytest: what is collected runs for each mutant, in a process of its own, until one fails.
+
+    Those that found others come first, and of each the fastest.
+    """
+
+    def __init__(self, folder: Path, mutants: Sequence[Mutant]) -> None:
+        self.wrong: int | None = None
+        self._folder = folder
+        self._mutants = mutants
+        self._took: dict[str, float] = {}  # with the kernel as it is, once that is known
+        self._seconds: dict[str, float] = {}
+        self._failed = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed and "CalledProcessError" in report.longreprtext:
+            raise RuntimeError(report.longreprtext)
+        self._failed = self._failed or (report.nodeid if report.failed else "")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.wrong = 0
+        told = self._folder / "told"
+        if found := self._found(session.items, told):
+            sys.stderr.write(f"the kernel as it is fails {found}\n")
+            self.wrong = 1
+            return True
+        self._took = json.loads(told.read_text())
+        finding: set[str] = set()
+        for mutant in self._mutants:
+            file = self._folder / SOURCES / mutant.file
+            source = file.read_text()
+            file.write_text(mutant.text(source))
+            items = sorted(session.items, key=lambda item: (item.nodeid not in finding, self._took[item.nodeid]))
+            found = self._found(items, told)
+            file.write_text(source)
+            finding.add(found)
+            reason = EQUAL.get(mutant.key)
+            self.wrong += (not found) == (reason is None)
+            by = found.rpartition("/")[2] + (" (and a reason)" if found and reason else "")
+            sys.stdout.write(f"{mutant.key}: {by or reason or 'NOT FOUND'}\n")
+            sys.stdout.flush()
+        return True
+
+    def _found(self, items: Sequence[pytest.Item], told: Path) -> str:
+        """What finds that something is wrong with the kernel as it is now; empty: nothing does."""
+        if not (child := os.fork()):
+            self._run(items, told)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status < 0:
+            return "no end" if -status == signal.SIGXCPU else signal.Signals(-status).name
+        if status > 1:
+            raise RuntimeError(told.read_text())
+        return told.read_text() if status else ""
+
+    def _run(self, items: Sequence[pytest.Item], told: Path) -> NoReturn:
+        """Leaves behind how long each test took, or the name of the first that failed."""
+        status = 2
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                if self._took:
+                    seconds = time.process_time() + PATIENCE_SECONDS + PATIENCE * self._took[item.nodeid]
+                    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), resource.RLIM_INFINITY))
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if self._failed:
+                    break
+            told.write_text(self._failed or json.dumps(self._seconds))
+            status = 1 if self._failed else 0
+        except BaseException:  # noqa: BLE001 - a child never returns
+            told.write_text(traceback.format_exc())
+        finally:
+            os._exit(status)
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--only", default="", help="comparisons that hold this")
-    arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--only", default="", help="comparisons that hold this, in FILE: COMPARISON")
     given = arguments.parse_args()
     every = mutants(ROOT / SOURCES)
     chosen = [one for one in every if given.only in f"{one.file}: {one.operand}"]
     with TemporaryDirectory() as temporary:
-        places: SimpleQueue[Path] = SimpleQueue()
-        for number in range(given.workers):
-            places.put(prepared(Path(temporary, str(number)) if Path(temporary, str(number)).mkdir() is None else Path()))
-
-        def tried(mutant: Mutant | None) -> str | None:
-            place = places.get()
-            try:
-                if mutant is None:
-                    return failing(place)
-                file = place / SOURCES / mutant.file
-                source = file.read_text()
-                file.write_text(mutant.text(source))
-                found = failing(place)
-                file.write_text(source)
-                return found
-            finally:
-                places.put(place)
-
-        if (unchanged := tried(None)) is not None:
-            sys.stderr.write(f"the kernel as it is fails {unchanged}\n")
-            return 1
-        wrong = 0
-        with ThreadPoolExecutor(given.workers) as pool:
-            for mutant, found in zip(chosen, pool.map(tried, chosen), strict=True):
-                reason = EQUAL.get(mutant.key)
-                wrong += (found is None) == (reason is None)
-                sys.stdout.write(f"{mutant.key}: {found or reason or 'NOT FOUND'}{' (and a reason)' if found and reason else ''}\n")
-                sys.stdout.flush()
+        folder = prepared(Path(temporary))
+        os.chdir(folder)
+        sys.path[0] = str(folder)
+        leaving = Leaving(folder, chosen)
+        options = ("-qq", "-s", "--disable-warnings", "-p", "no:cacheprovider", "--basetemp", str(folder / "temporary"))
+        ended = pytest.main([*options, *TESTS], plugins=[leaving])
+        os.chdir(ROOT)
     gone = sorted(EQUAL.keys() - {one.key for one in every})
-    sys.stdout.write(f"{len(chosen)} comparisons, {wrong} wrong; reasons for what isn't there: {gone}\n")
-    return 1 if wrong or gone else 0
+    sys.stdout.write(f"{len(chosen)} comparisons, {leaving.wrong} wrong; reasons for what isn't there: {gone}\n")
+    return 1 if ended or leaving.wrong != 0 or gone else 0
 
 
 if __name__ == "__main__":

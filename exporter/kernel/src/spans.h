@@ -75,8 +75,8 @@ ALWAYS_INLINE int head_field(Bytes *in, uint32_t of, Head *head) {
 
 /* The name and the time of an event; mostly it is these two and nothing else. */
 ALWAYS_INLINE int event(Bytes in, Bytes *name, uint64_t *time_ns) {
-    size_t size = left(in) - LEAST_EVENT;
-    if (LIKELY(left(in) >= LEAST_EVENT && size < 0x80 && in.at[0] == TAG(1, FIXED64) && in.at[9] == TAG(2, LENGTH) && in.at[10] == size)) {
+    size_t size = left(in) - LEAST_EVENT; /* huge where there is less */
+    if (LIKELY(size < 0x80 && in.at[0] == TAG(1, FIXED64) && in.at[9] == TAG(2, LENGTH) && in.at[10] == size)) {
         *time_ns = word(in.at + 1);
         *name = (Bytes){in.at + LEAST_EVENT, in.end};
         return 1;

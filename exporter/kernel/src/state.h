@@ -54,8 +54,8 @@ typedef struct {
     uint16_t next_of_size[MOST_KEYS];
     uint32_t key_at[MOST_KEYS];
     uint64_t seen_in[MOST_KEYS]; /* the number of the span that had it last */
+    Step steps[MOST_STEPS]; /* not the last: what is read beyond the last array of a structure no sanitizer sees */
     uint8_t key[KEY_BYTES];
-    Step steps[MOST_STEPS];
 } Layout;
 
 typedef struct {

@@ -46,7 +46,7 @@ ALWAYS_INLINE int scope_walked(State *state, const uint8_t *body, Bytes in, Byte
             return UNUSUAL;
         }
     }
-    if (!(seen & 1 << 2) && !is_utf8(scope)) return UNUSUAL; /* that of a span is known, or will be looked at */
+    if (!is_utf8(scope)) return UNUSUAL; /* one without spans is looked at nowhere else */
     uint64_t fit = state->spans - state->malformed - fit_before;
     if (fit) {
         state->section[state->sections++] = (Section){

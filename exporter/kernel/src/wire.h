@@ -83,10 +83,10 @@ ALWAYS_INLINE int varint(Bytes *in, unsigned longest, uint64_t *value) {
     return 0;
 }
 
-/* The tag of the next field; 0 where there is none. */
+/* The tag of the next field; 0 where there is none. That of a field 0 is nothing that `skipped` would pass over. */
 ALWAYS_INLINE uint32_t tag(Bytes *in) {
     uint64_t value;
-    return varint(in, LONGEST_TAG, &value) && value >= TAG(1, 0) ? (uint32_t)value : 0;
+    return varint(in, LONGEST_TAG, &value) ? (uint32_t)value : 0;
 }
 
 /* What a length and as many bytes tell. */
@@ -105,7 +105,7 @@ ALWAYS_INLINE int fixed64(Bytes *in, uint64_t *value) {
     return 1;
 }
 
-/* Passes over the value of a field that isn't read; 0 where there was no tag, too. */
+/* Passes over the value of a field that isn't read; 0 where there was no tag, or that of a field 0, too. */
 ALWAYS_INLINE int skipped(Bytes *in, uint32_t of) {
     uint64_t number;
     Bytes bytes;

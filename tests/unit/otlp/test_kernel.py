@@ -193,6 +193,8 @@ UNUSUAL_AROUND = {
     "a scope of another type": field(2, BYTES, field(1, VARINT, b"\x01")),
     "a span of another type": field(2, BYTES, field(2, VARINT, b"\x01")),
     "a name of a scope twice": field(2, BYTES, field(1, BYTES, field(1, BYTES, b"s") * 2)),
+    "a name of a scope cut off": field(2, BYTES, field(1, BYTES, b"\x0a\x01")),
+    "a resource cut off": b"\x0a\x01",
     "a name of a scope of another type": field(2, BYTES, field(1, BYTES, field(1, VARINT, b"\x01"))),
     "an attribute of a resource of another type": field(1, BYTES, field(1, VARINT, b"\x01")),
     "a wanted attribute of a resource twice": field(1, BYTES, field(1, BYTES, field(1, BYTES, b"r") + VALUE) * 2),
@@ -206,6 +208,79 @@ def test_what_is_unusual_in_a_span_is_not_taken(extra: str) -> None:
             (b"", UNUSUAL_IN_SPANS[extra])]  # fmt: skip
     one = kernel("key")
     assert [one.checked(raw) is not None for raw in raws] == [True, False]
+
+
+def sent_of(*raws: bytes, scope: bytes = b"") -> bytes:
+    """An export of serialised spans."""
+    told = RAW_EXPORT_REQUEST(resource_spans=[{"scope_spans": [{"scope": {"name": scope.decode()}, "spans": raws}]}])
+    return bytes(told.SerializeToString())
+
+
+NAMED = Span(name="llm_request").SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *[NAMED + bytes([number << 3 | BYTES, 1]) for number in (1, 2, 4, 15)],
+        *[NAMED + bytes([number << 3 | FIXED64]) for number in (7, 8)],
+        b"\x2a\x01",
+        NAMED + b"\x30",
+        NAMED + field(15, BYTES, b"\x18"),
+        NAMED + field(15, BYTES, b"\x18\x01\x18\x01"),
+        NAMED + field(11, BYTES, b"\x09"),
+        NAMED + field(11, BYTES, b"\x12\x01"),
+    ],
+    ids=["trace id", "span id", "parent", "status", "start", "end", "name", "kind", "code", "code twice", "event's time", "event's name"],
+)
+def test_a_span_that_has_little_and_ends_within_a_field_is_not_taken(raw: bytes) -> None:
+    one = kernel("key")
+    assert one.checked(sent_of(NAMED)) is not None
+    assert one.checked(sent_of(raw)) is None
+
+
+@pytest.mark.parametrize("key", [b"key", b"any"])
+def test_an_attribute_that_begins_as_expected_and_is_cut_off_is_not_taken(key: bytes) -> None:
+    begin = NAMED + b"\x4a"
+    whole, cut = (begin + bytes([len(told)]) + told for told in (field(1, BYTES, key) + VALUE, field(1, BYTES, key) + b"\x12\x05"))
+    one = kernel("key")
+    assert one.checked(sent_of(whole, whole)) is not None
+    assert one.checked(sent_of(whole, cut)) is None
+
+
+def test_letters_of_each_beginning_are_taken_where_they_are_utf8() -> None:
+    one = kernel("key")
+    for text in (bytes([first, second, *more]) for first in range(0x80, 0x100) for second in EDGES for more in (b"", b"\x80", b"\x80\x80")):
+        taken = one.checked(sent_of(NAMED + field(9, BYTES, field(1, BYTES, text)))) is not None
+        assert taken == (text.decode(errors="ignore").encode() == text), text
+
+
+EDGES = (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+"""Where what may follow the first byte of a letter begins or ends."""
+
+TIME = field(1, FIXED64, (7).to_bytes(8, "little"))
+EVENTS = {
+    "usual": (TIME + field(2, BYTES, b"event"), [("event", 7)]),
+    "a length in two bytes that is as if it were the rest in one": (
+        TIME + b"\x12\x85\x00event" + field(3, BYTES, bytes(125)), [("event", 7)],
+    ),
+    "eight bytes of something else before its name": (field(6, FIXED64, bytes([9] * 8)) + field(2, BYTES, b"event"), []),
+    "a name before its time": (field(2, BYTES, b"event") + TIME, [("event", 7)]),
+    "no name": (TIME, [("", 7)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_events_are_read_wherever_their_fields_are(event: str) -> None:
+    raw, expected = EVENTS[event]
+    content = field(11, BYTES, b"")[:1] + bytes([len(raw) & 0x7F | 0x80, len(raw) >> 7]) + raw
+    one = Kernel(library(), wants(events=True))
+    sent = sent_of(span(1).SerializeToString() + content)
+    assert one.checked(sent) is not None
+    (batch,) = one.batches([sent])
+    assert batch.events is not None
+    names = [batch.events.names[name] for name in batch.events.name.tolist()]
+    assert list(zip(names, batch.events.time_ns.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("value", UNUSUAL_VALUES)
@@ -291,6 +366,66 @@ def test_there_is_room_for_so_many_names_and_no_longer_ones(scope: int, name: in
     assert library().name(state.at, b"s", 1, b"n", 1, 0) == 1
 
 
+SEED = 42
+MOST_PROBES = 32
+"""As src/state.h has it."""
+
+
+def mixed(number: int) -> int:
+    """As src/hash.h does it, to make names that lie at the same place."""
+    number = (number ^ number >> 32) * 0x9E3779B97F4A7C15 & 2**64 - 1
+    return number ^ number >> 32
+
+
+def hashed(text: bytes, before: int, size: int | None = None) -> int:
+    """Of whole words, which begin a text of that size."""
+    told = mixed(before ^ (len(text) if size is None else size))
+    for at in range(0, len(text), 8):
+        told = mixed(told ^ int.from_bytes(text[at : at + 8], "little"))
+    return told
+
+
+def of_equal_hash(text: bytes, begin: bytes, before: int) -> bytes:
+    """What begins like that, and goes on so that its hash is that of the text."""
+    known = hashed(text[:-8], before, len(text)) ^ int.from_bytes(text[-8:], "little")
+    return begin + (known ^ hashed(begin, before, len(begin) + 8)).to_bytes(8, "little")
+
+
+def twins(before: int, known: bytes, begin: bytes) -> tuple[bytes, bytes]:
+    """Two texts of equal hash, of which the other is no shorter, made of the known one's end and the other one's beginning."""
+    for number in range(10_000):
+        text = b"%08d" % number + known
+        other = of_equal_hash(text, begin or text[:8], before)
+        if other.decode(errors="ignore").encode() == other:
+            return text, other
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("known", "begin"), [(b" or more", b"another "), (b"", b"")], ids=["as long", "begins like it"])
+@pytest.mark.parametrize("differs", ["scope", "name"])
+def test_names_of_equal_hash_are_different_names(differs: str, known: bytes, begin: bytes) -> None:
+    scopes = twins(SEED, known, begin) if differs == "scope" else (b"a scope.", b"a scope.")
+    names = twins(hashed(scopes[0], SEED), known, begin) if differs == "name" else (b"the name", b"the name")
+    assert len({hashed(name, hashed(scope, SEED)) for scope, name in zip(scopes, names, strict=True)}) == 1
+    state = State(library())
+    library().begin(state.at, SEED)
+    assert library().layout(state.at, b"", b"", 0, 0) == 0
+    assert library().name(state.at, scopes[0], len(scopes[0]), names[0], len(names[0]), 0) == 1
+    sent = [sent_of(field(5, BYTES, name), scope=scope) for scope, name in zip(scopes, names, strict=True)]
+    assert [library().check(state.at, each, len(each)) for each in sent] == [USUAL, NEW_NAMES]
+
+
+def test_a_name_whose_places_are_all_taken_is_not_kept_and_stays_new() -> None:
+    state = State(library())
+    library().begin(state.at, SEED)
+    assert library().layout(state.at, b"", b"", 0, 0) == 0
+    scope = b"a scope."
+    names = [of_equal_hash(b"the name", b"%08d" % number, hashed(scope, SEED)) for number in range(MOST_PROBES + 1)]
+    assert [library().name(state.at, scope, len(scope), name, len(name), 0) for name in names] == [1] * MOST_PROBES + [0]
+    sent = [sent_of(field(5, BYTES, name), scope=scope) for name in names]
+    assert [library().check(state.at, each, len(each)) for each in sent] == [USUAL] * MOST_PROBES + [NEW_NAMES]
+
+
 def test_very_many_new_names_are_learnt_from_several_exports() -> None:
     one = kernel("key")
     sent = body(*[span(number, name=f"name {number}") for number in range(2 * MOST_NEW + 1)])
@@ -363,7 +498,15 @@ def test_columns_are_written_only_of_what_was_outlined(wrong: str) -> None:
 
 
 def test_a_number_of_no_span_is_refused() -> None:
-    assert Outlined(body(EVENT_SPAN), b"key", events=True).extracted(1) not in (USUAL, NEW_NAMES)
+    """Also where there was one, and now something else is that reads like a span."""
+    both = body(EVENT_SPAN, EVENT_SPAN)
+    outlined = Outlined(both, b"key", events=True)
+    second = both.rindex(b"\x12", 0, both.rindex(EVENT_SPAN.SerializeToString()))
+    one = both[:second] + b"\x1a" + both[second + 1 :]
+    assert outlined.library.outline(outlined.state.at, one, len(one)) == USUAL
+    assert outlined.state.found().outlined == 1
+    assert outlined.extracted(0, body=one, count=1) == USUAL
+    assert outlined.extracted(1, body=one, count=1) not in (USUAL, NEW_NAMES)
 
 
 def test_no_more_events_are_written_than_a_body_can_hold() -> None:
@@ -387,6 +530,31 @@ def test_no_more_texts_are_kept_than_a_body_can_hold() -> None:
     assert results[0] == USUAL
     assert results[-1] not in (USUAL, NEW_NAMES)
     assert outlined.state.found().texts <= len(outlined.state.texts)
+
+
+def of_texts(*texts: bytes) -> Outlined:
+    """Spans with a text each, extracted, whose places in the table are those of a known seed."""
+    outlined = Outlined(body(EVENT_SPAN), b"key", events=False)
+    outlined.library.forget(outlined.state.at)
+    outlined.library.begin(outlined.state.at, SEED)
+    assert outlined.library.name(outlined.state.at, b"", 0, b"compute", 7, 0) == 1
+    whole = span(name="compute").SerializeToString()
+    outlined.body = sent_of(*[whole + field(9, BYTES, KEY + field(2, BYTES, field(1, BYTES, text))) for text in texts])
+    assert outlined.library.outline(outlined.state.at, outlined.body, len(outlined.body)) == USUAL
+    outlined.spans = len(texts)
+    assert outlined.extracted(*range(len(texts))) == USUAL
+    return outlined
+
+
+def test_a_text_that_begins_like_another_of_equal_hash_is_another() -> None:
+    text, longer = twins(SEED, b"", b"")
+    assert of_texts(longer, text, longer, text).state.found().texts == 2
+
+
+def test_an_equal_text_is_looked_for_in_so_many_places_and_no_more() -> None:
+    texts = [of_equal_hash(b"the text", b"%08d" % number, SEED) for number in range(MOST_PROBES + 1)]
+    assert of_texts(*texts, *texts[:-1]).state.found().texts == MOST_PROBES + 1
+    assert of_texts(*texts, *texts).state.found().texts == MOST_PROBES + 2
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------------------
