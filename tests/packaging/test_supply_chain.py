@@ -46,7 +46,7 @@ def test_each_version_is_the_one_that_the_suite_runs_with(lock: Path) -> None:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_each_file_that_may_be_installed_has_its_hash(lock: Path) -> None:
     text = "".join(line for line in lock.read_text().splitlines(keepends=True) if not line.startswith("#"))
-    entry = r"[\w.-]+==[\w.+!-]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+    entry = r"[\w.-]+==[\w.+!-]+( ; [\w =\"]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n"
     assert re.fullmatch(f"({entry})+", text)
 
 
