@@ -11,6 +11,7 @@ import pytest
 from clients.accounts import Counted, counted, said
 from e2e.processes import CACHE
 from faults.serving import serving
+from support.node import installed
 
 HERE = Path(__file__).resolve().parent / "node"
 NODE = CACHE / "clients"
@@ -24,14 +25,7 @@ pytestmark = pytest.mark.clients
 @pytest.fixture(scope="module")
 def client() -> Path:
     """The program, beside the SDK as package-lock.json pins it."""
-    pinned = (HERE / "package-lock.json").read_text()
-    installed = NODE / "package-lock.json"
-    if not (NODE / "node_modules").is_dir() or not installed.is_file() or installed.read_text() != pinned:
-        NODE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, NODE / name)
-        said(["npm", "ci", "--prefix", NODE, "--ignore-scripts", "--no-audit", "--no-fund", "--silent"])
-    return Path(shutil.copy(HERE / "export.mjs", NODE))
+    return Path(shutil.copy(HERE / "export.mjs", installed(HERE, NODE)))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

@@ -15,6 +15,8 @@ import yaml
 from tests.deploy.kustomize import build, read_all
 from tests.deploy.rendered import KUBERNETES, OPTIONS, OVERLAYS, ROOT, Json, everything, overlay
 
+from support.node import installed
+
 HERE = Path(__file__).parent
 NODE = ROOT / ".cache" / "deploy"
 """Where the validators are installed, and kept between runs."""
@@ -25,13 +27,7 @@ pytestmark = pytest.mark.deploy
 @pytest.fixture(scope="module")
 def node() -> Path:
     """A folder with the validators in node_modules, as package-lock.json pins them."""
-    pinned = (HERE / "package-lock.json").read_text()
-    installed = NODE / "package-lock.json"
-    if not (NODE / "node_modules").is_dir() or not installed.is_file() or installed.read_text() != pinned:
-        NODE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, NODE / name)
-        ran("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", cwd=NODE)
+    installed(HERE, NODE)
     shutil.copy(HERE / "crds.mjs", NODE / "crds.mjs")
     return NODE
 
