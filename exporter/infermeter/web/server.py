@@ -211,12 +211,10 @@ class WebServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         pieces, content_type = self._render(", ".join(request.headers.getall("Accept", [])))
-        body, headers = await in_turns(pieces, ", ".join(request.headers.getall("Accept-Encoding", [])))
-        return web.Response(body=body, headers={**headers, "Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
+        return await _in_pieces(request, pieces, content_type, vary="Accept, Accept-Encoding")
 
     async def _whole_report(self, request: web.Request) -> web.Response:
-        body, headers = await in_turns(self._report(), ", ".join(request.headers.getall("Accept-Encoding", [])))
-        return web.Response(body=body, headers={**headers, "Content-Type": "application/json", "Vary": "Accept-Encoding"})
+        return await _in_pieces(request, self._report(), "application/json", vary="Accept-Encoding")
 
     async def _healthy(self, _: web.Request) -> web.Response:
         return web.Response(text="healthy\n")
@@ -240,6 +238,12 @@ class WebServer:
             return _response(request, orjson.dumps(content()), "application/json", vary="Accept-Encoding")
 
         return answer
+
+
+async def _in_pieces(request: web.Request, pieces: Iterable[bytes], content_type: str, *, vary: str) -> web.Response:
+    """A body that is made piece by piece, with turns of the loop in between, packed if the client takes that."""
+    body, headers = await in_turns(pieces, ", ".join(request.headers.getall("Accept-Encoding", [])))
+    return web.Response(body=body, headers={**headers, "Content-Type": content_type, "Vary": vary})
 
 
 def _response(request: web.Request, body: bytes, content_type: str, *, vary: str) -> web.Response:
