@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from infermeter.app import Instant
 from support.running import Clock, metrics, running, until, value
 
 START_NS = 1_795_401_860_000_000_000
@@ -26,18 +28,33 @@ windows: [1m]
 """
 
 
-class Ovms:
-    """OpenVINO Model Server's page, after so many seconds at ten inferences a second, each 8 ms long, 1 ms of it in the queue."""
+class AskedClock(Clock):
+    """A clock that knows when a page was asked for: the thread that asks for it reads the clock first, and asks for one at a time."""
 
-    def __init__(self) -> None:
-        self.seconds = 0
-        self.pages = 0
+    asked_ns = START_NS
+
+    def __call__(self) -> Instant:
+        instant = super().__call__()
+        if threading.current_thread() is not threading.main_thread():
+            self.asked_ns = instant.unix_ns
+        return instant
+
+
+class Ovms:
+    """OpenVINO Model Server's page at ten inferences a second, each 8 ms long, 1 ms of it in the queue, as it is when it is asked for.
+
+    What the clock says once the answer is written may be another step: the sidecar would book its inferences in the step before.
+    """
+
+    def __init__(self, clock: AskedClock) -> None:
+        self._clock = clock
 
     def page(self) -> str:
-        served = 10 * self.seconds
+        seconds = (self._clock.asked_ns - START_NS) // 1_000_000_000
+        served = 10 * seconds
         lines = [
             f'ovms_requests_success{{api="KServe",interface="gRPC",method="ModelInfer",name="resnet",version="1"}} {served}',
-            f'ovms_current_requests{{name="resnet",version="1"}} {int(self.seconds > 0)}',
+            f'ovms_current_requests{{name="resnet",version="1"}} {int(seconds > 0)}',
         ]
         for name, labels, us, edge in (
             ("request", 'interface="gRPC",name="resnet",version="1"', 8000, 10000),
@@ -52,7 +69,6 @@ class Ovms:
     @asynccontextmanager
     async def url(self) -> AsyncIterator[str]:
         async def answer(_: web.Request) -> web.Response:
-            self.pages += 1
             return web.Response(text=self.page())
 
         application = web.Application()
@@ -68,13 +84,13 @@ class Ovms:
 
 def test_a_server_without_spans_has_cost_per_inference_durations_and_stages_by_its_own_page() -> None:
     async def told() -> tuple[str, dict[str, Any]]:
-        server, clock = Ovms(), Clock(START_NS)
+        clock = AskedClock(START_NS)
+        server = Ovms(clock)
         async with server.url() as url, running(CONFIG.format(url=url), clock) as sidecar:
             await until(sidecar, lambda text: value(text, "inferences_source", source="server") == 1)
             for step in range(1, STEPS + 1):
-                server.seconds = step * STEP_SECONDS
                 clock.turn(STEP_SECONDS)
-                served = float(10 * server.seconds)
+                served = float(10 * step * STEP_SECONDS)
                 await until(sidecar, lambda text, served=served: value(text, "inferences_total", outcome="ok") == served)  # type: ignore[misc]
             return await metrics(sidecar), json.loads(json.dumps(await sidecar.report()))
 
