@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from infermeter.network.aiohttp_connection import AiohttpConnection
 from infermeter.network.file_watch import FileWatch
-from infermeter.network.http_connection import HttpConnection
 from infermeter.web import server
 from infermeter.web.access import read_access, weakened
 from security.attacking import HEADER_SECONDS, SOON_SECONDS, sent, until_closed, web_port
@@ -318,7 +318,7 @@ def test_tls_below_1_2_is_not_spoken(tmp_path: Path) -> None:
 
 def test_a_connection_that_spoke_no_http_holds_no_memory_until_the_collector_finds_it() -> None:
     def connections() -> int:
-        return sum(isinstance(one, HttpConnection) for one in gc.get_objects())
+        return sum(isinstance(one, AiohttpConnection) for one in gc.get_objects())
 
     async def scenario(port: int) -> None:
         before = connections()

@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from infermeter.config import Limits
-from infermeter.network.http_connection import HttpConnection
+from infermeter.network.aiohttp_connection import AiohttpConnection
 
 IDLE_SECONDS = 75.0
 """How long a connection may rest between two requests."""
@@ -21,7 +21,7 @@ RETRY_AFTER_SECONDS = 1
 _FULL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_SECONDS}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-class Connection(HttpConnection):
+class Connection(AiohttpConnection):
     """A client's, turned away where there are too many."""
 
     def __init__(self, requests: web.Server, limits: Limits, *, loop: asyncio.AbstractEventLoop) -> None:

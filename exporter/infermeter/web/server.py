@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import orjson
 from aiohttp import web
 
+from infermeter.network.aiohttp_connection import AiohttpConnection
 from infermeter.network.file_watch import FileWatch
-from infermeter.network.http_connection import HttpConnection
 from infermeter.network.listener import TlsListener
 from infermeter.web.access import OPEN, Access
 from infermeter.web.admission import Admission, Handler
@@ -303,7 +303,7 @@ class _Places:
         self._resting.pop(connection, None)
 
 
-class _Connection(HttpConnection):
+class _Connection(AiohttpConnection):
     """A connection which logs and repeats nothing of what isn't HTTP.
 
     From its first to its last moment it is one of those that rest, longest first, unless somebody takes it out.

@@ -1,4 +1,4 @@
-"""One HTTP connection of a peer, with a bound on the time that its headers take; aiohttp's own has none."""
+"""One connection of a peer to an HTTP server of aiohttp, with a bound on the time that its headers take; aiohttp's own has none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LINE_BYTES = 8190
 """As in most servers."""
 
 
-class HttpConnection(web.RequestHandler):
+class AiohttpConnection(web.RequestHandler):
     """Counts from the first byte of a request, or from connecting, to the end of its headers, however steadily they drip.
 
     Whoever answers requests calls `request_began` and `request_ended`; between them it is `in_request`. Nothing is unpacked, and nothing
