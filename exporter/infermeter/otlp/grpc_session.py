@@ -257,7 +257,7 @@ class Session:
         if self._is_leaving:
             self._streams.ignore(number)
             return Mark.NOTHING
-        self._streams.begin(number, head.content_bytes)
+        self._streams.begin(number, head.content_bytes, is_bare=is_last)
         if is_last:
             self._content = _Content(number, 0, 0, is_last)
             self._read = Session._content_on

@@ -23,11 +23,12 @@ STREAMS_MOST: Final = 16
 class Stream:
     """One that isn't answered. `room_bytes` may still come in it; `more_bytes` may be sent beside what every stream may.
 
-    `left_bytes` of content are still to come, None: that wasn't said.
+    `left_bytes` of content are still to come, None: that wasn't said. `is_bare`: nothing comes after its head.
     """
 
     room_bytes: int
     left_bytes: int | None
+    is_bare: bool
     more_bytes: int = 0
     has_ended: bool = False
     answer: Answer | None = None
@@ -55,10 +56,10 @@ class Streams:
         """Whether there are answers for which the peer has made no room."""
         return any(stream.answer is not None for stream in self.unanswered.values())
 
-    def begin(self, number: int, content_bytes: int | None) -> None:
-        """One more, in which so much content shall come, None: that wasn't said."""
+    def begin(self, number: int, content_bytes: int | None, *, is_bare: bool = False) -> None:
+        """One more, in which so much content shall come, None: that wasn't said. `is_bare` as in `Stream`."""
         self._reach(number)
-        self.unanswered[number] = Stream(self._room_bytes_most, content_bytes)
+        self.unanswered[number] = Stream(self._room_bytes_most, content_bytes, is_bare)
 
     def ignore(self, number: int) -> None:
         """One more, that is not looked at."""
@@ -151,7 +152,8 @@ class Streams:
         self._window_bytes -= size
         self._unwritten.append(written(stream.answer, number))
         if not stream.has_ended:
-            self._unwritten.append(h2.reset(number, Code.NO_ERROR))
+            if not stream.is_bare:  # one that both sides have ended is closed: nothing more may be said in it
+                self._unwritten.append(h2.reset(number, Code.NO_ERROR))
             if len(self._late) == STREAMS_MOST:
                 self._excuse(self._late[0])
             self._late.append(number)

@@ -567,6 +567,18 @@ def test_requests_that_are_refused_at_their_heads_and_come_whole_are_not_bounded
         call_refused_at_its_head(session, stream, end)
 
 
+@pytest.mark.parametrize("is_all", [False, True])
+def test_who_is_answered_at_the_head_is_asked_to_stop_unless_that_was_all(is_all: bool) -> None:
+    session = greeted()
+    flags = h2.END_HEADERS | (h2.END_STREAM if is_all else 0)
+    session.feed(frame(h2.HEADERS, flags, 1, REQUEST))
+    for event in until_more(session):
+        if isinstance(event, Begun):
+            session.answer(1, Answer(12))
+    assert written(session).endswith(h2.reset(1, Code.NO_ERROR)) is not is_all
+    assert session.streams == 0
+
+
 @pytest.mark.parametrize("is_broken_off", [False, True])
 def test_requests_that_are_refused_at_their_heads_and_left_or_broken_off_are_bounded(is_broken_off: bool) -> None:
     session = greeted()
