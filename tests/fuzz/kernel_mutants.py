@@ -25,14 +25,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("exporter", "tests", "bench", "pyproject.toml")
-TESTS = ("tests/fuzz/test_kernel.py", "tests/unit/otlp/test_kernel.py", "tests/property/test_otlp_kernel.py")
+TESTS = (
+    *("tests/fuzz/test_kernel.py", "tests/unit/otlp/test_kernel.py"),
+    *("tests/property/test_otlp_kernel.py", "tests/property/test_otlp_kernel_wire.py"),
+)
 SOURCES = Path("exporter", "kernel", "src")
 PATIENCE: Final = 10
 PATIENCE_SECONDS: Final = 3.0
 """Of CPU a test may take these, and so many times what it takes with the kernel as it is; else it has no end, and that finds the mutant."""
 
 OPENING = re.compile(r"\b(if|while|for|LIKELY) \(|\bLIKELY\(|\breturn (?=[^;]*&&)|(?<=[=( ])(?=[\w.>-]+ < [\w.>-]+ \?)")
-REFUSED = re.compile(r"\s*return (0|NULL|UNUSUAL|UNREAD|NO_COLUMN|result|most|unicode\(in\));")
+REFUSED = re.compile(r"\s*\{?\s*return (0|NULL|UNUSUAL|UNREAD|NO_COLUMN|result|most|unicode\(in\));")
 
 EQUAL: dict[tuple[str, str, int], str] = {}
 """File, comparison and its number among equal ones there: why leaving it out changes no result."""

@@ -21,7 +21,7 @@ from infermeter.otlp.messages import RAW_EXPORT_REQUEST
 from infermeter.otlp.protobuf import decode_protobuf
 from support.compiled_kernel import FLAGS, SOURCES, compiled, library
 from support.span_rows import attributes, rows
-from unit.otlp.exports import SPAN, Wanted, body, span, wants
+from unit.otlp.exports import SPAN, TRACE, Wanted, body, span, wants
 
 
 def kernel(*keys: str, resource_keys: tuple[str, ...] = ()) -> Kernel:
@@ -195,6 +195,10 @@ UNUSUAL_AROUND = {
     "a name of a scope twice": field(2, BYTES, field(1, BYTES, field(1, BYTES, b"s") * 2)),
     "a name of a scope cut off": field(2, BYTES, field(1, BYTES, b"\x0a\x01")),
     "a resource cut off": b"\x0a\x01",
+    "a field of a resource's spans cut off": b"\x18",
+    "a field of a scope's spans cut off": field(2, BYTES, b"\x18"),
+    "a field of a scope cut off": field(2, BYTES, field(1, BYTES, b"\x10")),
+    "a field of a resource cut off": field(1, BYTES, b"\x10"),
     "a name of a scope of another type": field(2, BYTES, field(1, BYTES, field(1, VARINT, b"\x01"))),
     "an attribute of a resource of another type": field(1, BYTES, field(1, VARINT, b"\x01")),
     "a wanted attribute of a resource twice": field(1, BYTES, field(1, BYTES, field(1, BYTES, b"r") + VALUE) * 2),
@@ -228,12 +232,16 @@ NAMED = Span(name="llm_request").SerializeToString()
         NAMED + b"\x30",
         NAMED + field(15, BYTES, b"\x18"),
         NAMED + field(15, BYTES, b"\x18\x01\x18\x01"),
+        NAMED + field(15, BYTES, b"\x1a\x00"),
         NAMED + field(11, BYTES, b"\x09"),
         NAMED + field(11, BYTES, b"\x12\x01"),
     ],
-    ids=["trace id", "span id", "parent", "status", "start", "end", "name", "kind", "code", "code twice", "event's time", "event's name"],
+    ids=[
+        *("trace id", "span id", "parent", "status", "start", "end", "name", "kind"),
+        *("code", "code twice", "code of another type", "event's time", "event's name"),
+    ],
 )
-def test_a_span_that_has_little_and_ends_within_a_field_is_not_taken(raw: bytes) -> None:
+def test_a_span_that_has_little_and_a_field_that_is_cut_off_or_odd_is_not_taken(raw: bytes) -> None:
     one = kernel("key")
     assert one.checked(sent_of(NAMED)) is not None
     assert one.checked(sent_of(raw)) is None
@@ -461,6 +469,9 @@ class Outlined:
         assert self.library.outline(self.state.at, sent, len(sent)) == USUAL
         self.keys, self.spans = len(keys), self.state.found().outlined
 
+    def outlined(self, body: bytes) -> int:
+        return int(self.library.outline(self.state.at, body, len(body)))
+
     def extracted(
         self, *order: int, body: bytes | None = None, first: int = 0, count: int | None = None, number: int = 0, left: int = 0
     ) -> int:
@@ -480,6 +491,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "more than there are": {"count": 3},
     "a larger block": {"left": 9},
     "another body without times": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(b"\x39", b"\x31")},
+    "another body with a kind of another type": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(b"\x30\x02", b"\x32\x00")},
     "another body with another event": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(b"\x12\x05event", b"\x10\x05event")},
     "another body of spans that aren't fit": {"body": body(EVENT_SPAN, EVENT_SPAN).replace(SPAN[:-1] + bytes([SPAN[-1] + 1]), bytes(8))},
 }
@@ -497,13 +509,45 @@ def test_columns_are_written_only_of_what_was_outlined(wrong: str) -> None:
     assert outlined.extracted(0, 1, 0, 0, **WRONG[wrong]) not in (USUAL, NEW_NAMES)
 
 
+def test_an_event_that_nobody_wants_ends_within_its_span_too() -> None:
+    """Else what is in it would be read as fields of its span."""
+    whole, cut = (span(1, name="compute").SerializeToString() + b"\x5a" + size + field(3, BYTES, b"state") for size in (b"\x07", b"\x7f"))
+    outlined = Outlined(sent_of(whole, scope=b"scope"), b"key", events=False)
+    assert outlined.extracted(0) == USUAL
+    assert outlined.extracted(0, body=sent_of(cut, scope=b"scope")) not in (USUAL, NEW_NAMES)
+
+
+@pytest.mark.parametrize("more", [b"\x4a\x7f\x18\x01", b"\x5a\x7f\x18\x01", b"\x32\x00"], ids=["attribute", "event", "kind"])
+def test_what_cannot_be_read_on_the_way_to_a_layout_is_refused(more: bytes) -> None:
+    raw = Span(trace_id=TRACE, span_id=SPAN, name="compute", start_time_unix_nano=5, end_time_unix_nano=6).SerializeToString()
+    outlined = Outlined(sent_of(raw, scope=b"scope"), events=False)
+    assert outlined.spans == 1
+    assert outlined.outlined(sent_of(raw + more, scope=b"scope")) not in (USUAL, NEW_NAMES)
+
+
+def test_a_span_is_outlined_by_its_first_fields_where_these_tell_all() -> None:
+    """The attributes after them are most of its bytes, and were judged before."""
+    raw = span(1, name="compute", parent_span_id=SPAN).SerializeToString()
+    outlined = Outlined(sent_of(raw, scope=b"scope"), events=False)
+    assert outlined.outlined(sent_of(raw + b"\x4a\x7f", scope=b"scope")) == USUAL
+    assert outlined.state.found().outlined == 1
+
+
+def test_a_span_of_a_layout_beyond_limits_or_of_a_long_name_is_not_outlined() -> None:
+    outlined = Outlined(body(EVENT_SPAN), events=False)
+    assert outlined.library.name(outlined.state.at, b"scope", 5, b"unread", 6, MOST_LAYOUTS) == 1
+    for name in ("unread", "n" * 257):
+        assert outlined.outlined(body(EVENT_SPAN, span(2, name=name))) not in (USUAL, NEW_NAMES)
+        assert outlined.state.found().outlined == 1
+
+
 def test_a_number_of_no_span_is_refused() -> None:
     """Also where there was one, and now something else is that reads like a span."""
     both = body(EVENT_SPAN, EVENT_SPAN)
     outlined = Outlined(both, b"key", events=True)
     second = both.rindex(b"\x12", 0, both.rindex(EVENT_SPAN.SerializeToString()))
     one = both[:second] + b"\x1a" + both[second + 1 :]
-    assert outlined.library.outline(outlined.state.at, one, len(one)) == USUAL
+    assert outlined.outlined(one) == USUAL
     assert outlined.state.found().outlined == 1
     assert outlined.extracted(0, body=one, count=1) == USUAL
     assert outlined.extracted(1, body=one, count=1) not in (USUAL, NEW_NAMES)
@@ -540,7 +584,7 @@ def of_texts(*texts: bytes) -> Outlined:
     assert outlined.library.name(outlined.state.at, b"", 0, b"compute", 7, 0) == 1
     whole = span(name="compute").SerializeToString()
     outlined.body = sent_of(*[whole + field(9, BYTES, KEY + field(2, BYTES, field(1, BYTES, text))) for text in texts])
-    assert outlined.library.outline(outlined.state.at, outlined.body, len(outlined.body)) == USUAL
+    assert outlined.outlined(outlined.body) == USUAL
     outlined.spans = len(texts)
     assert outlined.extracted(*range(len(texts))) == USUAL
     return outlined
