@@ -47,16 +47,19 @@ static void learn(Body body) {
     }
 }
 
-static int read_twice(int (*reading)(State *, const uint8_t *, size_t), Body body) {
+/* Reads until all names are known: not all are told at once, and room for one may be made by forgetting others. */
+static int read_known(int (*reading)(State *, const uint8_t *, size_t), Body body) {
     int result = reading(&state, body.bytes, body.size);
-    if (result == USUAL) return result;
-    learn(body);
-    return result == NEW_NAMES ? reading(&state, body.bytes, body.size) : result;
+    while (state.new_names) {
+        learn(body);
+        result = reading(&state, body.bytes, body.size);
+    }
+    return result;
 }
 
 /* Reads all columns of all layouts. */
 static int columns(Body body) {
-    int result = read_twice(infermeter_kernel_outline, body);
+    int result = read_known(infermeter_kernel_outline, body);
     uint32_t outlined = (uint32_t)state.outlined, first = 0;
     for (uint32_t layout = 0; layout < state.layouts; layout++) {
         uint32_t count = 0;
@@ -78,7 +81,7 @@ static int columns(Body body) {
 static void tried_once(Body body) {
     static Body before;
     tried++;
-    int checked = read_twice(infermeter_kernel_check, body);
+    int checked = read_known(infermeter_kernel_check, body);
     uint64_t spans = state.spans, malformed = state.malformed;
     if (state.last_begin > state.last_end || state.last_end > body.size || state.first_end > body.size) abort();
     int read = columns(body);
