@@ -54,9 +54,7 @@ class Exposition:
         about, *others = (_row(row, snapshot.server) for row in (_ABOUT, *rows(snapshot)))
         process = (_of_process(metric) for collector in self._process for metric in collector.collect() if metric.name not in UNTOLD)
         every = (about, *others, *process)
-        for _ in self._sheets.ahead(every):
-            yield b""
-        sheet = self._sheets.sheet(every, lines_most=snapshot.series_limit)
+        sheet = yield from self._sheets.sheet(every, lines_most=snapshot.series_limit)
         self._overflowed += sheet.layout.left_out
         sheet.values[: len(about.numbers)] = len(sheet.layout.lines), snapshot.series_limit, self._overflowed
         yield from self._writer.pieces(sheet, content_type)

@@ -6,7 +6,7 @@ family by family, anew when a row was, or when other values are absent. What is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, isnan
@@ -47,7 +47,7 @@ Surplus: TypeAlias = Callable[[Mapping[str, Sequence[int]], int], Mapping[str, i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """The lines of one row. Its values are numbers, then sums of histograms, then their counts, `width` in all.
+    """The lines of one row. Its values are `numbers` of them, then sums of histograms, then their counts.
 
     By line: its family's number, which of the values it has, the value that must be finite for it to be there (of a histogram the sum,
     whatever the line), and what stands before it. Of each histogram how many counts it has, and the line of its first bucket, None if it
@@ -55,7 +55,7 @@ class _Block:
     """
 
     shape: Sequence[object]
-    width: int
+    numbers: int
     families: Ints
     values: Ints
     gates: Ints
@@ -66,12 +66,12 @@ class _Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """A page but for its values, and what it was made of: `blocks`, which values were finite, and how many lines there may be.
+    """A page but for its values, and what it was made of: `blocks`, which numbers and sums were finite, how many lines there may be.
 
     `lines`: what stands before each value, from the end of the line before. `values`: which value each line has. `heads`: families, each
-    with its first line. `counts`: which of the values are counts, and `firsts` by count the place among them of its histogram's first.
-    `traced`: the places of the histograms that are told with edges, in the page's order, and `buckets` the lines of all of their buckets.
-    `left_out`: lines that were too many.
+    with its first line. `lengths`: of all histograms, and `firsts` by count the place of its histogram's first. `traced`: the places of the
+    histograms that are told with edges, in the page's order, and `buckets` the lines of all of their buckets. `left_out`: lines that were
+    too many.
     """
 
     blocks: Sequence[_Block]
@@ -80,7 +80,7 @@ class Layout:
     lines: Sequence[bytes]
     values: Ints
     heads: Sequence[tuple[int, Header]]
-    counts: Ints
+    lengths: Sequence[int]
     firsts: Ints
     traced: Sequence[int]
     buckets: Sequence[int]
@@ -88,7 +88,7 @@ class Layout:
 
 
 class Sheet(NamedTuple):
-    """One page: what is laid out, and all values of its rows, one row after the other. The histograms are those of all rows."""
+    """One page: what is laid out, and all values of its rows: numbers, then sums of histograms, then their counts, cumulative."""
 
     layout: Layout
     values: Floats
@@ -105,60 +105,47 @@ class Sheets:
         self._blocks: dict[object, _Block] = {}
         self._layout: Layout | None = None
 
-    def ahead(self, rows: Sequence[Row[Name]]) -> Iterator[None]:
-        """Lays out what a sheet of these rows will need, ROWS_A_PIECE rows before each stop: the first page takes ten times a later one."""
-        anew = 0
-        for row in rows:
-            block = self._blocks.get(row.key)
-            if block is None or block.shape != row.shape:
-                self._blocks[row.key] = self._block(row)
-                anew += 1
-                if anew % ROWS_A_PIECE == 0:
-                    yield
+    def sheet(self, rows: Sequence[Row[Name]], *, lines_most: int) -> Generator[bytes, None, Sheet]:
+        """A page of at most so many lines, if `surplus` gives up as much; other pages may be laid out before it is returned.
 
-    def sheet(self, rows: Sequence[Row[Name]], *, lines_most: int) -> Sheet:
-        """A page of at most so many lines, if `surplus` gives up as much.
+        It stops with nothing in its hands after each ROWS_A_PIECE rows that are laid out anew: a first page takes ten times a later one.
 
         Raises:
             UnicodeEncodeError: a label holds a lone surrogate.
             OverflowError: a whole number is beyond what a float holds.
             ValueError: a histogram has not a count for each of its edges, and one more.
         """
-        before, self._blocks = self._blocks, {}
         blocks: list[_Block] = []
-        values: list[float | None] = []
-        histograms: list[Histogram] = []
+        anew = 0
         for row in rows:
-            block = before.get(row.key)
+            block = self._blocks.get(row.key)
             if block is None or block.shape != row.shape:
-                block = self._block(row)
-            self._blocks[row.key] = block
+                block = self._blocks[row.key] = self._block(row)
+                anew += 1
+                if anew % ROWS_A_PIECE == 0:
+                    yield b""
             blocks.append(block)
-            counts = [one.counts for one in row.histograms]
-            if list(map(len, counts)) != block.lengths:
-                raise ValueError("a histogram has not a count for each of its edges, and one more")
-            values += row.numbers
-            values += [one.sum_seconds for one in row.histograms]
-            values += chain.from_iterable(counts)
-            histograms += row.histograms
-        return self._sheet(blocks, np.array(values, np.float64), histograms, lines_most)
+        self._blocks = {row.key: block for row, block in zip(rows, blocks, strict=True)}
+        histograms = [one for row in rows for one in row.histograms]
+        numbers = chain.from_iterable(row.numbers for row in rows)
+        single = np.array([*numbers, *(one.sum_seconds for one in histograms)], np.float64)
+        layout = self._layout_of(blocks, np.isfinite(single), lines_most)
+        if [len(one.counts) for one in histograms] != layout.lengths:
+            raise ValueError("a histogram has not a count for each of its edges, and one more")
+        totals = np.cumsum(np.array([0, *chain.from_iterable(one.counts for one in histograms)], np.float64))
+        return Sheet(layout, np.concatenate((single, totals[1:] - totals[layout.firsts])), histograms)
 
-    def _sheet(self, blocks: Sequence[_Block], values: Floats, histograms: Sequence[Histogram], lines_most: int) -> Sheet:
-        """`values` with NaN for what is absent, and counts that aren't cumulative yet."""
+    def _layout_of(self, blocks: Sequence[_Block], finite: Bools, lines_most: int) -> Layout:
+        """That of the page before, if it goes for these, too."""
         known = self._layout
-        finite = np.isfinite(values)
         if known is None or lines_most != known.lines_most or blocks != known.blocks or not np.array_equal(finite, known.finite):
             known = self._layout = self._laid_out(blocks, finite, lines_most)
-        totals = np.cumsum(values[known.counts])
-        values[known.counts] = totals - np.concatenate(((0.0,), totals))[known.firsts]
-        return Sheet(known, values, histograms)
+        return known
 
     def _laid_out(self, blocks: Sequence[_Block], finite: Bools, lines_most: int) -> Layout:
         """The blocks' lines in the page's order."""
-        starts = np.cumsum([0, *(block.width for block in blocks)])
         families = _joined(block.families for block in blocks)
-        values = _joined(block.values + start for block, start in zip(blocks, starts, strict=False))
-        gates = _joined(block.gates + start for block, start in zip(blocks, starts, strict=False))
+        values, gates = _on_the_page(blocks)
         order = np.argsort(families, kind="stable")
         order = order[finite[gates[order]]]
         whole = len(order)
@@ -166,7 +153,7 @@ class Sheets:
             order = order[self._kept(families[order], gates[order], whole - lines_most)]
         headers, before = list(self._numbers), list(chain.from_iterable(block.before for block in blocks))
         heads = np.flatnonzero(np.diff(families[order], prepend=-1))
-        counts, firsts = _counts(blocks, starts.tolist())
+        lengths = [length for block in blocks for length in block.lengths]
         traced, buckets = _buckets(blocks, order, len(before))
         return Layout(
             blocks=blocks,
@@ -175,8 +162,8 @@ class Sheets:
             lines=[before[line] for line in order.tolist()],
             values=values[order],
             heads=[(line, headers[families[order[line]]]) for line in heads.tolist()],
-            counts=counts,
-            firsts=firsts,
+            lengths=lengths,
+            firsts=np.repeat(np.cumsum((0, *lengths[:-1]))[: len(lengths)], lengths),
             traced=traced,
             buckets=buckets,
             left_out=whole - len(order),
@@ -203,16 +190,16 @@ class Sheets:
         for gate, (name, histogram) in enumerate(zip(names[numbers:], row.histograms, strict=True), numbers):
             edges = histogram.edges_seconds
             buckets.append(len(lines) if name.edged else None)
-            told = enumerate((*edges, inf), last + 1) if name.edged else ((last + 1 + len(edges), inf),)
-            last += len(edges) + 1
+            told = edges if name.edged else ()
+            first, last = last + 1 + len(edges) - len(told), last + 1 + len(edges)
             family = name.header.name
-            lines += [(name.header, at, gate, _line(f"{family}_bucket", {**name.labels, "le": number(edge)})) for at, edge in told]
+            lines += [(name.header, at, gate, line) for at, line in enumerate(_bucket_lines(family, name.labels, told), first)]
             lines.append((name.header, last, gate, _line(f"{family}_count", name.labels)))
             lines.append((name.header, gate, gate, _line(f"{family}_sum", name.labels)))
         headers, values, gates, before = zip(*lines, strict=True) if lines else ((), (), (), ())
         return _Block(
             shape=row.shape,
-            width=last + 1,
+            numbers=numbers,
             families=np.array([self._numbers.setdefault(header, len(self._numbers)) for header in headers], np.int64),
             values=np.array(values, np.int64),
             gates=np.array(gates, np.int64),
@@ -226,11 +213,16 @@ def _joined(arrays: Iterable[Ints]) -> Ints:
     return np.concatenate((np.zeros(0, np.int64), *arrays))
 
 
-def _counts(blocks: Sequence[_Block], starts: Sequence[int]) -> tuple[Ints, Ints]:
-    """Which values are counts, and by count the place among them of its histogram's first."""
-    counts = _joined(np.arange(end - sum(block.lengths), end) for block, end in zip(blocks, starts[1:], strict=True))
-    lengths = np.array([length for block in blocks for length in block.lengths], np.int64)
-    return counts, np.repeat(np.cumsum(lengths) - lengths, lengths)
+def _on_the_page(blocks: Sequence[_Block]) -> tuple[Ints, Ints]:
+    """By line of these blocks, the place among all values of its own, and of the one that must be finite."""
+    widths = np.array([(block.numbers, len(block.lengths), sum(block.lengths)) for block in blocks], np.int64).reshape(-1, 3)
+    starts = np.cumsum(widths, axis=0) - widths + np.cumsum((0, *widths.sum(axis=0)[:2]))  # of each block's numbers, sums and counts
+    values, gates = [], []
+    for block, own, of_page in zip(blocks, np.cumsum(widths, axis=1) - widths, starts, strict=True):
+        shifts = of_page - own
+        values.append(block.values + shifts[np.searchsorted(own[1:], block.values, side="right")])
+        gates.append(block.gates + shifts[np.searchsorted(own[1:], block.gates, side="right")])
+    return _joined(values), _joined(gates)
 
 
 def _buckets(blocks: Sequence[_Block], order: Ints, lines: int) -> tuple[list[int], list[int]]:
@@ -246,8 +238,20 @@ def _buckets(blocks: Sequence[_Block], order: Ints, lines: int) -> tuple[list[in
 
 
 def _line(name: str, labels: Mapping[str, str]) -> bytes:
-    told = ",".join(f'{label}="{escaped(text)}"' for label, text in sorted(labels.items()))
+    told = ",".join(_told(labels))
     return (f"\n{name}{{{told}}} " if told else f"\n{name} ").encode()
+
+
+def _bucket_lines(name: str, labels: Mapping[str, str], edges: Sequence[float]) -> list[bytes]:
+    """Those of a histogram with these edges, and of what is above the last."""
+    below, above = (_told({label: text for label, text in labels.items() if (label < "le") is first}) for first in (True, False))
+    begin = "".join(f"{one}," for one in below)
+    end = "".join(f",{one}" for one in above)
+    return [f'\n{name}_bucket{{{begin}le="{number(edge)}"{end}}} '.encode() for edge in (*edges, inf)]
+
+
+def _told(labels: Mapping[str, str]) -> list[str]:
+    return [f'{label}="{escaped(text)}"' for label, text in sorted(labels.items())]
 
 
 def escaped(text: str) -> str:

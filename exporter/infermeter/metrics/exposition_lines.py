@@ -13,15 +13,15 @@ the order of labels (by name) are prometheus_client's, byte for byte.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain, compress, pairwise
-from typing import Final
+from operator import is_not
+from typing import Final, NamedTuple
 
 import numpy as np
 import orjson
 
-from infermeter.metrics.exposition_layout import EXPONENT_FROM, Header, Sheet, escaped, number
+from infermeter.metrics.exposition_layout import EXPONENT_FROM, Header, Layout, Sheet, escaped, number
 from infermeter.model import Exemplar, Floats, Histogram, Ints
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,12 +40,19 @@ _WHOLE_UP_TO: Final = 2.0**53
 """Whole numbers below are told apart as floats."""
 
 
+class _Traced(NamedTuple):
+    """The exemplars of a page, one or None for each of its layout's buckets; and by line what stands behind its value."""
+
+    layout: Layout | None = None
+    exemplars: Sequence[Exemplar | None] = ()
+    behind: Sequence[bytes] = ()
+
+
 class Writer:
     """Writes pages, one after the other. It remembers the exemplars of the last one, as hardly all of them are replaced by the next."""
 
     def __init__(self) -> None:
-        self._exemplars: Sequence[Exemplar] = ()
-        self._behind: dict[int, bytes] = {}
+        self._last = _Traced()
 
     def pieces(self, sheet: Sheet, content_type: str) -> Iterator[bytes]:
         """The page in pieces of LINES_A_PIECE lines at most; other pages may be written before it is at its end.
@@ -58,32 +65,42 @@ class Writer:
         is_openmetrics = content_type == OPENMETRICS
         above = _above_in_openmetrics if is_openmetrics else _above_in_text
         layout, values = sheet.layout, sheet.values[sheet.layout.values]
-        traced, behind = self._traced(sheet) if is_openmetrics else ((), ())
+        behind = self._behind(sheet) if is_openmetrics else None
         pieces = max(1, -(-len(values) // LINES_A_PIECE))
         for begin, end in pairwise(len(values) * piece // pieces for piece in range(pieces + 1)):
-            before, told = list(layout.lines[begin:end]), _texts(values[begin:end])
+            before = list(layout.lines[begin:end])
             for line, header in layout.heads:
                 if begin <= line < end:
                     before[line - begin] = above(header).encode() + before[line - begin]
-            for place in range(bisect_left(traced, begin), bisect_left(traced, end)):
-                told[traced[place] - begin] += behind[place]
-            lines = [b""] * (2 * len(told))
-            lines[::2], lines[1::2] = before, told
             if begin == 0 < end:
-                lines[0] = lines[0][1:]  # which ends the line before
+                before[0] = before[0][1:]  # which ends the line before
+            columns: list[Sequence[bytes]] = [before, _texts(values[begin:end])]
+            if behind is not None:
+                columns.append(behind[begin:end])
+            lines = [b""] * (len(columns) * len(before))
+            for place, column in enumerate(columns):
+                lines[place :: len(columns)] = column
             if end == len(values):
                 lines.append((b"\n" if lines else b"") + (b"# EOF\n" if is_openmetrics else b""))
             yield b"".join(lines)
 
-    def _traced(self, sheet: Sheet) -> tuple[Sequence[int], Sequence[bytes]]:
-        """The lines that have an exemplar, ascending, and what stands behind their values."""
-        buckets = list(chain.from_iterable(_exemplars(sheet.histograms[place]) for place in sheet.layout.traced))
-        exemplars = list(filter(None, buckets))
-        known = list(map(self._behind.get, map(id, exemplars)))
-        made = iter(_behind([exemplar for exemplar, text in zip(exemplars, known, strict=True) if text is None]))
-        behind = [next(made) if text is None else text for text in known]
-        self._exemplars, self._behind = exemplars, dict(zip(map(id, exemplars), behind, strict=True))
-        return list(compress(sheet.layout.buckets, buckets)), behind
+    def _behind(self, sheet: Sheet) -> Sequence[bytes]:
+        """By line what stands behind its value: of a bucket its exemplar, if it has one."""
+        layout, last = sheet.layout, self._last
+        exemplars = list(chain.from_iterable(_exemplars(sheet.histograms[place]) for place in layout.traced))
+        if layout is last.layout:
+            known, behind, texts = last.exemplars, [*last.behind], {}
+        else:
+            known, behind = (None,) * len(exemplars), [b""] * len(layout.lines)
+            lines = () if last.layout is None else last.layout.buckets
+            texts = {id(exemplar): last.behind[line] for exemplar, line in zip(last.exemplars, lines, strict=True)}
+        others = list(compress(range(len(exemplars)), map(is_not, exemplars, known)))
+        unknown = [exemplar for exemplar in map(exemplars.__getitem__, others) if exemplar is not None and id(exemplar) not in texts]
+        texts |= zip(map(id, unknown), _behind(unknown), strict=True)
+        for place in others:
+            behind[layout.buckets[place]] = texts.get(id(exemplars[place]), b"")
+        self._last = _Traced(layout, exemplars, behind)
+        return behind
 
 
 def _above_in_text(header: Header) -> str:

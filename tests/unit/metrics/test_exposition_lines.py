@@ -76,7 +76,13 @@ class Pages:
         return self._writer.pieces(self.sheet([row(number, points) for number, points in enumerate(told)]), content_type)
 
     def sheet(self, rows: Sequence[Row[Name]]) -> Sheet:
-        return self._sheets.sheet(rows, lines_most=1_000_000)
+        steps = self._sheets.sheet(rows, lines_most=1_000_000)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as ended:
+                sheet: Sheet = ended.value
+                return sheet
 
     def in_order(self, page: Page) -> Page:
         return sorted(page, key=lambda family: self.headers.index(family[0]))
