@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from infermeter.model import Ints
+from infermeter.model import Ints, Names
 
 OTHER = "other"
 UNKNOWN = "unknown"
@@ -47,13 +47,14 @@ class ModelNames:
 
     def codes(self, models: Sequence[str | None]) -> Ints:
         """The code of each model (n >= 1)."""
-        if models.count(models[0]) == len(models):
-            return np.full(len(models), self.code(models[0]), np.int64)
+        names = Names.of(models)
         try:
-            return np.fromiter(map(self._codes.__getitem__, models), np.int64, len(models))
+            codes = np.array([self._codes[name] for name in names.kinds], np.int64)
         except KeyError:  # a new one, or one of those that are others
-            distinct = {model: self.code(model) for model in dict.fromkeys(models)}
-            return np.fromiter(map(distinct.__getitem__, models), np.int64, len(models))
+            codes = np.zeros(len(names.kinds), np.int64)
+            for place, name in names.first_rows():
+                codes[place] = self.code(name)
+        return codes.take(names.places)
 
     def code(self, model: str | None) -> int:
         """The code of one model; None is the model of spans that carry none."""

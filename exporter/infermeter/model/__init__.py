@@ -30,7 +30,7 @@ from infermeter.model.facts import (
     Window,
 )
 from infermeter.model.gpus import GpuIdentity, GpuSample, HostSample
-from infermeter.model.inferences import InferenceBatch, PartColumn, PartKey
+from infermeter.model.inferences import InferenceBatch, Names, PartColumn, PartKey
 from infermeter.model.kinds import (
     SIGNALS,
     SPAN_KINDS,
@@ -104,6 +104,7 @@ __all__ = [
     "ModelFacts",
     "ModelWindow",
     "Move",
+    "Names",
     "NotForwarded",
     "Outcome",
     "PartColumn",

@@ -1,4 +1,7 @@
+import numpy as np
+
 from infermeter.ledger.names import ModelNames
+from infermeter.model import Names
 
 
 def names(limit: int = 3, configured: tuple[str, ...] = (), unnamed: str | None = None) -> ModelNames:
@@ -95,3 +98,10 @@ def test_a_configured_model_is_not_overruled_by_what_the_server_says() -> None:
     names = ModelNames(5, configured=(), unnamed="mine")
     names.served("chat")
     assert names.names[names.code(None)] == "mine"
+
+
+def test_codes_go_by_the_first_rows_and_a_name_that_no_row_has_gets_none() -> None:
+    book = names(limit=2)
+    assert book.codes(Names(("nobody's", "a", "b", "a", "c"), np.array([2, 3, 4, 1, 2]))).tolist() == [0, 1, 2, 1, 0]
+    assert book.names == ["b", "a", "other"]
+    assert book.codes(Names(("a", "b"), np.array([1, 0, 1]))).tolist() == [0, 1, 0]
