@@ -91,9 +91,9 @@ class InferenceBatch:
     intervals in which a row was computing (any number a row, within the inference); where the server tells neither instants nor
     length of its compute, that is the time which no stage claims, and `compute_estimated` is set.
     `ttft_seconds` and `tpot_seconds` are NaN, token counts -1 where unknown. `model` is None where neither the span nor its resource
-    told one; it costs least as `Names`. `trace_id` is raw bytes, for exemplars. `quality` tells for each stage that some row holds how it was obtained.
-    `around_ns`: time in parts that lie outside of inferences, of these or of earlier ones (a router's way to the engine): part of no
-    duration, and of no stage.
+    told one; it costs least as `Names`. `trace_id` is raw bytes, for exemplars. `quality` tells for each stage that some row holds how it
+    was obtained. `around_ns`: time in parts that lie outside of inferences, of these or of earlier ones (a router's way to the engine):
+    part of no duration, and of no stage.
     """
 
     model: Sequence[str | None]
