@@ -29,7 +29,7 @@ from infermeter.mapping import ServerMapping
 from infermeter.memory import Memory
 from infermeter.meter import Meter, Surroundings
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import findings_report, report, report_pieces
+from infermeter.metrics.report import findings_report, report_pieces
 from infermeter.model import HostSample, ServerReading, Snapshot
 from infermeter.otlp import access as otlp_access
 from infermeter.otlp.decoders import tell
@@ -219,7 +219,7 @@ class Sidecar:
             "web": lambda: WebServer(
                 render=lambda accept: self._exposition.pieces(self._snapshot(), accept),
                 report=lambda: report_pieces(self._snapshot()),
-                events=lambda: report(self._snapshot(), slots=False),
+                events=lambda: report_pieces(self._snapshot(), slots=False),
                 findings=lambda: findings_report(self._snapshot().advice.findings),
                 ready=self.readiness,
                 page=STATUS if self._config.web.page else LINKS,

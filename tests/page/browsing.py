@@ -116,7 +116,7 @@ class Sidecar:
         return WebServer(
             render=lambda accept: Exposition().pieces(self.snapshot, accept),
             report=lambda: [orjson.dumps(self.report())],
-            events=lambda: self.report(slots=False),
+            events=lambda: [orjson.dumps(self.report(slots=False))],
             findings=lambda: findings_report(self.snapshot.advice.findings),
             ready=lambda: (True, "ready"),
             page=STATUS,

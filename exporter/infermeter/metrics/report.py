@@ -7,7 +7,7 @@ a span and no trace id is ever in it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import accumulate, islice
@@ -19,9 +19,12 @@ import orjson
 from infermeter.ledger.miss_bounds import inferences_until_met, miss_ratio_bounds
 from infermeter.metrics.budget import series_of, thrifty
 from infermeter.metrics.derived import derived
-from infermeter.metrics.families import Families, Point, families
+from infermeter.metrics.families import Families, Point, families, families_in_steps
 from infermeter.model import Finding, GpuFacts, Histogram, Judged, ModelFacts, ModelWindow, ServerWindow, SlaTarget, Slot, Snapshot
 from infermeter.report_json import SCHEMA, plain
+
+POINTS_A_PIECE: Final = 200
+"""Points that are made into JSON in one go: some two milliseconds, if they are histograms."""
 
 SLOTS_A_PIECE: Final = 500
 """Slots that are made into JSON in one go: some three milliseconds."""
@@ -33,18 +36,47 @@ def report(snapshot: Snapshot, *, slots: bool = True) -> dict[str, Any]:
     An absent family is an absent key. `slots=False` leaves out the closed slots, which make up most of a long report.
     """
     told = families(snapshot)
-    readings = {family.name: points for family, points in told.items()} | derived(snapshot)
     about = _about(snapshot, told, slots=slots)
-    return {name: [_entry(point) for point in points] for name, points in readings.items()} | {"report": about}
+    return {name: [_entry(point) for point in points] for name, points in _readings(snapshot, told).items()} | {"report": about}
 
 
-def report_pieces(snapshot: Snapshot) -> Iterator[bytes]:
-    """The report as JSON, in pieces, each made when it is asked for: all but the slots, then SLOTS_A_PIECE of them at a time.
+def report_pieces(snapshot: Snapshot, *, slots: bool = True) -> Iterator[bytes]:
+    """The report as JSON in one line, in pieces, some of them empty, each made when it is asked for: a few milliseconds at most.
 
-    A slot that the ledger forgets in between, the oldest, may be left out.
+    They are readings, POINTS_A_PIECE at a time, what the report says of itself, then SLOTS_A_PIECE slots at a time. A slot that the ledger
+    forgets in between, the oldest, may be left out.
     """
-    yield orjson.dumps(report(snapshot, slots=False)).removesuffix(b"}}") + b',"slots":['
-    slots, between = iter(snapshot.ledger.slots), b""
+    told = yield from families_in_steps(snapshot)
+    yield from _reading_pieces(_readings(snapshot, told))
+    about = orjson.dumps({"report": _about(snapshot, told, slots=False)})[1:]
+    yield about.removesuffix(b"}}") + b',"slots":[' if slots else about
+    if slots:
+        yield from _slot_pieces(snapshot.ledger.slots)
+
+
+def _readings(snapshot: Snapshot, told: Families) -> dict[str, Sequence[Point]]:
+    return {family.name: points for family, points in told.items()} | derived(snapshot)
+
+
+def _reading_pieces(readings: Mapping[str, Sequence[Point]]) -> Iterator[bytes]:
+    """The beginning of an object, and in it each reading with a comma behind."""
+    text, told = b"{", 0
+    for name, points in readings.items():
+        text += b'"%b":[' % name.encode()
+        for first in range(0, len(points), POINTS_A_PIECE):
+            entries = [_entry(point) for point in points[first : first + POINTS_A_PIECE]]
+            text += (b"," if first else b"") + orjson.dumps(entries)[1:-1]
+            told += len(entries)
+            if told >= POINTS_A_PIECE:
+                yield text
+                text, told = b"", 0
+        text += b"],"
+    yield text
+
+
+def _slot_pieces(of: Iterable[Slot]) -> Iterator[bytes]:
+    """Slots with commas between them, and the end of their list and of the two objects that it is in."""
+    slots, between = iter(of), b""
     while some := [_slot(slot) for slot in islice(slots, SLOTS_A_PIECE)]:
         yield between + orjson.dumps(some)[1:-1]
         between = b","

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from aiohttp import web
+
+from infermeter.web.encoding import in_turns
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +23,8 @@ WRITE_SECONDS = 5.0
 class EventStream:
     """One frame for all listeners, made only while somebody listens; a slow listener misses frames, and is dropped if it stops reading."""
 
-    def __init__(self, source: Callable[[], bytes], *, interval_seconds: float, admission: Callable[[], object]) -> None:
-        """`source` gives the data of an event: one line.
+    def __init__(self, source: Callable[[], Iterable[bytes]], *, interval_seconds: float, admission: Callable[[], object]) -> None:
+        """`source` gives the data of an event: one line, in pieces, between which others have their turn.
 
         `admission` is what says who may listen: once it is another object than when a stream began, that ends, and its listener asks again.
         """
@@ -30,6 +32,7 @@ class EventStream:
         self._interval_seconds = interval_seconds
         self._admission = admission
         self._frame = b""
+        self._making = asyncio.Lock()
         self._made_at = float("-inf")
         self._listeners = 0
         self._closing = asyncio.Event()
@@ -44,7 +47,7 @@ class EventStream:
             return web.Response(status=503, text="too many listeners\n", headers={"Retry-After": "5"})
         self._listeners += 1
         try:
-            return await self._stream(request, self._newest(), self._admission())
+            return await self._stream(request, await self._newest(), self._admission())
         finally:
             self._listeners -= 1
 
@@ -54,7 +57,7 @@ class EventStream:
         try:
             await _write(response, frame)
             while not await self._closes_within(self._interval_seconds) and self._admission() is admitted:
-                newest = self._newest()
+                newest = await self._newest()
                 if newest is not frame:
                     await _write(response, frame := newest)
         except TimeoutError:
@@ -66,13 +69,14 @@ class EventStream:
             log.exception("an event could not be made")
         return response
 
-    def _newest(self) -> bytes:
-        """The frame of this interval."""
-        now = asyncio.get_running_loop().time()
-        if now - self._made_at >= self._interval_seconds:
-            self._frame = b"event: report\ndata: " + self._source() + b"\n\n"
-            self._made_at = now
-        return self._frame
+    async def _newest(self) -> bytes:
+        """The frame of this interval; who comes while it is made waits for it."""
+        async with self._making:
+            now = asyncio.get_running_loop().time()
+            if now - self._made_at >= self._interval_seconds:
+                data, _ = await in_turns(self._source(), "")
+                self._frame, self._made_at = b"event: report\ndata: " + data + b"\n\n", now
+            return self._frame
 
     async def _closes_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

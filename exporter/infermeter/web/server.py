@@ -66,10 +66,11 @@ RequestFactory: TypeAlias = Callable[..., Any]
 class WebServer:
     """`/metrics`, health, report, events, findings and reloading over HTTP.
 
-    `render` takes an `Accept` header and gives a body in pieces and its content type; `report` gives JSON in pieces; `findings` gives what
-    its end point answers, `events` what listeners are sent; `ready` says whether everything listens, and a line about it; `page` is what
-    `/` shows; `reload` takes a new configuration over, and tells whether it did, and a line about it; None: that is switched off. All are
-    called on the loop, for each request. What they raise is logged, and answered with 500.
+    `render` takes an `Accept` header and gives a body in pieces and its content type; `report` gives JSON in pieces, and so does
+    `events`, in one line, what listeners are sent; `findings` gives what its end point answers; `ready` says whether everything
+    listens, and a line about it; `page` is what `/` shows; `reload` takes a new configuration over, and tells whether it did, and a
+    line about it; None: that is switched off. All are called on the loop, for each request. What they raise is logged, and answered
+    with 500.
     """
 
     def __init__(  # noqa: PLR0913 - what is shown, and to whom
@@ -77,7 +78,7 @@ class WebServer:
         *,
         render: Callable[[str], tuple[Iterable[bytes], str]],
         report: Callable[[], Iterable[bytes]],
-        events: Callable[[], Mapping[str, Any]],
+        events: Callable[[], Iterable[bytes]],
         findings: Callable[[], Mapping[str, Any]],
         ready: Callable[[], tuple[bool, str]],
         page: Page = LINKS,
@@ -95,7 +96,7 @@ class WebServer:
         self._page = page
         self._reload = reload
         self._watch = access
-        self._events = EventStream(lambda: orjson.dumps(events()), interval_seconds=events_interval_seconds, admission=self._access)
+        self._events = EventStream(events, interval_seconds=events_interval_seconds, admission=self._access)
         self._admission = Admission(self._access, failures_per_minute=auth_failures_per_minute)
         self._header_seconds = header_seconds
         self._listener: asyncio.Server | TlsListener | None = None

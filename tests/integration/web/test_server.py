@@ -4,15 +4,16 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import findings_report, report, report_pieces
+from infermeter.metrics.report import SLOTS_A_PIECE, findings_report, report, report_pieces
 from infermeter.web import events, server
 from infermeter.web.server import WebServer
 from support.patience import SOON_SECONDS
@@ -26,7 +27,7 @@ def web_server(**changes: Any) -> WebServer:
     parts: dict[str, Any] = {
         "render": lambda accept: Exposition().pieces(SNAPSHOT, accept),
         "report": lambda: report_pieces(SNAPSHOT),
-        "events": lambda: report(SNAPSHOT, slots=False),
+        "events": lambda: report_pieces(SNAPSHOT, slots=False),
         "findings": lambda: findings_report(SNAPSHOT.advice.findings),
         "ready": lambda: (True, "ready"),
         "events_interval_seconds": 0.01,
@@ -91,14 +92,59 @@ def test_metrics_are_packed_for_those_who_accept_it() -> None:
     against(scenario)
 
 
-def test_head_answers_without_a_body() -> None:
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/report", "/api/v1/findings"])
+def test_head_tells_what_get_answers_without_the_body(path: str, accepted: str) -> None:
     async def scenario(session: aiohttp.ClientSession, _: int) -> None:
-        async with session.head("/metrics", headers={"Accept-Encoding": "identity"}) as response:
+        async with session.get(path, headers={"Accept-Encoding": accepted}) as response:
+            length, headers = len(await response.read()), dict(response.headers)
+        async with session.head(path, headers={"Accept-Encoding": accepted}) as response:
             assert response.status == 200
-            assert int(response.headers["Content-Length"]) == len(Exposition().render(SNAPSHOT, "")[0])
             assert await response.read() == b""
+            told = dict(response.headers)
+        assert int(told["Content-Length"]) == length > 0
+        assert {**told, "Date": ""} == {**headers, "Date": ""}
 
     against(scenario)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/report", "/api/v1/findings"])
+def test_who_has_seen_an_answer_before_gets_the_next_one_whole(path: str) -> None:
+    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
+        async with session.get(path) as first:
+            assert not {"ETag", "Last-Modified", "Accept-Ranges"} & first.headers.keys()
+            body = await first.read()
+        seen = {"If-None-Match": '"seen"', "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT", "Range": "bytes=0-9"}
+        async with session.get(path, headers=seen) as again:
+            assert (again.status, await again.read()) == (200, body)
+
+    against(scenario)
+
+
+def test_a_report_of_many_pieces_is_packed_as_a_whole() -> None:
+    long = replace(SNAPSHOT, ledger=replace(SNAPSHOT.ledger, slots=SNAPSHOT.ledger.slots * (2 * SLOTS_A_PIECE)))
+
+    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
+        async with session.get("/api/v1/report", headers={"Accept-Encoding": "gzip"}) as response:
+            assert response.headers["Content-Encoding"] == "gzip"
+            assert json.loads(gzip.decompress(await response.read())) == report(long)
+
+    against(scenario, report=lambda: report_pieces(long))
+
+
+@pytest.mark.parametrize(("path", "part"), [("/metrics", "render"), ("/api/v1/report", "report"), ("/api/v1/report/events", "events")])
+def test_of_what_fails_after_some_pieces_nothing_is_sent(path: str, part: str, caplog: pytest.LogCaptureFixture) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half of it" * 1000
+        raise RuntimeError("a mistake")
+
+    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
+        async with session.get(path) as response:
+            assert (response.status, await response.text()) == (500, "500 Internal Server Error\n")
+
+    with caplog.at_level(logging.ERROR):
+        against(scenario, **{part: (lambda _: (pieces(), "text/plain")) if part == "render" else pieces})
+    assert [record.getMessage() for record in caplog.records] == [f"{path} failed"]
 
 
 def test_health_needs_nothing_and_readiness_waits_for_the_listeners() -> None:
@@ -283,9 +329,10 @@ def test_ipv6_addresses_are_written_in_brackets() -> None:
 def test_events_are_reports_without_slots_made_once_for_all_listeners() -> None:
     made: list[int] = []
 
-    def counted() -> dict[str, int]:
+    def counted() -> Iterator[bytes]:
         made.append(len(made))
-        return {"report": made[-1]}
+        yield b'{"report":'
+        yield b"%d}" % made[-1]
 
     async def scenario(session: aiohttp.ClientSession, _: int) -> None:
         async with session.get("/api/v1/report/events") as one, session.get("/api/v1/report/events") as two:
@@ -300,6 +347,26 @@ def test_events_are_reports_without_slots_made_once_for_all_listeners() -> None:
             return (await event(response))[0]
 
     against(scenario, events=counted)
+
+
+def test_who_comes_while_an_event_is_made_waits_for_it() -> None:
+    begun: list[None] = []
+
+    def made() -> Iterator[bytes]:
+        begun.append(None)
+        yield b"["
+        for _ in range(50):
+            yield b""
+        yield b"%d]" % len(begun)
+
+    async def scenario(session: aiohttp.ClientSession, _: int) -> None:
+        async def first() -> Any:
+            async with session.get("/api/v1/report/events") as response:
+                return (await event(response))[1]
+
+        assert await asyncio.gather(*(first() for _ in range(4))) == [[1]] * 4
+
+    against(scenario, events=made, events_interval_seconds=3600.0)
 
 
 def test_listeners_are_bounded_and_make_room_when_they_leave(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,17 +402,18 @@ def test_a_listener_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPatc
                         break
         writer.transport.abort()
 
-    against(scenario, events=lambda: {"much": "a" * 8_000_000})
+    against(scenario, events=lambda: [b'"', b"a" * 8_000_000, b'"'])
 
 
 def test_events_that_can_no_longer_be_made_end_the_stream_with_a_log(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[None] = []
 
-    def breaks() -> dict[str, str]:
+    def breaks() -> Iterator[bytes]:
+        yield b"{"
         calls.append(None)
         if len(calls) > 1:
             raise RuntimeError("a mistake")
-        return {}
+        yield b"}"
 
     async def scenario(session: aiohttp.ClientSession, _: int) -> None:
         async with session.get("/api/v1/report/events") as response:

@@ -20,6 +20,7 @@ from infermeter.metrics.exposition_layout import Header, Name, Sheet, Sheets, nu
 from infermeter.metrics.exposition_lines import LINES_A_PIECE, OPENMETRICS, TEXT, Writer
 from infermeter.metrics.families import Point
 from infermeter.metrics.rows import Row
+from infermeter.metrics.steps import at_once
 from infermeter.model import Exemplar, Histogram
 from support.library_pages import FORMATS, Page, by_the_library
 from support.snapshots import llm, rich_snapshot
@@ -76,13 +77,7 @@ class Pages:
         return self._writer.pieces(self.sheet([row(number, points) for number, points in enumerate(told)]), content_type)
 
     def sheet(self, rows: Sequence[Row[Name]]) -> Sheet:
-        steps = self._sheets.sheet(rows, lines_most=1_000_000)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as ended:
-                sheet: Sheet = ended.value
-                return sheet
+        return at_once(self._sheets.sheet(rows, lines_most=1_000_000))
 
     def in_order(self, page: Page) -> Page:
         return sorted(page, key=lambda family: self.headers.index(family[0]))

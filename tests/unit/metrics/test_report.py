@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from infermeter.metrics import catalog
 from infermeter.metrics.derived import DERIVED
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import SLOTS_A_PIECE, findings_report, report, report_pieces
+from infermeter.metrics.families import ROWS_A_STEP, rows
+from infermeter.metrics.report import POINTS_A_PIECE, SLOTS_A_PIECE, findings_report, report, report_pieces
 from infermeter.model import Snapshot
 from support.golden import assert_golden
 from support.snapshots import empty_snapshot, llm, opaque, rich_snapshot, sampled_snapshot
@@ -252,6 +253,16 @@ def test_as_many_series_are_told_as_an_exposition_holds_besides_its_own() -> Non
 def test_a_report_in_pieces_is_the_report_with_so_many_slots_a_piece(slots: int) -> None:
     rich = rich_snapshot()
     snapshot = replace(rich, ledger=replace(rich.ledger, slots=rich.ledger.slots * slots))
+    pieces, without = list(report_pieces(snapshot)), list(report_pieces(snapshot, slots=False))
+    assert b"".join(pieces) == orjson.dumps(report(snapshot))
+    assert b"".join(without) == orjson.dumps(report(snapshot, slots=False))
+    assert len(pieces) == len(without) + 1 + -(-slots // SLOTS_A_PIECE)
+
+
+@pytest.mark.parametrize("models", [0, 1, 2 * ROWS_A_STEP, POINTS_A_PIECE + 1])
+def test_a_report_of_many_models_comes_in_steps_and_pieces(models: int) -> None:
+    snapshot = rich_snapshot(models=tuple(llm(f"m{i}") for i in range(models)))
     pieces = list(report_pieces(snapshot))
     assert b"".join(pieces) == orjson.dumps(report(snapshot))
-    assert len(pieces) == 2 + -(-slots // SLOTS_A_PIECE)
+    assert pieces.count(b"") == len(rows(snapshot)) // ROWS_A_STEP
+    assert all(piece.count(b'"labels":') < 2 * POINTS_A_PIECE for piece in pieces)
