@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from time import monotonic
+from typing import Final
 
 import psutil
 
+_LIBC: Final = ctypes.CDLL(None)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 8 << 20
 _MAPPED_BYTES = 4 << 20
@@ -135,9 +137,8 @@ def _return_what_is_kept() -> None:
 
 
 def _trim() -> None:
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
 
 
 def tune_allocator() -> None:
@@ -146,7 +147,6 @@ def tune_allocator() -> None:
     Bodies of some hundred kilobytes come and go: memory for them is kept, not returned to the kernel and cleared by it each time, and
     all threads share one arena. Source: mallopt(3).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if hasattr(_LIBC, "mallopt"):
         for parameter, value in ((_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_MMAP_THRESHOLD, _MAPPED_BYTES), (_M_ARENA_MAX, 1)):
-            mallopt(parameter, value)
+            _LIBC.mallopt(parameter, value)
