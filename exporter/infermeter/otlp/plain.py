@@ -19,8 +19,11 @@ from infermeter.otlp.messages import POOLED_EXPORT_REQUEST, RESOURCE, SCOPE, STR
 from infermeter.otlp.protobuf import raw_batches, resource_of
 from infermeter.otlp.templates import Templates
 
-SMALL_BYTES: Final = 2**17
-"""Larger exports are decoded at once: they hold enough spans of each layout, and to judge them is to parse them once more."""
+SMALL_BYTES: Final = 3 * 2**15
+"""Larger exports are decoded at once: they hold enough spans of each layout, and to judge them is to parse them once more.
+
+Where both cost the same hangs on what spans are like: 130 of vLLM's are 90 kB, 230 of Triton's 50 kB.
+"""
 
 TINY_BYTES: Final = 2**12
 """So small an export gains by company even where no spans are alike."""
