@@ -172,7 +172,7 @@ def _web() -> Peer:
     server = WebServer(
         render=lambda accept: ([accept.encode("utf-8", "replace")[:64] + b"\n"], "text/plain; version=0.0.4; charset=utf-8"),
         report=lambda: [b'{"schema":1}'],
-        events=lambda: {"schema": 1},
+        events=lambda: [b'{"schema":1}'],
         findings=lambda: {"findings": []},
         ready=lambda: (True, "ready"),
         reload=reload,

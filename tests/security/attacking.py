@@ -74,7 +74,7 @@ async def web_port(**changes: Any) -> AsyncIterator[int]:
     parts: dict[str, Any] = {
         "render": lambda _: ([b"metrics 1\n"], "text/plain"),
         "report": dict,
-        "events": dict,
+        "events": lambda: [b"{}"],
         "findings": dict,
         "ready": lambda: (True, "ready, without a GPU"),
         "header_seconds": HEADER_SECONDS,

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from referencing import Registry, Resource
 
 from infermeter.metrics.exposition import Exposition
-from infermeter.metrics.report import findings_report, report, report_pieces
+from infermeter.metrics.report import findings_report, report_pieces
 from infermeter.network.file_watch import FileWatch
 from infermeter.web import server
 from infermeter.web.access import read_access, weakened
@@ -74,7 +74,7 @@ def served(folder: Path) -> Iterator[int]:
         web = WebServer(
             render=lambda accept: Exposition().pieces(SNAPSHOT, accept),
             report=lambda: report_pieces(SNAPSHOT),
-            events=lambda: report(SNAPSHOT, slots=False),
+            events=lambda: report_pieces(SNAPSHOT, slots=False),
             findings=lambda: findings_report(SNAPSHOT.advice.findings),
             ready=lambda: next(phases),
             reload=reload,

@@ -48,7 +48,7 @@ async def listening(file: Path, **changes: Any) -> AsyncIterator[tuple[str, File
     parts: dict[str, Any] = {
         "render": lambda _: ([b"metrics 1\n"], "text/plain"),
         "report": dict,
-        "events": dict,
+        "events": lambda: [b"{}"],
         "findings": dict,
         "ready": lambda: (True, "ready, without a GPU: no driver"),
         "access": watch,
