@@ -35,4 +35,4 @@ def test_every_call_is_answered_and_counted_once(pattern: Sequence[str], tmp_pat
         assert re.search(f"requests: {CALLS} total, {CALLS} started, {CALLS} done, {CALLS} succeeded, 0 failed", output), output
         now = counted(sidecar, "grpc")
         assert now == Counted(2 * (CALLS - now.refused), now.refused)
-        assert (now.refused > 0) == ("-m100" in pattern)
+        assert not now.refused or "-m100" in pattern  # a client that has read the settings in time asks for no more than is allowed
