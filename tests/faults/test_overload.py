@@ -29,9 +29,9 @@ RECOVERY_SECONDS = 5.0
 PAUSE_SECONDS = 0.2
 SECONDS = 15.0
 
-HTTP = Flood("http", "", connections=200)
-JSON = Flood("http", "", shape="triton", encoding="json", spans=510, connections=100)
-GRPC = Flood("grpc", "", connections=200, channels=16)
+HTTP = Flood("http", "", connections=600)
+JSON = Flood("http", "", shape="triton", encoding="json", spans=510, connections=250)
+GRPC = Flood("grpc", "", connections=600, channels=48)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
