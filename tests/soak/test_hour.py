@@ -224,7 +224,7 @@ def test_minutes_of_flood_are_refused_and_accounted_for_exactly_and_are_over_at_
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a share of a processor takes root")
 def test_ten_times_what_it_can_take_on_a_share_of_a_processor_is_refused_and_accounted_for_exactly(tmp_path: Path) -> None:
-    seen, floods = Seen(), (replace(HTTP, connections=600), replace(GRPC, connections=400, channels=32))
+    seen, floods = Seen(), (HTTP, GRPC)
     with share_of_a_processor(CPU_RATIO) as line, serving(tmp_path, CONFIG, shell=line) as sidecar:
         told = flooded_for(sidecar, floods, FLOOD_SECONDS, seen)
         taken = sum(one.exports for one in told)
