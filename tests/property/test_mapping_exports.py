@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from infermeter.config import Assembly, Limits
 from infermeter.mapping import Mapper, ServerMapping, load_mappings
-from infermeter.model import Column, InferenceBatch, SpanBatch, SpanEvents
+from infermeter.model import Column, InferenceBatch, Names, SpanBatch, SpanEvents
 from infermeter.otlp.columns import TRACE_ID, events, objects
 from mapping.recordings import TESTS, decoded, unbounded
 from support import span_rows
@@ -285,6 +285,8 @@ def as_block(column: Column | None) -> Column | None:
     types = set() if column is None else set(map(type, column.tolist()))
     if types == {float}:
         return np.array(column, np.float64)
+    if types == {str} and column is not None:
+        return Names.of(column.tolist())
     return np.array(column, np.int64) if types == {int} and column is not None and max(column) < 2**63 else column
 
 
@@ -296,16 +298,21 @@ def state(of: Mapper) -> tuple[object, ...]:
 @settings(max_examples=300, deadline=None)
 @given(
     steps=st.lists(
-        st.tuples(st.lists(COMING, min_size=1, max_size=4), st.booleans(), st.sampled_from([0, 1, 400, 1000, -3000]), st.integers(0, 4)),
+        st.tuples(
+            st.lists(COMING, min_size=1, max_size=4),
+            st.sampled_from(["neither", "together", "both"]),
+            st.sampled_from([0, 1, 400, 1000, -3000]),
+            st.integers(0, 4),
+        ),
         max_size=14,
     ),
     limits=st.builds(Limits, pending_traces=st.sampled_from([1, 2, 10_000]), age=st.just(5.0), future=st.just(5.0)),
     bounded=st.booleans(),
 )
 def test_exports_that_wait_to_be_mapped_together_become_what_they_become_one_by_one(
-    steps: Sequence[tuple[Sequence[Span], bool, int, int]], limits: Limits, bounded: bool
+    steps: Sequence[tuple[Sequence[Span], str, int, int]], limits: Limits, bounded: bool
 ) -> None:
-    """Whoever reads a counter makes the mapper find out what becomes of each export as it comes.
+    """Whatever the types of their columns. Whoever reads a counter makes the mapper find out what becomes of each export as it comes.
 
     Together they take less memory, so that limits.pending_bytes may spare some of them.
     """
@@ -315,7 +322,7 @@ def test_exports_that_wait_to_be_mapped_together_become_what_they_become_one_by_
         now += milliseconds
         for of in (together, one_by_one):
             coming = batches(spans, of.wanted)
-            if blocks:
+            if blocks == "both" or (blocks == "together" and of is together):
                 coming = [replace(batch, attributes=tuple(map(as_block, batch.attributes))) for batch in coming]
             of.add(coming[:1], ns(now))
             of.add(coming[1:], ns(now))

@@ -17,7 +17,7 @@ from infermeter.mapping.inferences import PartNames, extent, told_stages
 from infermeter.mapping.rules import Rule
 from infermeter.mapping.spans import Table
 from infermeter.mapping.stages import Intervals, disjoint
-from infermeter.model import STAGE_PRIORITY, Bools, InferenceBatch, Ints, PartKey
+from infermeter.model import STAGE_PRIORITY, Bools, InferenceBatch, Ints, Names, PartKey
 
 PIECES_LIMIT = 32
 """Inferences of a trace that are remembered, and stretches of time around them; over all traces four times as many as traces."""
@@ -38,7 +38,7 @@ class _Fresh(NamedTuple):
     trace_id: Sequence[bytes]
     start_ns: Ints
     end_ns: Ints
-    model: Sequence[str | None]
+    model: Names
 
 
 class Served:
@@ -54,9 +54,8 @@ class Served:
     def add(self, batch: InferenceBatch, below: Bools) -> None:
         """Takes inferences whose span is `below` another one: around any other nothing can lie."""
         rows = np.flatnonzero(below)
-        places = rows.tolist()
-        trace_id, model = [batch.trace_id[row] for row in places], [batch.model[row] for row in places]
-        self._fresh.append(_Fresh(trace_id, batch.start_ns[rows], batch.end_ns[rows], model))
+        trace_id = [batch.trace_id[row] for row in rows.tolist()]
+        self._fresh.append(_Fresh(trace_id, batch.start_ns[rows], batch.end_ns[rows], Names.of(batch.model).rows(rows)))
         self._fresh_count += len(rows)
         while self._fresh_count > self._limit and len(self._fresh) > 1:
             self._fresh_count -= len(self._fresh.pop(0).trace_id)

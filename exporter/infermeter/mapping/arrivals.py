@@ -11,7 +11,7 @@ import numpy as np
 from infermeter.mapping.layouts import Plan
 from infermeter.mapping.spans import EVENT_BYTES, SPAN_BYTES, VALUE_BYTES, Spans
 from infermeter.mapping.traces import TRACE_BYTES
-from infermeter.model import SpanBatch
+from infermeter.model import Names, SpanBatch
 
 BATCH_BYTES = 3000
 """What a batch takes in memory without its spans and the texts of its resource; rounded up."""
@@ -75,7 +75,7 @@ def _likeness(batch: SpanBatch) -> Hashable:
     """
     resource = batch.resource
     texts = all([type(value) is str for value in resource.values()])  # noqa: C419 - a list is faster
-    types = tuple([None if column is None else column.dtype.char for column in batch.attributes])
+    types = tuple([column if column is None else "O" if isinstance(column, Names) else column.dtype.char for column in batch.attributes])
     return batch.layout, tuple(resource.items()) if texts else id(resource), types
 
 
@@ -85,7 +85,9 @@ def _size_bytes(plan: Plan, batch: SpanBatch) -> int:
     if plan.waits:
         told += sum(map(getsizeof, batch.resource.values()))
         for column in batch.attributes:
-            if column is not None and column.dtype == np.object_:
+            if isinstance(column, Names):
+                told += len(column) * max(map(getsizeof, column.kinds))
+            elif column is not None and column.dtype == np.object_:
                 told += len(column) * max(map(getsizeof, set(column.tolist())))  # most have few values, or of one length
         told += 0 if batch.events is None else EVENT_BYTES * len(batch.events.row)
     return told

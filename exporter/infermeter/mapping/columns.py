@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from infermeter.mapping.layouts import Plan
-from infermeter.model import Ints, SpanBatch
+from infermeter.model import Ints, Names, SpanBatch
 
 Array: TypeAlias = npt.NDArray[Any]
 """A column: of numbers, or of objects, None where there is none."""
 
+Told: TypeAlias = Array | Names
+"""A column of an attribute; one of texts may be either."""
 
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 """Odd, and as good as drawn by lot: 2**64 by the golden ratio."""
@@ -75,6 +77,24 @@ NO_EVENTS = Events(*[np.empty(0, np.int64)] * 3)
 def end_to_end(columns: Sequence[Array]) -> Array:
     """All of them as one; one alone isn't copied."""
     return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def is_objects(column: Told) -> TypeGuard[Array]:
+    """Whether it is one of objects."""
+    return not isinstance(column, Names) and column.dtype == np.object_
+
+
+def told_end_to_end(columns: Sequence[Told]) -> Told:
+    """All of them as one: as `Names` where all of them are."""
+    names = [column for column in columns if isinstance(column, Names)]
+    if len(names) == len(columns):
+        return Names.joined(names)
+    return end_to_end([column.objects() if isinstance(column, Names) else column for column in columns])
+
+
+def rows_of(column: Told, rows: Ints) -> Told:
+    """Some of the rows, in their order."""
+    return column.rows(rows) if isinstance(column, Names) else column[rows]
 
 
 def places(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from operator import eq
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from infermeter.mapping.rules import (
 )
 from infermeter.mapping.spans import REJECTED, TEXT_CHARACTERS, Table
 from infermeter.mapping.stages import Intervals
-from infermeter.model import Floats, Ints
+from infermeter.model import Floats, Ints, Names
 
 NS_PER_SECOND = 1e9
 
@@ -39,8 +38,6 @@ LONGEST_NS = 7 * 86_400 * 1_000_000_000
 """No inference takes longer; what says so is rejected."""
 
 LABEL_CHARACTERS = 256
-
-T = TypeVar("T")
 
 
 class Matches:
@@ -201,45 +198,36 @@ class Matches:
         return told
 
     # --- texts ---------------------------------------------------------------------------------------------------------------------
-    def first_label(self, labels: Sequence[Label]) -> Sequence[str | None]:
+    def first_label(self, labels: Sequence[Label]) -> Names:
         """The text of the first of the labels that yields one, fit for an exposition; None where none does."""
-        told: Sequence[str | None] | None = None
+        told: Names | None = None
         for label, key in [(one, key) for one in labels for key in one.keys]:
-            texts = self._texts(key, label)
-            clean = {text: label_text(text, label.pattern) for text in set(texts)}
-            here = texts if all(map(eq, clean, clean.values())) else list(map(clean.__getitem__, texts))
-            told = here if told is None else [old if old is not None else new for old, new in zip(told, here, strict=True)]
-            if None not in clean.values() or None not in told:
+            here = self._texts(key, label).mapped(partial(label_text, pattern=label.pattern))
+            told = here if told is None else told.filled(here)
+            if not (None in told.kinds and told.missing().any()):
                 break
-        return told or [None] * len(self)
+        return Names.nothing(len(self)) if told is None else told
 
-    def _texts(self, key: str, label: Label) -> Sequence[str | None]:
+    def _texts(self, key: str, label: Label) -> Names:
         if label.where is not None:
             return self._earliest(self.table.texts(key), label.where)
-        return self.of_rows(self.table.resource_texts(key) if label.resource else self.table.texts(key))
+        texts = self.table.resource_texts(key) if label.resource else self.table.texts(key)
+        return texts if len(self) == len(self.table) else texts.rows(self.rows)
 
-    def of_rows(self, column: Sequence[T]) -> Sequence[T]:
-        """A column of the table, for the matches only."""
-        return column if len(self) == len(self.table) else [column[row] for row in self.rows.tolist()]
-
-    def _earliest(self, texts: Sequence[str | None], where: Where) -> list[str | None]:
+    def _earliest(self, texts: Names, where: Where) -> Names:
         """Of the related spans that have a text, that of the one which starts first."""
         related = self.related(where)
-        told = [row for row in np.flatnonzero(related >= 0).tolist() if texts[row] is not None]
-        found: list[str | None] = [None] * len(self)
-        of_told = related[told].tolist()
-        if len(set(of_told)) == len(told):
-            for match, row in zip(of_told, told, strict=True):
-                found[match] = texts[row]
-            return found
-        ranks = {text: rank for rank, text in enumerate(sorted({texts[row] or "" for row in told}))}  # for those that start at once
-        rows = np.array(told, np.int64)
-        rank = np.array([ranks[texts[row] or ""] for row in told], np.int64)
-        rows = rows[np.lexsort((rank, self.table.start_ns[rows]))]
-        match, first = np.unique(related[rows], return_index=True)
-        for place, row in zip(match.tolist(), rows[first].tolist(), strict=True):
-            found[place] = texts[row]
-        return found
+        rows = np.flatnonzero((related >= 0) & ~texts.missing())
+        match = related[rows]
+        if len(match) and np.bincount(match).max() > 1:
+            ranks = {text: rank for rank, text in enumerate(sorted({kind or "" for kind in texts.kinds}))}  # for those that start at once
+            rank = np.array([ranks[kind or ""] for kind in texts.kinds], np.int64).take(texts.places[rows])
+            rows = rows[np.lexsort((rank, self.table.start_ns[rows]))]
+            match, first = np.unique(related[rows], return_index=True)
+            rows = rows[first]
+        places = np.full(len(self), len(texts.kinds), np.int64)
+        places[match] = texts.places[rows]
+        return Names((*texts.kinds, None), places)
 
 
 def label_text(text: str | None, pattern: re.Pattern[str] | None) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 from infermeter.mapping.evaluate import ABSENT, LONGEST_NS, NS_PER_SECOND, Matches
 from infermeter.mapping.rules import PART_NAME, Between, Duration, Part, Rule, Values
 from infermeter.mapping.stages import Intervals, Told, joined, stage_times, without
-from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, PartColumn, PartKey, Quality, Stage
+from infermeter.model import STAGES, Bools, Floats, InferenceBatch, Ints, Names, PartColumn, PartKey, Quality, Stage
 
 PARTS_LIMIT = 8
 """Names of parts of one stage that senders may introduce; further ones are `other`."""
@@ -159,9 +159,9 @@ def _told(stage: Stage, part: Part, matches: Matches, lasting: tuple[Ints, Ints]
     intervals = joined(found) if found else NO_INTERVALS
     if part.name_key is None:
         return [Told(stage, part.name, intervals, length_ns, known, rejected, estimated)]
-    texts = [matches.table.texts(part.name_key)[row] for row in np.concatenate(rows)]
-    names = part_names.of(stage, {text for text in texts if text is not None})
-    name_of = np.array([names[text] if text is not None else "" for text in texts], dtype=np.str_)
+    texts = matches.table.texts(part.name_key).rows(np.concatenate(rows))
+    names = part_names.of(stage, {text for _, text in texts.first_rows() if text is not None})
+    name_of = np.array([names.get(text, "") if text is not None else "" for text in texts.kinds], np.str_).take(texts.places)
     return [
         Told(stage, name or None, intervals.take(name_of == name), length_ns, known, rejected, estimated)
         for name in sorted({*name_of.tolist()}, key=lambda name: (not name, name)) or [""]
@@ -180,7 +180,7 @@ def concatenated(batches: Sequence[InferenceBatch]) -> InferenceBatch:
     for batch in batches:
         around_ns.update(batch.around_ns)
     return InferenceBatch(
-        model=[model for batch in batches for model in batch.model],
+        model=Names.joined([Names.of(batch.model) for batch in batches]),
         start_ns=np.concatenate([batch.start_ns for batch in batches]),
         end_ns=np.concatenate([batch.end_ns for batch in batches]),
         stages_ns=np.concatenate([batch.stages_ns for batch in batches]),
@@ -204,7 +204,7 @@ def nothing_but(around_ns: Mapping[PartKey, int]) -> InferenceBatch:
     """No inferences, but time around some."""
     none, nothing = np.empty(0, np.int64), np.empty(0, np.float64)
     return InferenceBatch(
-        model=(),
+        model=Names.nothing(0),
         start_ns=none,
         end_ns=none,
         stages_ns=np.empty((0, len(STAGES)), np.int64),

@@ -6,17 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from operator import is_
 from sys import getsizeof
 
 import numpy as np
 
-from infermeter.mapping.columns import NO_EVENTS, Array, Events, end_to_end
+from infermeter.mapping.columns import NO_EVENTS, Array, Events, Told, end_to_end, is_objects, rows_of, told_end_to_end
 from infermeter.mapping.layouts import Condition, Plan
 from infermeter.mapping.rules import SECONDS, Where
 from infermeter.mapping.texts import TextMatch
-from infermeter.model import AttributeValue, Bools, Floats, Ints, SpanBatch
+from infermeter.model import AttributeValue, Bools, Floats, Ints, Names, SpanBatch
 
 NO_RULE = np.iinfo(np.int64).max
 """In place of the number of a rule: after all of them in precedence."""
@@ -53,7 +52,7 @@ class Spans:
     status: Array
     start_ns: Ints
     end_ns: Ints
-    attributes: tuple[Array | None, ...]
+    attributes: tuple[Told | None, ...]
     events: Events
 
     @classmethod
@@ -115,12 +114,12 @@ class Spans:
             self.status[rows],
             self.start_ns[rows],
             self.end_ns[rows],
-            tuple(None if column is None else column[rows] for column in self.attributes),
+            tuple(None if column is None else rows_of(column, rows) for column in self.attributes),
             self.events.rows(rows, len(self)),
         )
 
     def kept(self) -> Spans:
-        """The same to be kept for a while: of texts only what is ever looked at."""
+        """The same to be kept for a while: of texts only what is ever looked at, and none for longer than its span is."""
         cut = tuple(map(_cut, self.attributes))
         return self if all(map(is_, cut, self.attributes)) else replace(self, attributes=cut)
 
@@ -133,7 +132,7 @@ class Spans:
         told = np.full(len(self), SPAN_BYTES, np.int64)
         for column in self.attributes:
             told += VALUE_BYTES
-            if column is not None and column.dtype == np.object_:
+            if column is not None and is_objects(column):
                 told += np.fromiter(map(getsizeof, column.tolist()), np.int64, len(self))
         if len(self.events.row):
             told += EVENT_BYTES * np.bincount(self.events.row, minlength=len(self))
@@ -170,20 +169,20 @@ class Spans:
             errors |= self.fit(condition)
         return errors
 
-    def attribute(self, key: str) -> Array | None:
+    def attribute(self, key: str) -> Told | None:
         """The column of a key, with None where a span lacks it; None where all do, or nobody reads that of this layout."""
         keys = self.plan.layout.keys
         return self.attributes[keys.index(key)] if key in keys else None
 
-    def texts(self, key: str) -> Sequence[str | None]:
+    def texts(self, key: str) -> Names:
         """The texts under a key; None where there is none."""
         column = self.attribute(key)
-        if column is None:
-            return (None,) * len(self)
-        values: list[str | None] = column.tolist()
-        if set(map(type, set(values))) == {str}:
-            return values
-        return [value if isinstance(value, str) else None for value in values]
+        if isinstance(column, Names):
+            return column
+        if column is None or column.dtype != np.object_:
+            return Names.nothing(len(self))
+        values: list[AttributeValue | None] = column.tolist()
+        return Names.of([value if isinstance(value, str) else None for value in values])
 
     def numbers(self, key: str) -> Floats:
         """The numbers under a key: NaN where there is none, REJECTED where it is no number."""
@@ -223,7 +222,7 @@ class Table:
         nobody = len(self.start_ns)
         self.parent = np.full(nobody + 1, nobody, np.int64) if parent is None else parent
         self._numbers: dict[str, Floats] = {}
-        self._texts: dict[str, Sequence[str | None]] = {}
+        self._texts: dict[str, Names] = {}
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -250,27 +249,27 @@ class Table:
             told = [column for column in columns if column is not None]
             if not told:
                 self._numbers[key] = np.full(len(self), np.nan)
-            elif len(told) == len(columns) and all(column.dtype != np.object_ for column in told):
-                self._numbers[key] = numbers(end_to_end(told))
+            elif len(told) == len(columns) and not any(map(is_objects, told)):
+                self._numbers[key] = numbers(told_end_to_end(told))
             else:
                 self._numbers[key] = end_to_end([group.numbers(key) for group in self.groups])
         return self._numbers[key]
 
     def seconds(self, key: str) -> Floats:
         """The times under a key that are texts with a unit (RUST_DURATION): NaN where there is none, REJECTED where it is no such text."""
-        return np.array([np.nan if text is None else _spelt_seconds(text) for text in self.texts(key)], np.float64)
+        texts = self.texts(key)
+        return np.array([np.nan if text is None else _spelt_seconds(text) for text in texts.kinds], np.float64).take(texts.places)
 
-    def texts(self, key: str) -> Sequence[str | None]:
+    def texts(self, key: str) -> Names:
         """The texts under a key, of any length; None where there is none."""
         if key not in self._texts:
-            told = [group.texts(key) for group in self.groups]
-            self._texts[key] = told[0] if len(told) == 1 else list(chain.from_iterable(told))
+            self._texts[key] = Names.joined([group.texts(key) for group in self.groups])
         return self._texts[key]
 
-    def resource_texts(self, key: str) -> list[str | None]:
+    def resource_texts(self, key: str) -> Names:
         """The text of the resource of each row; None where there is none."""
         of_group = [value if isinstance(value := group.resource.get(key), str) else None for group in self.groups]
-        return [text for text, group in zip(of_group, self.groups, strict=True) for _ in range(len(group))]
+        return Names(of_group, np.arange(len(of_group)).repeat([len(group) for group in self.groups]))
 
     def selected(self, where: Where) -> Bools:
         """Which rows fit the condition of a selection, whatever they are related to."""
@@ -324,8 +323,10 @@ class Table:
         return self._events.row[first:last], self._events.time_ns[first:last]
 
 
-def numbers(column: Array) -> Floats:
+def numbers(column: Told) -> Floats:
     """The column as numbers; texts that hold a number are numbers, truth values are none."""
+    if isinstance(column, Names):
+        return np.array([_number(kind) for kind in column.kinds], np.float64).take(column.places)
     types = set(map(type, column.tolist())) if column.dtype == np.object_ else set()
     if types == {type(None)}:
         return np.full(len(column), np.nan)
@@ -356,8 +357,10 @@ def _spelt_seconds(text: str) -> float:
     return float(found[1]) * _SPELT_SECONDS[found[2]] if found else REJECTED
 
 
-def _fitting(column: Array, match: TextMatch | None) -> Bools:
+def _fitting(column: Told, match: TextMatch | None) -> Bools:
     """Which values fit; most columns that are asked for are empty."""
+    if isinstance(column, Names):
+        return np.array([_fits(kind, match) for kind in column.kinds], np.bool_).take(column.places)
     values = column.tolist()
     missing = values.count(None)
     if missing == len(values) or (match is None and not missing):
@@ -371,8 +374,10 @@ def _fits(value: AttributeValue | None, match: TextMatch | None) -> bool:
     return match.matches(value[:TEXT_CHARACTERS] if isinstance(value, str) else str(value))
 
 
-def _cut(column: Array | None) -> Array | None:
+def _cut(column: Told | None) -> Array | None:
     """The column, of texts only what is ever looked at."""
+    if isinstance(column, Names):
+        return column.mapped(lambda kind: kind and kind[:TEXT_CHARACTERS]).objects()
     if column is None or column.dtype != np.object_:
         return column
     values = column.tolist()
@@ -381,7 +386,7 @@ def _cut(column: Array | None) -> Array | None:
     return np.fromiter([value[:TEXT_CHARACTERS] if isinstance(value, str) else value for value in values], np.object_, len(values))
 
 
-def _joined(columns: Sequence[Array | None]) -> Array | None:
+def _joined(columns: Sequence[Told | None]) -> Told | None:
     """One column: all of them have the same type, or are None."""
     told = [column for column in columns if column is not None]
-    return end_to_end(told) if told else None
+    return told_end_to_end(told) if told else None

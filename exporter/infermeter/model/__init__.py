@@ -30,7 +30,7 @@ from infermeter.model.facts import (
     Window,
 )
 from infermeter.model.gpus import GpuIdentity, GpuSample, HostSample
-from infermeter.model.inferences import InferenceBatch, Names, PartColumn, PartKey
+from infermeter.model.inferences import InferenceBatch, PartColumn, PartKey
 from infermeter.model.kinds import (
     SIGNALS,
     SPAN_KINDS,
@@ -39,7 +39,6 @@ from infermeter.model.kinds import (
     STATUS_CODES,
     AttributeValue,
     Bools,
-    Column,
     Component,
     Direction,
     EnergyKind,
@@ -58,9 +57,10 @@ from infermeter.model.kinds import (
     Use,
     Workload,
 )
+from infermeter.model.names import Names, numbering
 from infermeter.model.server_metrics import Series, ServerReading, ServerTime, TimeOf
 from infermeter.model.snapshot import ForwardFacts, IntakeFacts, Snapshot
-from infermeter.model.spans import Accepted, Export, Layout, SpanBatch, SpanEvents, SpanFilter
+from infermeter.model.spans import Accepted, Column, Export, Layout, SpanBatch, SpanEvents, SpanFilter
 
 __all__ = [
     "SIGNALS",
@@ -136,4 +136,5 @@ __all__ = [
     "Use",
     "Window",
     "Workload",
+    "numbering",
 ]

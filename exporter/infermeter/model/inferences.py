@@ -2,70 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, overload
-
-import numpy as np
+from typing import TypeAlias
 
 from infermeter.model.kinds import Bools, Floats, Ints, Quality, Stage
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Names(Sequence[str | None]):
-    """A column of names of which there are few: `places` has for each row the place of its name in `kinds`. Some may be nobody's.
-
-    What is done with a name is done once for each kind, so that it costs a row the same whether there is one name or there are hundreds.
-    """
-
-    kinds: Sequence[str | None]
-    places: Ints
-
-    @classmethod
-    def of(cls, names: Sequence[str | None]) -> Names:
-        """The same names, in this form."""
-        if isinstance(names, Names):
-            return names
-        if not names or names.count(names[0]) == len(names):
-            return cls(names[:1], np.zeros(len(names), np.int64))
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return cls(tuple(numbers), np.fromiter(map(numbers.__getitem__, names), np.int64, len(names)))
-
-    @classmethod
-    def joined(cls, columns: Sequence[Names]) -> Names:
-        """Several (at least one) end to end."""
-        if len(columns) == 1:
-            return columns[0]
-        kinds: list[str | None] = []
-        places = []
-        for column in columns:
-            places.append(column.places + len(kinds))
-            kinds += column.kinds
-        return cls(kinds, np.concatenate(places))
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __iter__(self) -> Iterator[str | None]:
-        return map(self.kinds.__getitem__, self.places.tolist())
-
-    @overload
-    def __getitem__(self, index: int) -> str | None: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Names: ...
-
-    def __getitem__(self, index: int | slice) -> str | Names | None:
-        return Names(self.kinds, self.places[index]) if isinstance(index, slice) else self.kinds[int(self.places[index])]
-
-    def rows(self, rows: Ints) -> Names:
-        """Those of some of the rows."""
-        return Names(self.kinds, self.places[rows])
-
-    def first_rows(self) -> list[tuple[int, str | None]]:
-        """The kinds that there are, each with its place, in the order of their first rows."""
-        places, firsts = np.unique(self.places, return_index=True)
-        return [(place, self.kinds[place]) for place in places[firsts.argsort()].tolist()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

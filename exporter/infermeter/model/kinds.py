@@ -11,8 +11,6 @@ AttributeValue: TypeAlias = str | bool | int | float
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
-Column: TypeAlias = Floats | Ints | npt.NDArray[np.object_]
-"""An attribute of many spans: numbers where each tells one of that type, else objects (`AttributeValue`), None where a span lacks it."""
 
 Stage: TypeAlias = Literal["queue", "compute", "transfer", "serialisation", "other"]
 Use: TypeAlias = Literal["active", "idle", "unattributed"]

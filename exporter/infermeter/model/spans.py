@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from infermeter.model.kinds import AttributeValue, Column, Ints
+from infermeter.model.kinds import AttributeValue, Floats, Ints
+from infermeter.model.names import Names
+
+Column: TypeAlias = Floats | Ints | Names | npt.NDArray[np.object_]
+"""An attribute of many spans: numbers or texts where each tells one of that type, else objects (`AttributeValue`), None where a span
+lacks it. A column of texts may be either."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

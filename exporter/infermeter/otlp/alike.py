@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError as WireError
 
-from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Bools, Column, SpanBatch, SpanEvents
+from infermeter.model import SPAN_KINDS, STATUS_CODES, AttributeValue, Bools, Column, Names, SpanBatch, SpanEvents, numbering
 from infermeter.otlp.columns import END_OF_TIME_NS, TRACE_ID
 from infermeter.otlp.template import WORD_BYTES, Kin, Matrix
 from infermeter.otlp.templates import Alike
@@ -108,9 +108,7 @@ def _attributes(kin: Kin, alike: Sequence[Alike], bounds: _Bounds, words: _Words
         whole = _integers(words[first : first + len(kin.integers)], sizes, [end - begin for begin, end in bounds])
         told.update(zip(kin.integers, whole, strict=True))
     for number, column in enumerate(kin.texts):
-        told[column] = texts = np.empty(bounds[-1][1], np.object_)
-        for (template, matrix), (begin, end) in zip(alike, bounds, strict=True):
-            _put_texts(texts[begin:end], matrix[:, slice(*template.texts[number])])
+        told[column] = _texts([matrix[:, slice(*template.texts[number])] for template, matrix in alike], bounds)
     return tuple([told.get(column) for column in range(len(kin.layout.keys))])
 
 
@@ -124,22 +122,25 @@ def _integers(words: _Words, sizes: npt.NDArray[np.int64], repeats: Sequence[int
     return numbers.view(np.int64)
 
 
-def _put_texts(column: npt.NDArray[np.object_], octets: Matrix) -> None:
-    """Fills a column with texts of one size, a row each; most often there is one only, such as the name of a model.
+def _texts(columns: Sequence[Matrix], bounds: _Bounds) -> Names:
+    """The texts of columns of octets, in each of one size; most often there is one text only, such as the name of a model.
 
     Raises:
         google.protobuf.message.DecodeError: one is no UTF-8.
     """
-    size = octets.shape[1]
-    try:
+    places = np.empty(bounds[-1][1], np.int64)
+    number_of = numbering()
+    for octets, (begin, end) in zip(columns, bounds, strict=True):
+        size = octets.shape[1]
         if not size or (octets == octets[0]).all():
-            column.fill(octets[0].tobytes().decode())  # numpy's own text would lose zeros at the end
-            return
+            places[begin:end] = number_of[octets[0].tobytes()]  # numpy's own text would lose zeros at the end
+            continue
         raws = np.ascontiguousarray(octets).view(f"V{size}")[:, 0].tolist()
-        known = {raw: raw.decode() for raw in set(raws)}
+        places[begin:end] = np.fromiter(map(number_of.__getitem__, raws), np.int64, len(raws))
+    try:
+        return Names(list(map(bytes.decode, number_of)), places)
     except UnicodeDecodeError:
         raise WireError from None
-    column[:] = [known[raw] for raw in raws]
 
 
 def _events(names: tuple[str, ...], times_ns: _Words) -> SpanEvents:

@@ -106,8 +106,7 @@ class Kernel:
             return None
         written = [self._written(body, group) for group in self._groups(body)]
         texts = _decoded(body, self._state.texts[: self._state.found().texts])
-        columns = np.fromiter(texts, np.object_, len(texts))
-        return [one.batch(columns) for one in written]
+        return [one.batch(texts) for one in written]
 
     def _groups(self, body: bytes) -> Sequence[_Group]:
         """What of the outlined spans is one batch each, in order of the first. It sets `State.order` accordingly."""

@@ -8,12 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from infermeter.model import AttributeValue, Column, Layout, SpanBatch, SpanEvents
+from infermeter.model import AttributeValue, Column, Layout, Names, SpanBatch, SpanEvents
 from infermeter.otlp.columns import TRACE_ID
 
 _DOUBLE, _INTEGER, _TEXT, _TRUTH = 1, 2, 3, 4
-
-Texts = npt.NDArray[np.object_]
 
 
 class Written(NamedTuple):
@@ -31,7 +29,7 @@ class Written(NamedTuple):
     told: Sequence[tuple[int, int]]
     events: SpanEvents | None
 
-    def batch(self, texts: Texts) -> SpanBatch:
+    def batch(self, texts: Sequence[str]) -> SpanBatch:
         """The whole, with the texts by their numbers."""
         words, octets = self.words, self.octets
         return SpanBatch(
@@ -50,7 +48,7 @@ class Written(NamedTuple):
         )
 
 
-def _column(count: int, types: int, bits: npt.NDArray[np.uint64], type_of: npt.NDArray[np.uint8], texts: Texts) -> Column | None:
+def _column(count: int, types: int, bits: npt.NDArray[np.uint64], type_of: npt.NDArray[np.uint8], texts: Sequence[str]) -> Column | None:
     """The values of a key, of which so many are there, and that have these types (a bit for each)."""
     if not count:
         return None
@@ -59,12 +57,13 @@ def _column(count: int, types: int, bits: npt.NDArray[np.uint64], type_of: npt.N
     column = np.full(len(bits), None, np.object_)
     column[type_of == _TRUTH] = bits[type_of == _TRUTH] != 0
     for one in (_DOUBLE, _INTEGER, _TEXT):
-        column[type_of == one] = _values(one, bits[type_of == one], texts)
+        values = _values(one, bits[type_of == one], texts)
+        column[type_of == one] = values.objects() if isinstance(values, Names) else values
     return column
 
 
-def _values(of_type: int, bits: npt.NDArray[np.uint64], texts: Texts) -> Column:
+def _values(of_type: int, bits: npt.NDArray[np.uint64], texts: Sequence[str]) -> Column:
     """The values of one type."""
     if of_type == _DOUBLE:
         return bits.view(np.float64)
-    return bits.view(np.int64) if of_type == _INTEGER else texts[bits.view(np.int64)]
+    return bits.view(np.int64) if of_type == _INTEGER else Names(texts, bits.view(np.int64)).needed()

@@ -109,7 +109,7 @@ def test_the_spans_of_every_inference_map_with_all_stages_and_leave_no_time_over
     spans = Spans()
     served([json.dumps(GOOD).encode()] * 12, spans)
     batch = spans.mapped()
-    assert batch.model == [MODEL] * 12
+    assert list(batch.model) == [MODEL] * 12
     assert not batch.error.any()
     assert (batch.stages_ns > 0).all()
     assert (batch.stages_ns.sum(axis=1) == batch.end_ns - batch.start_ns).all()

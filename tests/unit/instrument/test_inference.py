@@ -42,7 +42,7 @@ def test_a_block_is_an_inference_and_blocks_inside_are_its_stages() -> None:
         with stage("compute"):
             pass
     batch = spans.mapped()
-    assert batch.model == ["resnet"]
+    assert list(batch.model) == ["resnet"]
     assert not batch.error.any()
     assert batch.quality == {"compute": "measured", "serialisation": "measured"}
     assert [(part.stage, part.part) for part in batch.parts] == [("serialisation", "decode")]

@@ -640,7 +640,7 @@ def test_more_than_can_be_joined_is_decoded_in_portions() -> None:
 
 @pytest.mark.parametrize(
     ("told", "dtype"),
-    [([1.5, -2.5], np.float64), ([1, -2], np.int64), (["a", "b"], np.object_), ([True, False], np.object_), ([1, None], np.object_),
+    [([1.5, -2.5], np.float64), ([1, -2], np.int64), ([True, False], np.object_), ([1, None], np.object_),
      ([None, 1.5], np.object_), ([1, "a", 2.5, True, None, ""], np.object_)],
     ids=str,
 )  # fmt: skip
@@ -650,7 +650,7 @@ def test_a_column_is_of_numbers_where_each_span_tells_one_of_one_type(told: list
     assert one.checked(sent) is not None
     (batch,) = one.batches([sent])
     column, missing = batch.attributes
-    assert column is not None
+    assert isinstance(column, np.ndarray)
     assert column.dtype == dtype
     assert [(type(value), value) for value in column.tolist()] == [(type(value), value) for value in told]
     assert missing is None

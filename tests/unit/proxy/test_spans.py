@@ -74,7 +74,7 @@ WHOLE = {
 
 def test_a_known_split_arrives_to_the_nanosecond() -> None:
     batch = mapped(made(Timing(1000, **WHOLE), limited=True, model="m"))  # type: ignore[arg-type]
-    assert batch.model == ["m"]
+    assert list(batch.model) == ["m"]
     assert (batch.start_ns[0], batch.end_ns[0]) == (1000, 1100)
     assert dict(zip(STAGES, batch.stages_ns[0].tolist(), strict=True)) == {"queue": 10, "compute": 50, "transfer": -1, "serialisation": 40}
     assert {(part.stage, part.part): part.ns.tolist() for part in batch.parts} == {
@@ -86,7 +86,7 @@ def test_a_known_split_arrives_to_the_nanosecond() -> None:
 
 
 def test_a_request_without_a_model_leaves_it_to_the_receiver() -> None:
-    assert mapped(made(Timing(1000, **WHOLE))).model == [None]  # type: ignore[arg-type]
+    assert list(mapped(made(Timing(1000, **WHOLE))).model) == [None]  # type: ignore[arg-type]
 
 
 def test_a_failed_request_is_a_failed_inference() -> None:
