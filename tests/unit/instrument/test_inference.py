@@ -94,7 +94,7 @@ def test_tokens_and_the_first_of_them_are_told() -> None:
         tokens(output=3)
         one.is_of("chat")
     batch = spans.mapped()
-    assert (batch.model, batch.tokens_input.tolist(), batch.tokens_output.tolist()) == (["chat"], [12], [3])
+    assert (list(batch.model), batch.tokens_input.tolist(), batch.tokens_output.tolist()) == (["chat"], [12], [3])
     assert len(spans.inference.events) == 1
     assert batch.ttft_seconds[0] > 0
 
