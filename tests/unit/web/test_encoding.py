@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infermeter.web.encoding import LEAST_BYTES, accepts_gzip, in_turns, packed
+from infermeter.web.encoding import LEAST_BYTES, LONG_SECONDS, accepts_gzip, in_turns, packed
 
 
 @pytest.mark.parametrize("header", ["gzip", "deflate, gzip;q=0.5", "GZIP", "*", "br;q=1.0, *;q=0.1", "gzip; q=0.001"])
@@ -56,6 +56,36 @@ def test_between_the_pieces_of_a_body_others_have_their_turn(accepted: str) -> N
     assert (gzip.decompress(sent) if accepted else sent) == b"a" * 3 * LEAST_BYTES
     assert headers == ({"Content-Encoding": "gzip"} if accepted else {})
     assert order == ["turn 0", "piece 0", "turn 1", "piece 1", "turn 2", "piece 2"]
+
+
+@pytest.mark.parametrize(("turn_seconds", "turns_of_others"), [(2 * LONG_SECONDS, 2), (LONG_SECONDS / 2, 26)], ids=["flood", "load"])
+def test_where_others_keep_the_loop_for_long_a_page_takes_as_long_turns(turn_seconds: float, turns_of_others: int) -> None:
+    """Of 25 pieces, each an eighth of the longest turn that is answered with one piece only."""
+    now = 0.0
+    turns = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal now
+        for _ in range(25):
+            now += LONG_SECONDS / 8
+            yield b"a"
+
+    async def page() -> None:
+        nonlocal now, turns
+
+        async def others() -> None:
+            nonlocal now, turns
+            while True:
+                now += turn_seconds
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        assert await in_turns(pieces(), "", monotonic=lambda: now) == (b"a" * 25, {})
+        other.cancel()
+
+    asyncio.run(page())
+    assert turns == turns_of_others
 
 
 def test_a_short_piece_alone_is_sent_as_it_is() -> None:
