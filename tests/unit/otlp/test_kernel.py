@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from infermeter.model import Layout, SpanBatch
+from infermeter.model import Layout, Names, SpanBatch
 from infermeter.otlp.kernel import JOINED_BYTES, RESOURCE_BYTES, RESOURCES_REMEMBERED, Kernel, load
 from infermeter.otlp.kernel_library import INTERFACE, MOST_KEYS, MOST_LAYOUTS, MOST_NEW, NEW_NAMES, USUAL, State
 from infermeter.otlp.messages import RAW_EXPORT_REQUEST
@@ -654,6 +654,17 @@ def test_a_column_is_of_numbers_where_each_span_tells_one_of_one_type(told: list
     assert column.dtype == dtype
     assert [(type(value), value) for value in column.tolist()] == [(type(value), value) for value in told]
     assert missing is None
+
+
+def test_texts_are_names_of_no_more_kinds_than_rows() -> None:
+    one = kernel("a", "b")
+    sent = body(*[span(number, {"a": "x" if number % 2 else "y", "b": f"other {number}"}) for number in range(4)])
+    assert one.checked(sent) is not None
+    (batch,) = one.batches([sent])
+    for column, told in zip(batch.attributes, (["y", "x", "y", "x"], [f"other {number}" for number in range(4)]), strict=True):
+        assert isinstance(column, Names)
+        assert column.tolist() == told
+        assert len(column.kinds) <= len(column)
 
 
 def test_lists_and_what_is_empty_are_no_values() -> None:
