@@ -11,7 +11,7 @@ import numpy as np
 from infermeter.mapping.layouts import Plan
 from infermeter.mapping.spans import EVENT_BYTES, SPAN_BYTES, VALUE_BYTES, Spans
 from infermeter.mapping.traces import TRACE_BYTES
-from infermeter.model import Names, SpanBatch
+from infermeter.model import Column, Names, SpanBatch
 
 BATCH_BYTES = 3000
 """What a batch takes in memory without its spans and the texts of its resource; rounded up."""
@@ -75,8 +75,14 @@ def _likeness(batch: SpanBatch) -> Hashable:
     """
     resource = batch.resource
     texts = all([type(value) is str for value in resource.values()])  # noqa: C419 - a list is faster
-    types = tuple([column if column is None else "O" if isinstance(column, Names) else column.dtype.char for column in batch.attributes])
-    return batch.layout, tuple(resource.items()) if texts else id(resource), types
+    return batch.layout, tuple(resource.items()) if texts else id(resource), tuple(map(_type, batch.attributes))
+
+
+def _type(column: Column | None) -> str | None:
+    """The type of a column; texts are joined in either form."""
+    if column is None:
+        return None
+    return "O" if isinstance(column, Names) else column.dtype.char
 
 
 def _size_bytes(plan: Plan, batch: SpanBatch) -> int:
